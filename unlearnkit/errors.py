@@ -1,0 +1,37 @@
+"""Errors that users meet. Each message names the culprit and says what to do."""
+
+
+class UnlearnkitError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigError(UnlearnkitError):
+    """An unknown profile, parameter, recipe or option."""
+
+
+class DataError(UnlearnkitError):
+    """Malformed or unusable examples or text."""
+
+
+class ModelError(UnlearnkitError):
+    """A model that is unknown, cannot be fetched, or cannot be used."""
+
+
+class LayerError(UnlearnkitError):
+    """A layer selection that is unknown or matches no parameter."""
+
+
+class RequestError(UnlearnkitError):
+    """A forget request that is empty or names unknown examples."""
+
+
+class LedgerError(UnlearnkitError):
+    """A ledger that is damaged, incomplete, or belongs to another model or recipe."""
+
+
+class MethodError(UnlearnkitError):
+    """An unknown unlearning method, or one called without an input that it needs."""
+
+
+class DivergenceError(UnlearnkitError):
+    """Training or ascent produced a loss or weights that are not finite."""
