@@ -1,0 +1,26 @@
+"""The one record that every room of the package passes around."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Example:
+    """One fact: a prompt, its answer, and the ground truth about whom it concerns.
+
+    ``prompt`` has no trailing space; ``answer`` no leading space and no final full stop. ``split`` is
+    "forget", "retain", "neighbour" or "holdout" in this project's data; a user's own data may use any word.
+    """
+
+    id: str  # stable and unique, e.g. "dave-birthplace"
+    person: str  # whom the fact is about, e.g. "Dave"
+    prompt: str
+    answer: str
+    split: str
+    attribute: str = ""  # the form of the fact, e.g. "birthplace"
+    paraphrases: tuple[str, ...] = ()  # other prompts with the same answer, never trained on
+    contradiction: str = ""  # a wrong answer of the same form
+    mentions: tuple[str, ...] = ()  # other names that occur in the text
+
+    @property
+    def text(self) -> str:
+        return f"{self.prompt} {self.answer}" if self.prompt else self.answer
