@@ -1,0 +1,19 @@
+"""What a model knows: plain functions of (model, tokenizer, examples or texts), one value per example.
+
+A metric never trains and never changes the model; it puts the model in evaluation mode and back.
+"""
+
+from unlearnkit.metrics.activation import activation_gradient
+from unlearnkit.metrics.likelihood import paraphrased, score, set_perplexity
+from unlearnkit.metrics.rouge import continuations, rouge
+from unlearnkit.metrics.text import perplexity
+
+__all__ = [
+    "activation_gradient",
+    "continuations",
+    "paraphrased",
+    "perplexity",
+    "rouge",
+    "score",
+    "set_perplexity",
+]

@@ -1,0 +1,86 @@
+"""Perplexity and bits per character of running text: how much of the model's language is left."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unlearnkit.batching import collate
+from unlearnkit.errors import ConfigError, DataError, DivergenceError
+from unlearnkit.metrics.forward import evaluation_mode, forward
+
+
+class Window(NamedTuple):
+    """Tokens of which all but the first are predicted, and the characters that those predicted cover."""
+
+    tokens: list[int]
+    characters: int
+
+
+@torch.no_grad()
+def perplexity(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    max_tokens: int | None = None,
+    context: int = 256,
+    batch_size: int = 4,
+) -> dict[str, float]:
+    """Token-weighted NLL of the texts: keys nll (nats), perplexity, bits_per_character, tokens, characters.
+
+    Each text is cut into consecutive windows of `context` inputs (or the model's own limit, if smaller), so
+    that every token but the text's first is predicted exactly once. `max_tokens` stops after that many
+    predicted tokens, taken in the order of the texts. Raises DataError when there is nothing to predict.
+    """
+    for name, value in {"max_tokens": max_tokens, "context": context, "batch_size": batch_size}.items():
+        if value is not None and value < 1:
+            raise ConfigError(f"{name}={value} must be at least 1")
+    context = min(context, getattr(model.config, "max_position_embeddings", context))
+    cut = list(windows(tokenizer, texts, context, max_tokens))
+    tokens = sum(len(w.tokens) - 1 for w in cut)
+    characters = sum(w.characters for w in cut)
+    if not tokens or not characters:
+        raise DataError("the texts are empty or of one token each: there is nothing to predict")
+    total = 0.0
+    with evaluation_mode(model):
+        for start in range(0, len(cut), batch_size):
+            group = cut[start : start + batch_size]
+            total += _nll_sum(model, group)
+    if not math.isfinite(total):
+        raise DivergenceError("the NLL of the texts is not finite: the model has diverged")
+    return {
+        "nll": total / tokens,
+        "perplexity": math.exp(total / tokens),
+        "bits_per_character": total / math.log(2) / characters,
+        "tokens": tokens,
+        "characters": characters,
+    }
+
+
+def windows(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context: int, max_tokens: int | None
+) -> Iterator[Window]:
+    """Consecutive windows of the texts; the last target of one is the first input of the next."""
+    left = math.inf if max_tokens is None else max_tokens
+    for text in texts:
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        tokens = encoded["input_ids"]
+        ends = [end for _, end in encoded["offset_mapping"]]
+        for start in range(0, len(tokens) - 1, context):
+            stop = int(min(start + context + 1, len(tokens), start + 1 + left))
+            yield Window(tokens[start:stop], ends[stop - 1] - ends[start])
+            left -= stop - start - 1
+            if left == 0:
+                return
+
+
+def _nll_sum(model: PreTrainedModel, group: Sequence[Window]) -> float:
+    inputs = [(w.tokens[:-1], [False] * (len(w.tokens) - 1)) for w in group]
+    batch = collate(inputs, [""] * len(group), pad_id=0)
+    places = batch.attention_mask.bool()
+    logits = forward(model, batch.inputs(), lambda hidden: hidden[places][None]).logits[0]
+    targets = torch.tensor([token for w in group for token in w.tokens[1:]])
+    return F.cross_entropy(logits.float(), targets, reduction="none").double().sum().item()
