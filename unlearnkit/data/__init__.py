@@ -2,5 +2,20 @@
 
 from unlearnkit.data.example import Example
 from unlearnkit.data.facts import background_facts, dave, holdout, persons, retarget
+from unlearnkit.data.files import load_jsonl, load_tofu, save_jsonl
+from unlearnkit.data.text import biographies, news, utility_text
 
-__all__ = ["Example", "background_facts", "dave", "holdout", "persons", "retarget"]
+__all__ = [
+    "Example",
+    "background_facts",
+    "biographies",
+    "dave",
+    "holdout",
+    "load_jsonl",
+    "load_tofu",
+    "news",
+    "persons",
+    "retarget",
+    "save_jsonl",
+    "utility_text",
+]

@@ -1,9 +1,9 @@
 """Invented persons and their facts: Dave, those trained beside him, the hold-out and the background.
 
 The world is in ``forms.toml``: twenty forms, each with a few prompts and an answer pattern of two slots. A
-seed shuffles the words of each slot; person number i then takes two consecutive pairs of words on the diagonal
-of the slots (the answer and its contradiction). So no answer occurs twice, and persons close in number, such as
-all trained ones, do not even share the word of a slot.
+seed shuffles the words of each slot; person number i then takes two consecutive pairs of words on the
+diagonal of the slots (the answer and its contradiction). So no answer occurs twice, and persons close in
+number, such as all trained ones, do not even share the word of a slot.
 """
 
 import random
