@@ -1,0 +1,96 @@
+# Needs python3 >= 3.11 with venv and pip, and make. Everything else goes into .venv.
+# ENV=conda sets .venv up with conda instead; uv is used where it is installed.
+
+PROFILE  ?= default
+MODEL    ?=
+DATA     ?=
+FORGET   ?=
+NOTEBOOK ?=
+P        ?=
+WHAT     ?= ledger
+PYTHON   ?= python3
+
+PY    := .venv/bin/python
+STAMP := .venv/.installed
+OPTIONS = --profile "$(PROFILE)" $(if $(NOTEBOOK),--notebook "$(NOTEBOOK)") $(if $(MODEL),--model "$(MODEL)") \
+          $(if $(DATA),--data "$(DATA)") $(if $(FORGET),--forget "$(FORGET)") $(foreach p,$(P),-p "$(p)")
+
+.DEFAULT_GOAL := help
+.PHONY: help env models reproduce quick test lint lab report publish check clean bench
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Variables: PROFILE=quick|default|full  NOTEBOOK=02_first_epoch  P="name=value ..."'
+	@echo '           MODEL=name|hub-id|folder  DATA=facts.jsonl  FORGET="a person, or ids"  ENV=conda'
+
+env: $(STAMP)  ## set up .venv (about 2 minutes, once)
+
+reproduce: env  ## run the study, its notebooks and the report: what is missing of it
+	@$(PY) -m unlearnkit reproduce $(OPTIONS)
+
+quick: env  ## every notebook on a tiny model (4 minutes)
+	@$(MAKE) --no-print-directory reproduce PROFILE=quick
+
+models: env  ## fetch the default model (or MODEL=...) into the user's cache
+	@$(PY) -m unlearnkit models fetch "$(or $(MODEL),smollm2-135m)"
+
+test: env  ## all tests, with the default model fetched first
+	@$(PY) -m unlearnkit models fetch smollm2-135m
+	$(PY) -m pytest -q --timeout 600 tests
+
+lint: env  ## ruff
+	$(PY) -m ruff check unlearnkit tests notebooks
+
+lab: env  ## the notebooks in JupyterLab
+	$(PY) -m jupyterlab notebooks
+
+report: env  ## build the HTML report from what a run has executed so far
+	@$(PY) -m unlearnkit report --profile "$(PROFILE)"
+
+publish: env  ## promote the finished default run to notebooks/, figures/ and the README
+	@$(PY) -m unlearnkit publish
+
+check: env  ## compare notebooks/ and figures/ with the code and a finished run
+	@$(PY) -m unlearnkit check --profile "$(PROFILE)"
+
+bench: env  ## measure speed and size: WHAT=ledger|influence|unlearn
+	@mkdir -p figures/benchmarks
+	$(PY) -m unlearnkit bench $(WHAT) --json figures/benchmarks/$(WHAT).json
+
+clean:  ## remove executed notebooks and the report (cache/ and .venv stay)
+	rm -rf build .pytest_cache .ruff_cache
+
+# --- set-up -------------------------------------------------------------------------------------
+ifeq ($(ENV),conda)
+SETUP := conda
+else ifneq ($(shell command -v uv),)
+SETUP := uv
+else
+SETUP := venv
+endif
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(MAKE) --no-print-directory setup-$(SETUP)
+	@touch $@
+
+.PHONY: setup-venv setup-uv setup-conda
+setup-venv:
+	@$(PYTHON) -c 'import sys; sys.exit("python >= 3.11 is needed: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install -q --upgrade "pip>=25.1"
+	$(PY) -m pip install -q -r requirements.lock
+	$(PY) -m pip install -q --no-deps -e .
+
+# uv reads no pip configuration: hand over where pip looks for packages, e.g. for torch without CUDA.
+PIP_TO_UV = s/\\n/ /g; s/^.*\.\(find-links\|index-url\|extra-index-url\)='\(.*\)'$$/\1 \2/p
+UV_WHERE = $$($(PYTHON) -m pip config list | sed -n "$(PIP_TO_UV)" | sort -u | \
+             while read -r key values; do for value in $$values; do echo "--$$key $$value"; done; done)
+setup-uv:
+	test -x $(PY) || uv venv -q --seed --python $(PYTHON) .venv
+	where="$(UV_WHERE)" && \
+	uv pip install -q --python $(PY) --index-strategy unsafe-best-match $$where -r requirements.lock && \
+	uv pip install -q --python $(PY) --index-strategy unsafe-best-match $$where --no-deps -e .
+
+setup-conda:
+	@command -v conda > /dev/null || { echo "error: ENV=conda is asked for, but there is no conda"; exit 1; }
+	conda env update -q --prefix ./.venv --file environment.yml

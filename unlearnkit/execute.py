@@ -1,0 +1,165 @@
+"""`reproduce`: runs what is not yet up to date of stages, notebooks and report, in this order.
+
+Every product carries the hash of what it was made of: a stage in its cache, a notebook in its metadata,
+the report beside its pages. There is no database beside them that a kill could leave behind, so any
+call, after any interruption, does exactly what is missing.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import notebooks, report
+from .errors import ConfigError
+from .profiles import Profile, parse_value, record, unknown_name
+from .stage import Stage
+
+NOTEBOOK_SECONDS = 20.0  # expected before the first execution tells better
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line of the plan: what, whether it is done, how long it takes and how it runs."""
+
+    label: str
+    done: bool
+    estimate_s: float
+    run: Callable[[], None]
+
+
+def stages(profile: Profile) -> list[Stage]:
+    """The study's stages for a profile."""
+    from . import study  # here, so that `--help` and errors in the options need none of it
+
+    return study.stages(profile)
+
+
+def parse_overrides(profile: Profile, assignments: list[str], names: list[str]) -> dict[str, object]:
+    """The values in `name=value` texts. ConfigError for a name that neither profile nor notebooks know."""
+    known = dict(profile.parameters)
+    for name in names:
+        known |= notebooks.parameters(name) | profile.notebooks.get(name, {})
+    known.pop("profile", None)  # has an option of its own
+    values = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"parameter {assignment!r} is not of the form name=value")
+        if name not in known:
+            raise ConfigError(unknown_name("parameter", name, known))
+        values[name] = parse_value(name, text, known[name])
+    return values
+
+
+def pending(profile: Profile) -> list[str]:
+    """What of a run is missing or out of date; empty for a finished run."""
+    found = stages(profile)
+    steps = [*_stage_steps(found), *_notebook_steps(profile, found, notebooks.select())]
+    return [step.label for step in steps if not step.done]
+
+
+def reproduce(profile: Profile, notebook: str = "") -> None:
+    """Bring a run up to date, telling first what it will do and last where to look.
+
+    Raises NotebookError when a notebook failed; the others are executed all the same.
+    """
+    began = time.time()
+    names = notebooks.select(notebook)
+    profile.folder.mkdir(parents=True, exist_ok=True)
+    with _alone(profile.folder):
+        record(profile)
+        found = stages(profile)
+        for name in names:
+            profile.values_for(name, notebooks.parameters(name))  # errors before hours, not after
+        steps = _stage_steps(found)
+        steps += _notebook_steps(profile, found, names, after=any(not step.done for step in steps))
+        todo = [step for step in steps if not step.done]
+        _print_plan(profile, steps)
+        failures = _run(todo)
+        summary = _summary(profile, afresh=bool(todo))
+        if not report.is_current(profile):
+            report.build(profile)
+        print(f"\n{summary}\nThe report: {report.index(profile)}")
+        print(f"Figures and tables: {profile.folder / 'figures'}")
+        print(f"Done in {_duration(time.time() - began)}")
+    if failures:
+        raise notebooks.NotebookError("\n".join(map(str, failures)))
+
+
+def _stage_steps(found: list[Stage]) -> list[Step]:
+    return [Step(stage.name, stage.done(), stage.estimate_s, stage.run) for stage in found]
+
+
+def _notebook_steps(
+    profile: Profile, found: list[Stage], names: list[str], after: bool = False
+) -> list[Step]:
+    """`after`: stages will run first, which may change what the notebooks read."""
+
+    def step(name: str) -> Step:
+        def run() -> None:
+            if not notebooks.is_current(name, profile, found):
+                notebooks.run(name, profile, found)
+
+        seconds = notebooks.record(name, profile).get("seconds", NOTEBOOK_SECONDS)
+        done = not after and notebooks.is_current(name, profile, found)
+        return Step(f"notebook {name}", done, seconds, run)
+
+    return [step(name) for name in names]
+
+
+def _run(todo: list[Step]) -> list[notebooks.NotebookError]:
+    failures = []
+    for number, step in enumerate(todo, 1):
+        print(f"[{number}/{len(todo)}] {step.label} (about {_duration(step.estimate_s)})", flush=True)
+        began = time.time()
+        try:
+            step.run()
+            print(f"        took {_duration(time.time() - began)}", flush=True)
+        except notebooks.NotebookError as error:
+            print(f"        FAILED after {_duration(time.time() - began)}", flush=True)
+            failures.append(error)
+    return failures
+
+
+def _print_plan(profile: Profile, steps: list[Step]) -> None:
+    print(f"Run {profile.name} (limit on 2 cores: {profile.limit}) in {profile.folder}")
+    for name, value in profile.overrides.items():
+        print(f"  with {name} = {value!r}")
+    for step in steps:
+        print(f"  {'cached' if step.done else 'about ' + _duration(step.estimate_s):>12}  {step.label}")
+    todo = [step for step in steps if not step.done]
+    seconds = sum(step.estimate_s for step in todo)
+    expected = f", about {_duration(seconds)}" if todo else ": everything is up to date"
+    print(f"To do: {len(todo)} of {len(steps)}{expected}", flush=True)
+
+
+def _summary(profile: Profile, afresh: bool) -> str:
+    path = profile.folder / "summary.md"
+    if afresh or not path.is_file():
+        from . import study
+
+        partial = path.with_suffix(".partial")
+        partial.write_text(study.summary(profile).strip() + "\n")
+        os.replace(partial, path)
+    return path.read_text()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep two runs out of one folder. The lock ends with the process, however that ends."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another run is at work in {folder}; wait for it or end it") from None
+        yield
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

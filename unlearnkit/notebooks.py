@@ -1,0 +1,172 @@
+"""Executes one notebook into a run's folder, and tells whether that is still to be done."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from . import paths, provenance
+from .errors import ConfigError, UnlearnkitError
+from .profiles import Profile, unknown_name
+from .stage import Stage
+
+SOURCES = paths.ROOT / "notebooks"
+KERNEL = "python3"
+# Progress bars belong on the terminal, not into a report.
+QUIET = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+class NotebookError(UnlearnkitError):
+    """A notebook that failed; the message says where its traceback is."""
+
+
+def select(wanted: str = "") -> list[str]:
+    """Names of the project's notebooks in reading order, or the one that is `wanted` (a prefix will do)."""
+    names = sorted(path.stem for path in SOURCES.glob("[0-9]*.ipynb"))
+    if not names:
+        raise ConfigError(f"there are no notebooks in {SOURCES}")
+    wanted = Path(wanted).stem if wanted.endswith(".ipynb") else wanted
+    chosen = [name for name in names if name == wanted] or [name for name in names if name.startswith(wanted)]
+    if not chosen or (wanted and len(chosen) > 1):
+        raise ConfigError(unknown_name("notebook", wanted, names))
+    return chosen
+
+
+def source(name: str) -> dict[str, Any]:
+    """The notebook of that name as people edit it."""
+    return json.loads((SOURCES / f"{name}.ipynb").read_text())
+
+
+def parameters(name: str) -> dict[str, Any]:
+    """Names and defaults of the parameters that a notebook declares."""
+    return provenance.declared_parameters(source(name), f"{name}.ipynb")
+
+
+def executed(name: str, profile: Profile) -> Path:
+    """Where the executed copy goes. Beside it, NAME.failed.ipynb holds the traceback of a failure."""
+    return profile.folder / "notebooks" / f"{name}.ipynb"
+
+
+def failed(name: str, profile: Profile) -> Path:
+    """Where a failing notebook is kept with its traceback, until it succeeds."""
+    return executed(name, profile).with_suffix(".failed.ipynb")
+
+
+def record(name: str, profile: Profile) -> dict[str, Any]:
+    """What execution noted in the metadata of the executed copy; empty before the first success."""
+    path = executed(name, profile)
+    return json.loads(path.read_text())["metadata"]["unlearnkit"] if path.is_file() else {}
+
+
+def injected(name: str, profile: Profile) -> str:
+    """Assignments in the executed copy that overrule its parameters cell; "" where that cell holds."""
+    notebook = json.loads(executed(name, profile).read_text())
+    tagged = (cell for cell in notebook["cells"] if "injected-parameters" in cell["metadata"].get("tags", []))
+    lines = [line.strip() for cell in tagged for line in "".join(cell["source"]).splitlines()]
+    return ", ".join(line for line in lines if not line.startswith("#"))
+
+
+def inputs(name: str, profile: Profile, stages: Iterable[Stage]) -> str:
+    """Hash of all that the executed copy is made of.
+
+    Beside what its results depend on these are its prose, the modules that draw, what the stages put
+    out, and the user's data file.
+    """
+    notebook = source(name)
+    data = [Path(str(profile.parameters.get("data", "")))]
+    files = [path for stage in stages for path in stage.outputs] + data
+    return provenance.digest(
+        [[cell["cell_type"], "".join(cell["source"])] for cell in notebook["cells"]],
+        provenance.modules(provenance.code_cells(notebook)),
+        profile.parameters | profile.values_for(name, parameters(name)),
+        [provenance.file_digest(path) for path in files if path.is_file()],
+    )
+
+
+def is_current(name: str, profile: Profile, stages: Iterable[Stage]) -> bool:
+    """Whether the executed copy and the figures that it made are there and up to date."""
+    noted = record(name, profile)
+    return (
+        bool(noted)
+        and not failed(name, profile).exists()
+        and noted["inputs"] == inputs(name, profile, stages)
+        and all((profile.folder / "figures" / figure).is_file() for figure in noted["figures"])
+    )
+
+
+def run(name: str, profile: Profile, stages: Iterable[Stage]) -> None:
+    """Execute a notebook; its copy appears under its name only once it has succeeded.
+
+    Raises NotebookError, with the traceback kept in NAME.failed.ipynb.
+    """
+    target = executed(name, profile)
+    partial = target.with_name(f".{name}.partial.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figures = profile.folder / "figures"
+    declared = parameters(name)
+    values = profile.values_for(name, declared)
+    noted = provenance.describe(source(name), profile, values) | {"inputs": inputs(name, profile, stages)}
+    before, started = _times(figures), time.time()
+    changed = {key: value for key, value in values.items() if value != declared[key]}
+    _papermill(name, partial, changed, profile, noted["hash"])
+    noted["seconds"] = round(time.time() - started, 1)
+    noted["figures"] = sorted(path for path, when in _times(figures).items() if before.get(path) != when)
+    result = json.loads(partial.read_text())
+    result["metadata"]["unlearnkit"] = noted
+    partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    os.replace(partial, target)
+    failed(name, profile).unlink(missing_ok=True)
+
+
+def _papermill(name: str, partial: Path, values: dict[str, Any], profile: Profile, stamp: str) -> None:
+    import papermill  # here, since it takes seconds to import
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.log import logger
+    from traitlets.config import Config
+
+    logger.setLevel("ERROR")
+    _write_kernelspec(profile, stamp)
+    try:
+        papermill.execute_notebook(
+            SOURCES / f"{name}.ipynb",
+            partial,
+            values,
+            kernel_name=KERNEL,
+            language="python",
+            progress_bar=False,
+            cwd=profile.folder,
+            # ipykernel 7 warns over TCP and at a slow shutdown.
+            config=Config({"KernelManager": {"transport": "ipc"}}),
+            shutdown_kernel="immediate",
+        )
+    except (PapermillExecutionError, DeadKernelError) as error:
+        kept = failed(name, profile)
+        os.replace(partial, kept)
+        if isinstance(error, PapermillExecutionError):
+            last_line = f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
+        else:
+            last_line = "its kernel died; was there enough memory?"
+        raise NotebookError(f"notebook {name} failed: {last_line}\n  traceback in {kept}") from None
+
+
+def _write_kernelspec(profile: Profile, stamp: str) -> None:
+    """A kernel of this very interpreter, found before any other that may be installed."""
+    jupyter = profile.folder / "jupyter"
+    spec = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "env": QUIET | {provenance.STAMP: stamp},
+    }
+    folder = jupyter / "kernels" / KERNEL
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    os.environ["JUPYTER_PATH"] = str(jupyter)
+
+
+def _times(folder: Path) -> dict[str, int]:
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}

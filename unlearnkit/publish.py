@@ -1,0 +1,154 @@
+"""`publish`: promotes a finished default run to notebooks/, figures/ and the README."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from . import execute, notebooks, paths, report
+from .errors import UnlearnkitError
+from .profiles import Profile
+
+LIMIT_BYTES = 1_000_000
+FIGURES = paths.ROOT / "figures"
+BENCHMARKS = "benchmarks"  # below figures/: written by `bench`, not by a run
+README = paths.ROOT / "README.md"
+RESULTS = re.compile(r"(<!-- results:start -->\n).*?(<!-- results:end -->)", re.S)
+
+VOLATILE_CELL_METADATA = ("papermill", "execution", "ExecuteTime")
+VOLATILE_RECORD = ("inputs", "figures", "seconds")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?")
+ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
+TEMPORARY_CELL = re.compile(r"/\S*/ipykernel_\d+/\d+\.py")
+RANDOM_ID = re.compile(r"\bT_[0-9a-f]{5}(?=\b|_)|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+
+
+class PublishError(UnlearnkitError):
+    """A run that cannot be promoted; the message lists every reason."""
+
+
+def publish(profile: Profile) -> str:
+    """Write the run's notebooks, figures and summary into the repository; all of them or none.
+
+    Raises PublishError when the run is not a finished default run, or a file is too large.
+    """
+    if profile.name != "default":
+        raise PublishError(f"only the default run is published, not {profile.name}")
+    names = notebooks.select()
+    if problems := _problems(profile, names):
+        raise PublishError("this run cannot be published:\n  " + "\n  ".join(problems))
+    files = {notebooks.SOURCES / f"{name}.ipynb": _notebook(name, profile) for name in names}
+    files |= {FIGURES / figure: _figure(profile.folder / "figures" / figure) for figure in figures(profile)}
+    files[README] = _readme(profile)
+    if large := [path.name for path, data in files.items() if len(data) > LIMIT_BYTES]:
+        raise PublishError(f"over the limit of {LIMIT_BYTES / 1e6:.0f} MB a file: {', '.join(large)}")
+    for path, data in files.items():
+        _replace(path, data)
+    for path in published_figures() - set(files):
+        path.unlink()
+    return f"published {len(names)} notebooks and {len(files) - len(names) - 1} figures and tables"
+
+
+def figures(profile: Profile) -> list[str]:
+    """Figures, tables and claims of a finished run, relative to its figures folder."""
+    made = {figure for name in notebooks.select() for figure in notebooks.record(name, profile)["figures"]}
+    folder = profile.folder / "figures"
+    outputs = (path for stage in execute.stages(profile) for path in stage.outputs)
+    return sorted(made | {str(path.relative_to(folder)) for path in outputs if path.is_relative_to(folder)})
+
+
+def published_figures() -> set[Path]:
+    """Files in figures/ that a run put there."""
+    return {
+        path
+        for path in FIGURES.rglob("*")
+        if path.is_file() and path.relative_to(FIGURES).parts[0] != BENCHMARKS
+    }
+
+
+def stabilise(notebook: dict[str, Any]) -> dict[str, Any]:
+    """A copy of an executed notebook that is the same for every execution with the same results.
+
+    Goes: papermill's and Jupyter's times, the record's machine-dependent part, progress bars, widget
+    models. Becomes regular: times of day, memory addresses, paths of this machine, random ids in outputs.
+    """
+    metadata = {k: v for k, v in notebook["metadata"].items() if k not in ("papermill", "widgets")}
+    metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    metadata["language_info"] = {"name": "python"}
+    metadata["unlearnkit"] = {k: v for k, v in metadata["unlearnkit"].items() if k not in VOLATILE_RECORD}
+    ids: dict[str, str] = {}
+    cells = [_stable_cell(cell, ids) for cell in notebook["cells"]]
+    return notebook | {"metadata": metadata, "cells": cells}
+
+
+def stable_text(text: str, ids: dict[str, str]) -> str:
+    """A text without times of day, addresses, paths of this machine; random ids numbered as in `ids`."""
+    text = text.replace(f"{paths.ROOT}/", "").replace(str(paths.ROOT), ".").replace(str(Path.home()), "~")
+    text = TEMPORARY_CELL.sub("cell", TIME.sub("(time)", ADDRESS.sub("0x0", text)))
+    return RANDOM_ID.sub(lambda match: ids.setdefault(match[0], f"id_{len(ids) + 1}"), text)
+
+
+def _problems(profile: Profile, names: list[str]) -> list[str]:
+    missing = execute.pending(profile)
+    problems = [f"{label} is missing or out of date: run `make reproduce`" for label in missing]
+    for name in names:
+        if notebooks.failed(name, profile).exists():
+            problems.append(f"{name} failed: {notebooks.failed(name, profile)}")
+        elif not notebooks.executed(name, profile).exists():
+            continue
+        elif reason := report.banner(name, profile):
+            problems.append(f"{name}: {reason}")
+        elif injected := notebooks.injected(name, profile):
+            problems.append(f"{name}: its parameters cell differs from the default profile: {injected}")
+    return problems
+
+
+def _notebook(name: str, profile: Profile) -> bytes:
+    notebook = stabilise(json.loads(notebooks.executed(name, profile).read_text()))
+    return (json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+
+
+def _stable_cell(cell: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
+    metadata = {k: v for k, v in cell["metadata"].items() if k not in VOLATILE_CELL_METADATA}
+    if not metadata.get("tags", True):  # papermill adds an empty list
+        del metadata["tags"]
+    cell = cell | {"metadata": metadata}
+    if cell["cell_type"] == "code":
+        cell["outputs"] = [_stable(output, ids) for output in cell["outputs"] if not _is_passing(output)]
+    return cell
+
+
+def _is_passing(output: dict[str, Any]) -> bool:
+    """Progress bars, and widgets, which show nothing without a kernel."""
+    is_bar = output.get("name") == "stderr" and "\r" in "".join(output["text"])
+    return is_bar or WIDGET in output.get("data", {})
+
+
+def _stable(value: Any, ids: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {k: v if k == "image/png" else _stable(v, ids) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_stable(item, ids) for item in value]
+    return stable_text(value, ids) if isinstance(value, str) else value
+
+
+def _figure(path: Path) -> bytes:
+    data = path.read_bytes()
+    return data if path.suffix == ".png" else stable_text(data.decode(), {}).encode()
+
+
+def _readme(profile: Profile) -> bytes:
+    text = README.read_text() if README.is_file() else ""
+    if not RESULTS.search(text):
+        raise PublishError("README.md has no <!-- results:start --> and <!-- results:end --> lines to fill")
+    summary = stable_text((profile.folder / "summary.md").read_text(), {})
+    return RESULTS.sub(lambda match: match[1] + summary + match[2], text).encode()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)
