@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMResults
-from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from unlearnkit.errors import DataError
 from unlearnkit.stats.samples import LEVEL, require_share, require_spread, sample
@@ -90,8 +89,8 @@ def _fit(data: pd.DataFrame) -> MixedLMResults | None:
         data=data,
     )
     with warnings.catch_warnings():
-        # A variance of 0 is a legitimate estimate; real failures are read from `converged`.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        # A variance of 0 is a legitimate estimate, but warned of; real failures are read from the result.
+        warnings.simplefilter("ignore")
         try:
             return model.fit(reml=True, method=["lbfgs", "bfgs", "powell"])
         except np.linalg.LinAlgError:
