@@ -1,0 +1,109 @@
+"""Influence of training examples from the ledger: dot products, TracIn, and curvature along a gradient.
+
+    gradient dot   <g_stored, g_now>: the stored gradient against the model's present one
+    TracIn         sum_e lr <g_e(z), g_e(q)> over the recorded epochs (TracInCP, Pruthi et al. 2020)
+    curvature      g^T H g with H the Hessian of a fixed reference set's mean loss (Pearlmutter 1994)
+
+The activation-gradient product, which needs no stored gradient, is `metrics.activation_gradient`.
+"""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unlearnkit.batching import batch_of, example_loss
+from unlearnkit.data import Example
+from unlearnkit.errors import LedgerError
+from unlearnkit.layers import Layers
+from unlearnkit.ledger import GradientLedger, record
+
+
+def gradient_dot(
+    book: GradientLedger,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    epoch: int = 1,
+    layers: Layers = "all",
+) -> pd.DataFrame:
+    """<g_stored, g_now> for each example (columns id, influence).
+
+    g_stored is the recorded gradient of that epoch, g_now that of the example's own loss in the model as it
+    stands, in the same units (both hold the recipe's 1/B).
+    """
+    recipe = book.recipe
+    if "batch_size" not in recipe:
+        raise LedgerError(f"ledger {book.store.path} was not recorded by fine_tune: it has no batch size")
+    folder = Path(tempfile.mkdtemp(prefix="unlearnkit-"))
+    try:
+        now = record(
+            model,
+            tokenizer,
+            examples,
+            folder / "now",
+            loss_on=recipe["loss_on"],
+            divisor=recipe["batch_size"],
+            dtype=book.store.dtype,
+        )
+        values = [book.dot([e.id], [e.id], epoch, 1, layers, other=now).item() for e in examples]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return pd.DataFrame({"id": [e.id for e in examples], "influence": values})
+
+
+def tracin(
+    book: GradientLedger, ids: Sequence[str], queries: Sequence[str], layers: Layers = "all"
+) -> torch.Tensor:
+    """TracInCP scores, shape (len(ids), len(queries)); positive where training on one helped the other.
+
+    Summed over the recorded epochs with their learning rate; both sides are recorded terms (1/B included).
+    """
+    return sum(book.lr * book.dot(ids, queries, e, e, layers) for e in book.epochs)
+
+
+@contextlib.contextmanager
+def _double_differentiable(model: PreTrainedModel) -> Iterator[None]:
+    """Fused attention has no second derivative: switch to the eager one meanwhile."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def curvature(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    reference: Sequence[Example],
+    book: GradientLedger,
+    ids: Sequence[str],
+    epoch: int = 1,
+    loss_on: str = "answer",
+    progress: bool = False,
+) -> pd.DataFrame:
+    """g^T H g for each id (columns id, influence): g its recorded gradient, H of the reference's mean loss.
+
+    One graph of the reference's gradient is kept, and each vector costs one backward pass through it.
+    """
+    trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    batch = batch_of(tokenizer, reference, loss_on)
+    values = []
+    with _double_differentiable(model):
+        loss = example_loss(model(**batch.inputs()).logits, batch.labels).mean()
+        first = torch.autograd.grad(loss, list(trainable.values()), create_graph=True)
+        for example in tqdm(ids, desc="curvature", disable=not progress):
+            vector = book.gradient(example, epoch)
+            slope = sum((g * vector[n]).sum() for n, g in zip(trainable, first, strict=True))
+            second = torch.autograd.grad(slope, list(trainable.values()), retain_graph=True)
+            values.append(
+                sum((h.double() * vector[n]).sum().item() for n, h in zip(trainable, second, strict=True))
+            )
+    return pd.DataFrame({"id": list(ids), "influence": values})

@@ -1,0 +1,15 @@
+"""The gradient ledger: every example's exact gradient, kept as factors, recorded while training.
+
+sites     which modules are recorded, and the algebra of each kind
+recorder  hooks that fill a slab of memory during the backward pass
+shard     the file format; store: the folder and its index
+algebra   dense gradients and dot products from factors
+book      GradientLedger: open, sum, dot, norms, verify, purge
+"""
+
+from unlearnkit.errors import LedgerError
+from unlearnkit.ledger.book import GradientLedger
+from unlearnkit.ledger.recorder import Recorder
+from unlearnkit.ledger.recording import create, record
+
+__all__ = ["GradientLedger", "LedgerError", "Recorder", "create", "record"]

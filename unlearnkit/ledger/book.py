@@ -1,0 +1,295 @@
+"""`GradientLedger`: what a fine-tuning recorded, to be summed, compared, checked and purged."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from unlearnkit.errors import LedgerError, RequestError
+from unlearnkit.layers import Layers, Slot, select, tags
+from unlearnkit.ledger import purging
+from unlearnkit.ledger.algebra import Factors, weight_dot
+from unlearnkit.ledger.shard import Shard
+from unlearnkit.ledger.sites import Site
+from unlearnkit.ledger.store import Store
+
+BUDGET = 64 << 20  # bytes of decoded factors held at a time
+Key = tuple[str, int]  # example id, epoch
+
+
+class GradientLedger:
+    """Per-example, per-epoch gradients: each example's term of the loss as the step used it (1/B included).
+
+    With plain SGD theta_T + lr * sum(all ids, "all") is theta_0 to rounding. With AdamW the records are the
+    raw gradients too, which are not the update that the optimizer made.
+    """
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.sites = [Site.from_json(s) for s in store.head["sites"]]
+        self.tags = {Slot(p, r): frozenset(names) for p, r, names, _ in store.head["slots"]}
+        self.shapes = {p: tuple(shape) for p, _, _, shape in store.head["slots"]}
+        self.where: dict[Key, tuple[int, int]] = {}
+        for number, entry in enumerate(store.shards):
+            for place, example in enumerate(entry["examples"]):
+                self.where[example, entry["epoch"]] = (number, place)
+        self._shards: dict[int, Shard] = {}
+
+    @classmethod
+    def open(cls, path: str | Path, model: PreTrainedModel | None = None) -> "GradientLedger":
+        """Open a ledger. LedgerError if it is damaged, or if `model` is given and is not one it fits."""
+        book = cls(Store.load(Path(path)))
+        if model is not None:
+            book.require_fits(model)
+        return book
+
+    # -- what is there ----------------------------------------------------------------------------------
+
+    @property
+    def example_ids(self) -> list[str]:
+        """Ids of the recorded examples, in the order of the data."""
+        return list(self.store.head["expected"])
+
+    @property
+    def epochs(self) -> list[int]:
+        """The finished epochs, counted from 1."""
+        return list(range(1, self.store.epochs + 1))
+
+    @property
+    def recipe(self) -> dict:
+        """The training recipe, as fine_tune wrote it."""
+        return self.store.head["recipe"]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the recorded steps."""
+        return self.recipe["lr"]
+
+    def info(self) -> dict:
+        """Examples, epochs, bytes, bytes an example and epoch, dtype, model and recipe."""
+        total = sum(s["bytes"] for s in self.store.shards)
+        return {
+            "path": str(self.store.path),
+            "examples": len(self.example_ids),
+            "epochs": self.store.epochs,
+            "shards": len(self.store.shards),
+            "bytes": total,
+            "bytes_per_record": total / max(len(self.where), 1),
+            "dtype": self.store.dtype,
+            "model": self.store.head["model"],
+            "recipe": self.recipe,
+        }
+
+    def bytes_by_site(self) -> dict[str, int]:
+        """Bytes stored for each tensor name ("module/x", "module/d", ...), over all shards."""
+        totals: dict[str, int] = {}
+        for number in range(len(self.store.shards)):
+            for name in self._shard(number).names:
+                begin, end = self._shard(number).header[name]["data_offsets"]
+                totals[name] = totals.get(name, 0) + end - begin
+        return totals
+
+    def parameter_sizes(self) -> dict[str, int]:
+        """Number of weights of each recorded parameter."""
+        return {name: math.prod(shape) for name, shape in self.shapes.items()}
+
+    def require_fits(self, model: PreTrainedModel) -> None:
+        """LedgerError unless the model's trainable parameters are those that were recorded."""
+        named = dict(model.named_parameters())
+        recorded = {slot.parameter: self.shapes[slot.parameter] for slot in self.tags}
+        own = {slot.parameter: tuple(named[slot.parameter].shape) for slot in tags(model)}
+        for name in {**recorded, **own}:
+            if recorded.get(name) != own.get(name):
+                raise LedgerError(
+                    f"ledger {self.store.path} was recorded for {self.store.head['model']['name']}; this "
+                    f"model differs at parameter {name!r}: {own.get(name, 'absent or frozen')} instead of "
+                    f"{recorded.get(name, 'none')}. Open the ledger that belongs to this model"
+                )
+
+    def verify(self) -> None:
+        """Read everything: checksums, and that every example is there in every epoch. Raises LedgerError."""
+        expected_epochs = self.recipe.get("epochs", self.store.epochs)
+        if self.store.epochs < expected_epochs:
+            raise LedgerError(
+                f"ledger {self.store.path} is incomplete: {self.store.epochs} of {expected_epochs} epochs. "
+                "Call fine_tune again with the same recipe: it resumes"
+            )
+        for key in [(i, e) for e in self.epochs for i in self.example_ids]:
+            if key not in self.where:
+                raise LedgerError(f"ledger {self.store.path} lacks example {key[0]!r} in epoch {key[1]}")
+        for number, entry in enumerate(self.store.shards):
+            shard = Shard(self.store.path / entry["file"], entry)
+            for name in shard.names:
+                for place in range(len(entry["examples"])):
+                    shard.raw(name, place, place)
+            self._shards.pop(number, None)
+
+    def purge(self, ids: Iterable[str]) -> int:
+        """Remove every record of these examples from disk; returns the bytes freed. See `purging`."""
+        ids = self._known(ids)
+        freed = purging.purge(self.store, ids)
+        self.__init__(self.store)
+        return freed
+
+    # -- replay -----------------------------------------------------------------------------------------
+
+    def gradient(self, example_id: str, epoch: int, layers: Layers = "all") -> dict[str, torch.Tensor]:
+        """The exact dense gradient of one example's loss term in one epoch, by parameter name."""
+        return self.sum([example_id], (epoch,), layers)
+
+    def sum(
+        self, ids: Iterable[str], epochs: Sequence[int] | int | str = (1,), layers: Layers = "all"
+    ) -> dict[str, torch.Tensor]:
+        """Sum of the recorded gradients, dense, by parameter name. `stream` holds one at a time instead."""
+        return dict(self.stream(ids, epochs, layers))
+
+    def stream(
+        self, ids: Iterable[str], epochs: Sequence[int] | int | str = (1,), layers: Layers = "all"
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """(parameter name, summed gradient) pairs, in model order, one dense tensor at a time."""
+        keys = self._keys(ids, epochs)
+        chosen = select(self.tags, layers)
+        for parameter in dict.fromkeys(slot.parameter for slot in chosen):
+            total = torch.zeros(self.shapes[parameter])
+            for site, weight in self._sites_of(chosen, parameter):
+                for factors in self._read(site, keys, bias_only=not weight):
+                    (factors.add_weight if weight else factors.add_bias)(total)
+            yield parameter, total
+
+    def dot(
+        self,
+        ids_a: Iterable[str],
+        ids_b: Iterable[str],
+        epoch_a: int = 1,
+        epoch_b: int = 1,
+        layers: Layers = "all",
+        other: "GradientLedger | None" = None,
+    ) -> torch.Tensor:
+        """Dot products of recorded gradients, shape (len(a), len(b)); no dense gradient is built.
+
+        `other` is the ledger of the b side, this one by default.
+        """
+        other = other or self
+        keys_a, keys_b = self._keys(ids_a, (epoch_a,)), other._keys(ids_b, (epoch_b,))
+        chosen = select(self.tags, layers)
+        out = torch.zeros(len(keys_a), len(keys_b))
+        for parameter in dict.fromkeys(slot.parameter for slot in chosen):
+            parts = list(self._sites_of(chosen, parameter))
+            for site_a, weight in parts:
+                for at, a in self._placed(site_a, keys_a, not weight):
+                    for site_b, _ in parts:
+                        for bt, b in other._placed(site_b, keys_b, not weight):
+                            value = weight_dot(a, b) if weight else a.bias_vectors() @ b.bias_vectors().T
+                            out[at : at + a.n, bt : bt + b.n] += value
+        return out
+
+    def norms(self, ids: Iterable[str], epoch: int = 1, layers: Layers = "all") -> torch.Tensor:
+        """Euclidean norms of recorded gradients, shape (len(ids),)."""
+        return torch.stack([self.dot([i], [i], epoch, epoch, layers)[0, 0] for i in ids]).clamp(min=0).sqrt()
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    def _known(self, ids: Iterable[str]) -> list[str]:
+        ids = [ids] if isinstance(ids, str) else list(ids)
+        if not ids:
+            raise RequestError("the request is empty: name at least one example")
+        known = set(self.example_ids)
+        if unknown := [i for i in ids if i not in known]:
+            raise RequestError(
+                f"{len(unknown)} ids are not in ledger {self.store.path}: {', '.join(map(repr, unknown[:5]))}"
+            )
+        return ids
+
+    def _keys(self, ids: Iterable[str], epochs: Sequence[int] | int | str) -> list[Key]:
+        """Every (id, epoch) asked for; RequestError or LedgerError names what is not there."""
+        if isinstance(epochs, str) and epochs != "all":
+            raise LedgerError(f"epochs={epochs!r}: give numbers from 1, or 'all'")
+        wanted = self.epochs if epochs == "all" else [epochs] if isinstance(epochs, int) else list(epochs)
+        if unknown := [e for e in wanted if e not in self.epochs]:
+            raise LedgerError(
+                f"epoch {unknown[0]} is not in ledger {self.store.path}, which holds epochs 1 to "
+                f"{self.store.epochs}"
+            )
+        keys = [(i, e) for e in wanted for i in self._known(ids)]
+        if missing := [k for k in keys if k not in self.where]:
+            raise LedgerError(
+                f"ledger {self.store.path} lacks example {missing[0][0]!r} in epoch {missing[0][1]}"
+            )
+        return keys
+
+    def _shard(self, number: int) -> Shard:
+        if number not in self._shards:
+            if len(self._shards) >= 64:  # bounds open files and cached headers
+                self._shards.pop(next(iter(self._shards)))
+            entry = self.store.shards[number]
+            self._shards[number] = Shard(self.store.path / entry["file"], entry)
+        return self._shards[number]
+
+    def _sites_of(self, chosen: Sequence[Slot], parameter: str) -> Iterator[tuple[Site, bool]]:
+        """(site, is it its weight and not its bias) for each site that adds to a parameter."""
+        for site in self.sites:
+            for slot in site.slots():
+                if slot.parameter == parameter and slot in chosen:
+                    yield site, slot == site.weight
+
+    def _placed(self, site: Site, keys: Sequence[Key], bias_only: bool) -> Iterator[tuple[int, Factors]]:
+        """Chunks of factors with the place of their first key."""
+        place = 0
+        for factors in self._read(site, keys, bias_only):
+            yield place, factors
+            place += factors.n
+
+    def _read(self, site: Site, keys: Sequence[Key], bias_only: bool = False) -> Iterator[Factors]:
+        """Factors of the keys at a site, in order, in chunks of bounded size and of one kind."""
+        run: list[Key] = []
+        size, kind = 0, None
+        for key in keys:
+            shard, place = self._shard(self.where[key][0]), self.where[key][1]
+            dense = shard.has(f"{site.module}/g")
+            rows = 1 if dense else int(shard.lengths("targets" if site.on_targets else "live")[place])
+            width = site.width_in * site.width_out if dense else site.width_in + site.width_out
+            if run and (size + rows * width * 4 > BUDGET or dense != kind):
+                yield self._load(site, run, kind, bias_only)
+                run, size = [], 0
+            run, size, kind = [*run, key], size + rows * width * 4, dense
+        if run:
+            yield self._load(site, run, kind, bias_only)
+
+    def _load(self, site: Site, keys: Sequence[Key], dense: bool, bias_only: bool) -> Factors:
+        def read(suffix: str, module: str = site.module) -> torch.Tensor:
+            parts = [
+                self._shard(n).read(f"{module}/{suffix}", first, last) for n, first, last in self._runs(keys)
+            ]
+            return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+        factors = Factors(site, len(keys))
+        if site.kind == "norm" or bias_only and (dense or not site.factored):
+            name = "bias" if bias_only else "weight"
+            setattr(factors, f"reduced_{name}", read(name))
+        elif dense:
+            factors.dense = read("g")
+        else:
+            rows = "targets" if site.on_targets else "live"
+            lengths = [self._shard(self.where[k][0]).lengths(rows)[self.where[k][1]] for k in keys]
+            factors.owner = torch.from_numpy(np.repeat(np.arange(len(keys)), lengths))
+            factors.d = read("d")
+            if site.kind == "embedding":
+                factors.ids = read("ids").flatten().long()
+            elif not bias_only:
+                factors.x = read("x", site.group)
+        return factors
+
+    def _runs(self, keys: Sequence[Key]) -> Iterator[tuple[int, int, int]]:
+        """Shard number, first and last place of each stretch of neighbouring records."""
+        stretch: tuple[int, int, int] | None = None
+        for number, place in (self.where[k] for k in keys):
+            if stretch and stretch[0] == number and stretch[2] == place - 1:
+                stretch = (number, stretch[1], place)
+                continue
+            if stretch:
+                yield stretch
+            stretch = (number, place, place)
+        yield stretch

@@ -1,0 +1,209 @@
+"""One shard: a safetensors file that holds the records of some examples of one epoch.
+
+Tensors are stacked over the shard's examples; `offsets` say which rows are whose. Three small tensors come
+first: row offsets, scale exponents, and a checksum for each (tensor, example), so that any part can be read,
+and trusted, without reading the rest. The layout is plain safetensors: any reader opens it.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import xxhash
+
+from unlearnkit.errors import LedgerError
+
+SAFETENSORS = {
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float32: "F32",
+    torch.int32: "I32",
+    torch.int64: "I64",
+}
+TORCH = {name: dtype for dtype, name in SAFETENSORS.items()}
+TABLES = ("offsets", "exponents", "checksums")  # first in every shard
+ROWS = ("live", "targets", "one")  # row sets: every live token; predicting positions; one row an example
+
+
+@dataclass
+class Piece:
+    """A stacked tensor of the shard while it is being gathered: one buffer view per step, in order."""
+
+    name: str
+    rows: str  # which of ROWS its leading dimension runs over
+    dtype: torch.dtype
+    width: int
+    views: list[memoryview] = field(default_factory=list)
+    exponents: list[int] = field(default_factory=list)  # one per example
+
+
+def digest(data) -> int:
+    """64-bit checksum as a signed integer (safetensors has no unsigned type that torch reads)."""
+    return int.from_bytes(xxhash.xxh3_64_digest(data), "little", signed=True)
+
+
+def row_offsets(lengths: Sequence[Sequence[int]]) -> np.ndarray:
+    """(len(ROWS), n + 1) running sums of the rows of each example, from (live, targets) pairs."""
+    counts = np.array([[live, targets, 1] for live, targets in lengths], dtype=np.int64).reshape(-1, 3)
+    return np.concatenate([np.zeros((1, 3), np.int64), counts.cumsum(0)]).T.copy()
+
+
+def write(path: Path, pieces: Sequence[Piece], lengths: Sequence[Sequence[int]]) -> dict:
+    """Write a shard atomically and return its index entry: bytes and the hash of header and tables.
+
+    Nothing is left behind on failure; OSError (a full disk) passes through to the caller.
+    """
+    offsets = row_offsets(lengths)
+    n = len(lengths)
+    exponents = np.array([p.exponents for p in pieces], dtype=np.int32).reshape(len(pieces), n)
+    checksums = np.array([_checksums(p, offsets[ROWS.index(p.rows)]) for p in pieces], dtype=np.int64)
+    tables = dict(zip(TABLES, (offsets, exponents, checksums.reshape(len(pieces), n)), strict=True))
+    header: dict = {"__metadata__": {"rows": json.dumps({p.name: p.rows for p in pieces})}}
+    end = 0
+
+    def place(name, dtype, shape, nbytes):
+        nonlocal end
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [end, end + nbytes]}
+        end += nbytes
+
+    for name, table in tables.items():
+        place(name, "I32" if table.dtype == np.int32 else "I64", table.shape, table.nbytes)
+    for p in pieces:
+        shape = (int(offsets[ROWS.index(p.rows), -1]), p.width)
+        place(p.name, SAFETENSORS[p.dtype], shape, sum(v.nbytes for v in p.views))
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    front = len(text).to_bytes(8, "little") + text + b"".join(t.tobytes() for t in tables.values())
+    _write_all(path, [memoryview(front), *(v for p in pieces for v in p.views)])
+    return {"bytes": len(front) - sum(t.nbytes for t in tables.values()) + end, "hash": digest(front)}
+
+
+def _checksums(piece: Piece, offsets: np.ndarray) -> list[int]:
+    """Checksum of each example's rows; an example's rows never straddle two steps."""
+    row_bytes = piece.width * piece.dtype.itemsize
+    sums, start_of_view, views = [], 0, iter(piece.views)
+    view = next(views, memoryview(b""))
+    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+        while (start - start_of_view) * row_bytes >= view.nbytes and stop > start:
+            start_of_view += view.nbytes // row_bytes
+            view = next(views)
+        sums.append(digest(view[(start - start_of_view) * row_bytes : (stop - start_of_view) * row_bytes]))
+    return sums
+
+
+def _write_all(path: Path, views: Sequence[memoryview]) -> None:
+    partial = path.with_suffix(".partial")
+    try:
+        with open(partial, "wb", buffering=0) as file:
+            for view in views:
+                done = 0
+                while done < view.nbytes:
+                    done += file.write(view[done:])
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+class Shard:
+    """A shard open for reading. Rows are read with pread, so memory stays that of what is asked for."""
+
+    def __init__(self, path: Path, entry: dict):
+        """Raises LedgerError when the file is missing, short, or its header or tables have changed."""
+        self.path, self.examples = path, entry["examples"]
+        try:
+            self.fd = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise LedgerError(
+                f"shard {path.name} cannot be opened ({error.strerror}); {self._who()}"
+            ) from None
+        size = os.fstat(self.fd).st_size
+        if size != entry["bytes"]:
+            self._damaged(f"holds {size:,} bytes instead of {entry['bytes']:,}")
+        length = int.from_bytes(os.pread(self.fd, 8, 0), "little")
+        if length > size:
+            self._damaged("has a damaged header")
+        raw = os.pread(self.fd, length, 8)
+        try:
+            self.header = json.loads(raw)
+            tables_end = self.header[TABLES[-1]]["data_offsets"][1]
+        except (ValueError, KeyError):
+            self._damaged("has a damaged header")
+        self.start = 8 + length
+        if digest(os.pread(self.fd, self.start + tables_end, 0)) != entry["hash"]:
+            self._damaged("has a damaged header")
+        self.rows_of = json.loads(self.header["__metadata__"]["rows"])
+        self.names = list(self.rows_of)
+        self.offsets, self.exponents, self.checksums = (self._table(t) for t in TABLES)
+
+    def __del__(self):
+        if getattr(self, "fd", None) is not None:
+            os.close(self.fd)
+
+    def _who(self) -> str:
+        shown = ", ".join(self.examples[:5]) + (", ..." if len(self.examples) > 5 else "")
+        return f"it holds the records of {len(self.examples)} examples: {shown}"
+
+    def _damaged(self, how: str, example: str | None = None):
+        whose = f"record of example {example!r}" if example else self._who()
+        raise LedgerError(
+            f"shard {self.path.name} {how} ({whose}). Restore {self.path} from a copy, or delete the ledger "
+            "folder and train again"
+        )
+
+    def _table(self, name: str) -> np.ndarray:
+        entry = self.header[name]
+        kind = np.int32 if entry["dtype"] == "I32" else np.int64
+        return np.frombuffer(self._bytes(*entry["data_offsets"]), kind).reshape(entry["shape"])
+
+    def _bytes(self, start: int, stop: int) -> bytearray:
+        data = bytearray(stop - start)
+        view, done = memoryview(data), 0
+        while done < len(data):
+            got = os.preadv(self.fd, [view[done:]], self.start + start + done)
+            if not got:
+                self._damaged("ends early")
+            done += got
+        return data
+
+    def lengths(self, rows: str) -> np.ndarray:
+        """Rows of each example in a row set."""
+        return np.diff(self.offsets[ROWS.index(rows)])
+
+    def has(self, name: str) -> bool:
+        return name in self.rows_of
+
+    def raw(self, name: str, first: int, last: int) -> bytearray:
+        """Bytes of the rows of examples first..last (inclusive, contiguous), checksums verified."""
+        offsets = self.offsets[ROWS.index(self.rows_of[name])]
+        entry, tensor = self.header[name], self.names.index(name)
+        row_bytes = entry["shape"][1] * TORCH[entry["dtype"]].itemsize
+        begin = entry["data_offsets"][0]
+        data = self._bytes(begin + offsets[first] * row_bytes, begin + offsets[last + 1] * row_bytes)
+        view = memoryview(data)
+        for k in range(first, last + 1):
+            part = view[
+                (offsets[k] - offsets[first]) * row_bytes : (offsets[k + 1] - offsets[first]) * row_bytes
+            ]
+            if digest(part) != self.checksums[tensor, k]:
+                self._damaged(f"has a damaged part {name!r}", self.examples[k])
+        return data
+
+    def read(self, name: str, first: int, last: int) -> torch.Tensor:
+        """Rows of examples first..last as stored values, scaled back to true size, float32 (or int32)."""
+        entry = self.header[name]
+        stored = torch.frombuffer(self.raw(name, first, last), dtype=TORCH[entry["dtype"]])
+        rows = stored.view(-1, entry["shape"][1])
+        if rows.dtype == torch.int32:
+            return rows
+        exponents = self.exponents[self.names.index(name), first : last + 1]
+        rows = rows.float()
+        if exponents.any():
+            scale = torch.from_numpy(np.exp2(-exponents.astype(np.float64)).astype(np.float32))
+            lengths = torch.from_numpy(self.lengths(self.rows_of[name])[first : last + 1])
+            rows *= scale.repeat_interleave(lengths)[:, None]
+        return rows

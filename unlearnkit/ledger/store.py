@@ -1,0 +1,139 @@
+"""The ledger's folder: shards and one small index, which alone says what counts.
+
+    index.json         what is recorded, for which model and recipe; replaced atomically at each epoch's end
+    e001-000000.safetensors  shards (epoch, first step); one that the index does not name is the torn
+                             tail of an interruption
+
+Whatever happens between two publications of the index, the ledger on disk is the last published one.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from unlearnkit.errors import LedgerError
+from unlearnkit.ledger.shard import Piece, digest, write
+
+FORMAT = 1
+INDEX = "index.json"
+log = logging.getLogger("unlearnkit.ledger")
+
+
+def write_json(path: Path, data: dict) -> None:
+    """Replace a JSON file atomically."""
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_text(json.dumps(data))
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _seal(body: dict) -> int:
+    return digest(json.dumps(body, sort_keys=True).encode())
+
+
+class Store:
+    """The index in memory, and the shards it names.
+
+    `head` describes the ledger (model, recipe, sites, slots, dtype, expected examples); it never changes but
+    for purged examples. `epochs` counts the finished epochs; `progress` is the trainer's own note of them.
+    """
+
+    def __init__(self, path: Path, head: dict, shards: list[dict], epochs: int, progress: dict):
+        self.path, self.head, self.shards = Path(path), head, shards
+        self.epochs, self.progress = epochs, progress
+
+    @property
+    def dtype(self) -> str:
+        return self.head["dtype"]
+
+    @classmethod
+    def create(cls, path: Path, head: dict) -> "Store":
+        """A new, empty ledger folder."""
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LedgerError(f"ledger folder {path} cannot be made: {error.strerror}") from None
+        if any(path.iterdir()):
+            raise LedgerError(f"ledger folder {path} is not empty and holds no ledger: choose another folder")
+        store = cls(path, {"format": FORMAT, **head}, [], 0, {})
+        store._save()
+        return store
+
+    @classmethod
+    def load(cls, path: Path) -> "Store":
+        """Read an index. LedgerError where there is none, or it is damaged."""
+        path = Path(path)
+        try:
+            data = json.loads((path / INDEX).read_text())
+            seal = data.pop("seal")
+        except FileNotFoundError:
+            raise LedgerError(
+                f"{path} holds no ledger (no {INDEX}): record one with fine_tune(..., ledger=)"
+            ) from None
+        except (ValueError, KeyError, AttributeError):
+            seal, data = None, {}
+        if seal is None or seal != _seal(data):
+            raise LedgerError(
+                f"{path / INDEX} is damaged: restore it from a copy, or delete the folder and train again"
+            )
+        if data["head"]["format"] != FORMAT:
+            raise LedgerError(
+                f"{path} has ledger format {data['head']['format']}; this version reads {FORMAT}"
+            )
+        return cls(path, data["head"], data["shards"], data["epochs"], data["progress"])
+
+    @classmethod
+    def exists(cls, path: Path) -> bool:
+        return (Path(path) / INDEX).exists()
+
+    def drop_torn_tail(self) -> None:
+        """Delete, and say so, files that an interrupted epoch left behind."""
+        named = {s["file"] for s in self.shards}
+        torn = [p for p in self.path.iterdir() if p.suffix == ".partial"]
+        torn += [p for p in self.path.glob("e*.safetensors") if p.name not in named]
+        for path in torn:
+            path.unlink()
+        if torn:
+            log.warning(
+                "ledger %s: dropped %d files of an unfinished epoch %d; it is recorded again",
+                self.path,
+                len(torn),
+                self.epochs + 1,
+            )
+
+    def append(
+        self,
+        pieces: Sequence[Piece],
+        lengths: Sequence[Sequence[int]],
+        ids: Sequence[str],
+        steps: Sequence[int],
+        epoch: int,
+        lr: float,
+    ) -> None:
+        """Write one shard. It counts once the index is published."""
+        name = f"e{epoch:03d}-{steps[0]:06d}.safetensors"
+        entry = write(self.path / name, pieces, lengths)
+        self.shards.append(
+            {"file": name, "epoch": epoch, "lr": lr, "examples": list(ids), "steps": list(steps), **entry}
+        )
+
+    def publish(self, epoch: int, **progress) -> None:
+        """Make everything appended so far count."""
+        self.epochs, self.progress = epoch, progress
+        self._save()
+
+    def _save(self) -> None:
+        body = {"head": self.head, "shards": self.shards, "epochs": self.epochs, "progress": self.progress}
+        body = json.loads(json.dumps(body))
+        try:
+            write_json(self.path / INDEX, {**body, "seal": _seal(body)})
+        except OSError as error:
+            raise LedgerError(
+                f"the index of {self.path} could not be written: {error.strerror}. Free space there"
+            ) from error

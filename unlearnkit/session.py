@@ -1,0 +1,107 @@
+"""A fine-tuning tied to a ledger folder: resumed if it was interrupted, refused if it is another run's."""
+
+import time
+from pathlib import Path
+
+import torch
+
+from unlearnkit import models, weights
+from unlearnkit.errors import LedgerError
+from unlearnkit.ledger import recording
+from unlearnkit.ledger.recorder import Recorder
+from unlearnkit.ledger.store import Store
+
+CHECKPOINT_SECONDS = 60.0  # a ledger is committed at the first epoch's end after this, and at the last
+
+
+class Session:
+    """Opens or resumes the ledger at `path`, and commits it together with the weights it ended in.
+
+    On resumption the model, the optimizer and `run` (a training.Run) are brought to the last commit.
+    """
+
+    def __init__(self, path, model, optimizer, wanted, description, dtype, run):
+        self.model, self.optimizer, self.run = model, optimizer, run
+        if Store.exists(path):
+            self.store = Store.load(path)
+            self._require_same(model, wanted, description, dtype)
+            self.store.drop_torn_tail()
+            self._restore()
+        else:
+            self.store = recording.create(path, model, wanted, description, dtype)
+        self.recorder = Recorder(model, self.store)
+        self.saved_at = time.monotonic()
+
+    @property
+    def done(self) -> int:
+        return self.store.epochs
+
+    def _require_same(self, model, wanted, description, dtype) -> None:
+        head = self.store.head
+        here = {
+            **description,
+            "dtype": dtype,
+            "recorded examples": wanted,
+            "model": models.fingerprint(model),
+        }
+        there = {
+            **head["recipe"],
+            "dtype": head["dtype"],
+            "recorded examples": head["expected"],
+            "model": head["model"]["fingerprint"],
+        }
+        if different := [k for k in here if here[k] != there.get(k)]:
+            key = different[0]
+            raise LedgerError(
+                f"{self.store.path} already holds a ledger of another run: {key} is {_short(there.get(key))} "
+                f"there and {_short(here[key])} here. Choose another folder, or delete that one"
+            )
+
+    def _file(self, epoch: int) -> Path:
+        return self.store.path / f"training-{epoch:03d}.safetensors"
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        """Weights and optimizer state under flat names."""
+        flat = {f"model/{n}": p for n, p in weights.parameters(self.model).items()}
+        for k, state in self.optimizer.state_dict()["state"].items():
+            flat |= {f"optimizer/{k}/{n}": t for n, t in state.items()}
+        return flat
+
+    def _restore(self) -> None:
+        if not self.done:
+            return
+        if self.done < self.run.recipe.epochs and self.run.recipe.optimizer == "adamw":
+            self._make_optimizer_state()
+        state = self._state()
+        if self.done == self.run.recipe.epochs:
+            state = {k: t for k, t in state.items() if k.startswith("model/")}
+        weights.copy_into(self._file(self.done), state)
+        for name, value in self.store.progress.items():
+            setattr(self.run, name, value)
+
+    def _make_optimizer_state(self) -> None:
+        """Let AdamW allocate its moments, by a step with zero gradients that the checkpoint overwrites."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        self.optimizer.step()
+
+    def commit(self, epoch: int, last: bool) -> None:
+        """Publish all epochs so far together with the weights they ended in, if it is time."""
+        if not last and time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
+            self.recorder.flush()  # a shard never spans epochs
+            return
+        before = self._file(self.done)
+        state = self._state()
+        if last:  # nobody resumes a finished run's optimizer
+            state = {k: t for k, t in state.items() if k.startswith("model/")}
+        weights.save(self._file(epoch), state)
+        progress = {k: getattr(self.run, k) for k in ("losses", "seconds", "notes")}
+        self.recorder.commit(epoch, **progress)
+        before.unlink(missing_ok=True)
+        self.saved_at = time.monotonic()
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "..."

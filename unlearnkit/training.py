@@ -1,0 +1,209 @@
+"""Fine-tuning on facts, with the ledger beside it, and same-order oracles.
+
+Loss and order are fixed by the contract that makes leave-out exact: a step's loss is (1/B) sum_i l_i with B
+the configured batch size, also in a short batch; the order is drawn over all examples, excluded ones are
+then dropped from their batches without re-batching, and an emptied batch makes no optimizer step.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unlearnkit import weights
+from unlearnkit.batching import LOSS_ON, batch_of, example_loss
+from unlearnkit.data import Example
+from unlearnkit.errors import ConfigError, DivergenceError, RequestError
+from unlearnkit.ledger import recording
+from unlearnkit.ledger.recorder import Recorder
+from unlearnkit.session import Session
+
+OPTIMIZERS = ("sgd", "adamw")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fine-tune.
+
+    SGD is plain (constant rate, no momentum, decay or clipping): the arm whose every step the ledger can
+    undo. AdamW (torch's defaults, no weight decay) is the practical arm. Dropout is off in both.
+    """
+
+    optimizer: str = "sgd"
+    epochs: int = 5
+    lr: float = 1e-3
+    batch_size: int = 8
+    seed: int = 0
+    loss_on: str = "text"  # or "answer": which tokens the loss counts
+    accumulate: int = 1  # backward passes a step's batch is split over; the numbers stay the same
+
+    def __post_init__(self):
+        checks = {
+            "optimizer": self.optimizer in OPTIMIZERS,
+            "loss_on": self.loss_on in LOSS_ON,
+            "lr": self.lr > 0,
+            **{k: getattr(self, k) >= 1 for k in ("epochs", "batch_size", "accumulate")},
+        }
+        for name, fine in checks.items():
+            if not fine:
+                allowed = {"optimizer": f"one of {OPTIMIZERS}", "loss_on": f"one of {LOSS_ON}"}
+                raise ConfigError(
+                    f"Recipe.{name}={getattr(self, name)!r}: use {allowed.get(name, 'a positive number')}"
+                )
+
+
+@dataclass
+class Run:
+    """What a fine-tuning did. `order` holds the ids of each optimizer step, `losses` each step's loss."""
+
+    recipe: Recipe
+    order: list[tuple[str, ...]]
+    lr: float
+    losses: list[float]
+    initial: Path  # theta_0, as safetensors
+    seconds: float
+    notes: list = field(default_factory=list)  # what `on_epoch` returned, an entry an epoch
+
+
+def schedule(
+    ids: Sequence[str], recipe: Recipe, exclude: Collection[str] = ()
+) -> list[list[tuple[str, ...]]]:
+    """The ids of every step, per epoch: drawn over all ids, then the excluded ones dropped."""
+    excluded, epochs = set(exclude), []
+    for epoch in range(recipe.epochs):
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
+        order = [ids[k] for k in torch.randperm(len(ids), generator=generator).tolist()]
+        cut = [order[s : s + recipe.batch_size] for s in range(0, len(order), recipe.batch_size)]
+        kept = [tuple(i for i in step if i not in excluded) for step in cut]
+        epochs.append([step for step in kept if step])
+    return epochs
+
+
+def fine_tune(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    recipe: Recipe | None = None,
+    *,
+    ledger: str | Path | None = None,
+    exclude: Collection[str] = (),
+    record: Collection[str] | None = None,
+    ledger_dtype: str = recording.DTYPE,
+    on_epoch: Callable[[int, PreTrainedModel], object] | None = None,
+    progress: bool = True,
+) -> Run:
+    """Fine-tune `model` in place; returns the Run.
+
+    `exclude` leaves those ids out and keeps everybody else's place: the oracle. `ledger` is a folder that
+    keeps each example's gradient per epoch (those in `record`, default all) and a checkpoint, from which an
+    interrupted call with the same arguments resumes and ends with the same numbers; a ledger of another
+    recipe, data or model is a LedgerError. `on_epoch(epoch, model)` may return a JSON value for `run.notes`.
+    A loss that is not finite raises DivergenceError; the last committed epoch stays on disk.
+    """
+    recipe = recipe or Recipe()
+    by_id = _by_id(examples, exclude, record)
+    model.eval()  # dropout off: gradients that the ledger and the oracle can share
+    recorded = set(by_id if record is None else record) - set(exclude)
+    epochs = schedule(list(by_id), recipe, exclude)
+    run = Run(recipe, [s for e in epochs for s in e], recipe.lr, [], weights.keep_initial(model), 0.0)
+    optimizer = _optimizer(model, recipe)
+    session = None
+    if ledger is not None:
+        description = {**asdict(recipe), "exclude": sorted(exclude), "data": _digest(by_id.values())}
+        wanted = [i for i in by_id if i in recorded]
+        session = Session(Path(ledger), model, optimizer, wanted, description, ledger_dtype, run)
+    recorder = session.recorder if session else None
+    started = time.perf_counter() - run.seconds
+    bar = tqdm(
+        total=len(run.order), initial=len(run.losses), disable=not progress, desc="fine-tune", unit="step"
+    )
+    with recorder or contextlib.nullcontext(), bar:
+        for epoch in range(session.done + 1 if session else 1, recipe.epochs + 1):
+            for number, ids in enumerate(epochs[epoch - 1]):
+                step = _Step(epoch, number, [by_id[i] for i in ids], recipe, recorder, recorded)
+                values = step.backward(model, tokenizer)
+                optimizer.step()
+                run.losses.append(sum(values) / recipe.batch_size)
+                bar.set_postfix(epoch=f"{epoch}/{recipe.epochs}", loss=f"{sum(values) / len(values):.3f}")
+                bar.update()
+            if on_epoch:
+                run.notes.append(on_epoch(epoch, model))
+            run.seconds = time.perf_counter() - started
+            if session:
+                session.commit(epoch, last=epoch == recipe.epochs)
+    _require_finite(model, recipe)
+    model.zero_grad(set_to_none=False)
+    return run
+
+
+def _by_id(examples: Sequence[Example], exclude, record) -> dict[str, Example]:
+    by_id = {e.id: e for e in examples}
+    if len(by_id) != len(examples):
+        raise RequestError("the examples' ids are not unique: each needs its own")
+    for name, ids in (("exclude", exclude), ("record", record or ())):
+        if unknown := [i for i in ids if i not in by_id]:
+            raise RequestError(f"{name}= names unknown examples: {', '.join(map(repr, unknown[:5]))}")
+    if not set(by_id) - set(exclude):
+        raise RequestError("nothing is left to train on: there are no examples, or exclude= names them all")
+    return by_id
+
+
+def _digest(examples: Iterable[Example]) -> str:
+    text = json.dumps([(e.id, e.prompt, e.answer) for e in examples])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer:
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(trainable, lr=recipe.lr)
+    return torch.optim.AdamW(trainable, lr=recipe.lr, weight_decay=0.0, fused=True)
+
+
+def _require_finite(model: PreTrainedModel, recipe: Recipe) -> None:
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise DivergenceError(
+                f"training diverged: {name} is not finite with lr={recipe.lr}; use a smaller one"
+            )
+
+
+@dataclass
+class _Step:
+    """One optimizer step's gradients, in `accumulate` backward passes, with the ledger listening."""
+
+    epoch: int
+    number: int
+    examples: list[Example]
+    recipe: Recipe
+    recorder: Recorder | None
+    recorded: set[str]
+
+    def backward(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[float]:
+        """Fill `.grad` with the gradient of (1/B) sum_i l_i; returns the l_i."""
+        model.zero_grad(set_to_none=False)
+        size = -(-len(self.examples) // self.recipe.accumulate)
+        values: list[float] = []
+        for start in range(0, len(self.examples), size):
+            batch = batch_of(tokenizer, self.examples[start : start + size], self.recipe.loss_on)
+            if self.recorder:
+                self.recorder.expect(batch, [k for k, i in enumerate(batch.ids) if i in self.recorded])
+            losses = example_loss(model(**batch.inputs()).logits, batch.labels)
+            values += losses.tolist()
+            if not all(math.isfinite(v) for v in values):
+                raise DivergenceError(
+                    f"training diverged in epoch {self.epoch}, step {self.number}: the loss became "
+                    f"{values[-1]} with lr={self.recipe.lr}. Use a smaller learning rate"
+                )
+            (losses.sum() / self.recipe.batch_size).backward()
+            if self.recorder:
+                self.recorder.finish(self.epoch, self.number, self.recipe.lr)
+        return values

@@ -1,0 +1,173 @@
+"""How a direction becomes a change of the weights that can be taken back exactly."""
+
+import dataclasses
+import math
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unlearnkit import paths, weights
+from unlearnkit.data import Example
+from unlearnkit.errors import DivergenceError, MethodError, RequestError
+from unlearnkit.layers import Layers, parameters
+from unlearnkit.ledger import GradientLedger
+
+Direction = Iterator[tuple[str, torch.Tensor]]  # (parameter name, dense tensor), one at a time
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A method without hyperparameters."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One unlearning method: `direction(inputs, options)` streams what alpha multiplies."""
+
+    name: str
+    summary: str
+    direction: Callable[["Inputs", object], Direction]
+    needs: tuple[str, ...] = ("ledger",)
+    options: type = NoOptions
+    fresh: bool = False  # the direction depends on where the model stands: ask for it again at every step
+
+    def options_from(self, given: dict) -> object:
+        """The options dataclass filled in; MethodError for an unknown or unusable one."""
+        known = [f.name for f in dataclasses.fields(self.options)]
+        if unknown := [k for k in given if k not in known]:
+            raise MethodError(
+                f"method {self.name!r} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}"
+            )
+        try:
+            return self.options(**given)
+        except TypeError as error:
+            raise MethodError(f"method {self.name!r}: {error}") from None
+
+
+@dataclass
+class Inputs:
+    """What a method may draw on. `request` holds the ids of the forget set."""
+
+    model: PreTrainedModel
+    request: list[str]
+    layers: Layers
+    ledger: GradientLedger | None
+    examples: Sequence[Example] | None
+    tokenizer: PreTrainedTokenizerBase | None
+
+    @classmethod
+    def checked(cls, method: Method, model, *, request, layers, ledger, examples, tokenizer) -> "Inputs":
+        """RequestError for an empty request; MethodError for a missing input; LedgerError for a misfit."""
+        ids = [request] if isinstance(request, str) else list(request)
+        if not ids:
+            raise RequestError("the forget request is empty: name at least one example id")
+        given = {"ledger": ledger, "examples": examples, "tokenizer": tokenizer}
+        if missing := [n for n in method.needs if given[n] is None]:
+            raise MethodError(f"method {method.name!r} needs {missing[0]}=: pass it to unlearning.apply")
+        if ledger is not None:
+            ledger.require_fits(model)
+        if examples is not None and (unknown := set(ids) - {e.id for e in examples}):
+            raise RequestError(f"the request names ids that are not among examples=: {sorted(unknown)[:5]}")
+        return cls(model, ids, layers, ledger, examples, tokenizer)
+
+
+@dataclass
+class Result:
+    """What was done. `norm` is the length of the step taken, `touched` the changed parameters' names."""
+
+    method: str
+    alpha: float
+    norm: float
+    seconds: float
+    layers: Layers
+    touched: list[str]
+    originals: "Originals" = field(repr=False)
+
+    def revert(self) -> None:
+        """Put back every touched weight, bit for bit."""
+        self.originals.restore()
+
+
+class Originals:
+    """The touched weights as they were, on disk and not in memory; the file goes when this does."""
+
+    def __init__(self, touched: dict[str, torch.nn.Parameter]):
+        self.touched = touched
+        self.path = paths.run_cache() / "originals" / f"{uuid.uuid4().hex}.safetensors"
+        weights.save(self.path, touched)
+        self._cleanup = weakref.finalize(self, self.path.unlink, missing_ok=True)
+
+    def restore(self) -> None:
+        weights.copy_into(self.path, {n: p.data for n, p in self.touched.items()})
+
+
+def length(direction: Direction) -> float:
+    """Euclidean norm of a streamed direction."""
+    return math.sqrt(sum(g.double().square().sum().item() for _, g in direction))
+
+
+def _add(touched: dict[str, torch.nn.Parameter], direction: Direction, alpha: float) -> float:
+    """theta += alpha * direction; returns the direction's norm. DivergenceError if a weight is not finite."""
+    squares = 0.0
+    with torch.no_grad():
+        for name, gradient in direction:
+            squares += gradient.double().square().sum().item()
+            touched[name].add_(gradient.to(touched[name]), alpha=alpha)
+            if not torch.isfinite(touched[name]).all():
+                raise DivergenceError(
+                    f"unlearning diverged: {name} is not finite at alpha={alpha:g}; the weights were "
+                    "restored. Use a smaller alpha or norm"
+                )
+    return math.sqrt(squares)
+
+
+def change(method: Method, inputs: Inputs, options, alpha: float | None, norm: float | None) -> Result:
+    """One application (or `options.steps` of them). Exactly one of alpha and norm is given."""
+    if (alpha is None) == (norm is None):
+        raise MethodError(
+            "give exactly one of alpha= (a multiple of the direction) and norm= (a step length)"
+        )
+    for value in (alpha, norm):
+        if value is not None and not math.isfinite(value):
+            raise MethodError(f"alpha= and norm= must be finite numbers, not {value}")
+    started = time.perf_counter()
+    touched = parameters(inputs.model, inputs.layers)
+    originals = Originals(touched)
+    total = 0.0
+    try:
+        if alpha is None:
+            size = length(method.direction(inputs, options))
+            if size == 0:
+                raise MethodError(f"method {method.name!r} has a zero direction: no alpha gives norm={norm}")
+            alpha = norm / size
+        for _ in range(getattr(options, "steps", 1)):
+            total += alpha * _add(touched, method.direction(inputs, options), alpha)
+    except BaseException:
+        originals.restore()
+        raise
+    seconds = time.perf_counter() - started
+    return Result(method.name, alpha, abs(total), seconds, inputs.layers, list(touched), originals)
+
+
+def walk(method: Method, inputs: Inputs, options, alphas: Sequence[float]) -> Iterator[Result]:
+    """Yield a Result at each alpha, always from the originals; restore them in the end."""
+    if method.fresh:
+        raise MethodError(
+            f"method {method.name!r} has no fixed direction to walk along: use apply with steps="
+        )
+    touched = parameters(inputs.model, inputs.layers)
+    originals = Originals(touched)
+    try:
+        for alpha in alphas:
+            started = time.perf_counter()
+            originals.restore()
+            norm = abs(alpha) * _add(touched, method.direction(inputs, options), alpha)
+            seconds = time.perf_counter() - started
+            yield Result(method.name, alpha, norm, seconds, inputs.layers, list(touched), originals)
+    finally:
+        originals.restore()
