@@ -2,7 +2,8 @@
 
 Which tensors the paper dots is not stated; this is the candidate whose two sides it names. Since
 dL/da_l . a_l is the first-order effect of scaling a block's output, it is large where the example's loss
-leans on the block, and 0 where the loss is flat.
+leans on the block, and 0 where the loss is flat. The last block adds next to nothing, whatever the model
+knows: the final norm undoes any scale of its output.
 """
 
 from collections.abc import Iterator, Sequence
