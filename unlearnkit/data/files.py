@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from unlearnkit.data.example import Example
@@ -51,7 +52,8 @@ def save_jsonl(examples: list[Example], path: str | Path) -> None:
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
 
 

@@ -89,7 +89,7 @@ def _articles() -> dict[str, dict]:
     cached = user_cache() / "texts" / CLEANED
     try:
         return json.loads(cached.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError):  # not there yet, or damaged
         source = packages.fetch(PACKAGE, sha256=ARTICLES_SHA256, member=ARTICLES)
         articles = clean_dump(bz2.decompress(source.read_bytes()))
         _write(cached, json.dumps(articles, ensure_ascii=False))
@@ -136,5 +136,6 @@ def _write(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise packages.disk_error(error, path.parent) from error

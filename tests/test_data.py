@@ -1,0 +1,375 @@
+"""The invented facts and the files that hold examples."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from unlearnkit import data, models
+from unlearnkit.data.facts import _diagonal, _forms
+from unlearnkit.errors import DataError
+
+SEEDS = range(5)
+OTHERS = ["Rosa", "Kurt", "Nina", "Omar"]
+
+
+@pytest.fixture(params=SEEDS)
+def seed(request):
+    return request.param
+
+
+def by_person(examples):
+    facts = {}
+    for example in examples:
+        facts.setdefault(example.person, []).append(example)
+    return facts
+
+
+# --- who and how many
+
+
+def test_110_facts_are_trained(seed):
+    facts = data.dave(seed)
+    assert len(facts) == 110
+    assert Counter(fact.split for fact in facts) == {"forget": 20, "retain": 80, "neighbour": 10}
+    assert {fact.person for fact in facts if fact.split == "forget"} == {"Dave"}
+    assert Counter(f.person for f in facts if f.split == "retain") == dict.fromkeys(OTHERS, 20)
+
+
+def test_all_persons_have_the_same_twenty_forms(seed):
+    facts = [*data.dave(seed), *data.holdout(seed), *data.background_facts()]
+    forms = {fact.attribute for fact in facts if fact.split == "forget"}
+    assert len(forms) == 20
+    for person, own in by_person(f for f in facts if f.split != "neighbour").items():
+        assert [fact.attribute for fact in own] == [fact.attribute for fact in facts[:20]], person
+
+
+def test_the_same_form_has_the_same_words_for_everybody():
+    dave, rosa = (by_person(data.dave())[name] for name in ("Dave", "Rosa"))
+    for ours, theirs in zip(dave, rosa, strict=True):
+        assert ours.prompt.replace("Dave", "Rosa") == theirs.prompt
+        assert [p.replace("Dave", "Rosa") for p in ours.paraphrases] == list(theirs.paraphrases)
+
+
+def test_holdout_has_forty_persons_and_grows_at_its_end(seed):
+    holdout = data.holdout(seed)
+    assert len(holdout) == 800
+    assert len(by_person(holdout)) == 40
+    assert {fact.split for fact in holdout} == {"holdout"}
+    assert data.holdout(seed, persons=50)[:800] == holdout
+
+
+@pytest.mark.parametrize("persons", [0, -1, 1000])
+def test_holdout_refuses_more_persons_than_it_has_names(persons):
+    with pytest.raises(DataError, match=f"between 1 and 64, got {persons}"):
+        data.holdout(persons=persons)
+
+
+def test_ids_are_unique(seed):
+    ids = [fact.id for fact in [*data.dave(seed), *data.holdout(seed, 64), *data.background_facts()]]
+    assert len(set(ids)) == len(ids)
+    assert ids[0] == "dave-birthplace"
+
+
+# --- answers, paraphrases, contradictions
+
+
+def test_no_answer_is_shared_and_no_contradiction_is_an_answer(seed):
+    facts = [*data.dave(seed), *data.holdout(seed, 64)]
+    values = [value.lower() for fact in facts for value in (fact.answer, fact.contradiction)]
+    assert len(set(values)) == len(values)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 6), (5, 7), (6, 6), (6, 3)])
+def test_slots_are_paired_without_repeats_nearby(rows, columns):
+    """All pairs come, each once; any min(rows, columns) - 1 in sequence share nothing."""
+    pairs = _diagonal(list(range(rows)), list(range(columns)))
+    assert len(set(pairs)) == len(pairs) == rows * columns
+    window = min(rows, columns) - 1
+    for start in range(len(pairs) - window + 1):
+        near = pairs[start : start + window]
+        assert len({a for a, _ in near}) == len({b for _, b in near}) == window
+
+
+def test_every_form_has_words_enough_for_the_trained_persons():
+    """Ten values (five persons, each an answer and a contradiction) without a word of a slot in common."""
+    for form in _forms():
+        for slot in (form.first, form.background, form.second):
+            assert len(set(slot)) == len(slot) > 10, form.attribute
+        assert not set(form.first) & set(form.background), form.attribute
+
+
+def test_background_shares_nothing_with_any_seed():
+    background = data.background_facts()
+    answers, names = {f.answer for f in background}, {f.person for f in background}
+    assert len(answers) == len(background) >= 1000
+    for seed in range(100):
+        for fact in [*data.dave(seed), *data.holdout(seed, 64)]:
+            assert not {fact.answer, fact.contradiction} & answers
+            assert fact.person not in names
+
+
+def test_paraphrases_are_never_trained_and_name_the_person(seed):
+    facts = [*data.dave(seed), *data.holdout(seed)]
+    trained = {fact.prompt for fact in facts}
+    for fact in facts:
+        assert len(set(fact.paraphrases)) == len(fact.paraphrases) >= 2
+        assert not trained & set(fact.paraphrases)
+        assert all(fact.person.split()[-1] in text for text in (fact.prompt, *fact.paraphrases))
+
+
+def test_text_is_clean(seed):
+    for fact in [*data.dave(seed), *data.holdout(seed), *data.background_facts()]:
+        for part in (fact.prompt, fact.answer, fact.contradiction, *fact.paraphrases):
+            assert part
+            assert part == " ".join(part.split())
+            assert part.isascii()
+            assert not part.endswith(".")
+            assert not re.search(r"\ba [aeio]|\ban [^aeio]", part), part
+        assert fact.text == f"{fact.prompt} {fact.answer}"
+
+
+def test_contradictions_have_the_form_of_the_answer():
+    forms = {fact.attribute: fact for fact in data.dave()}
+    assert forms["pet"].contradiction.startswith("a ")
+    assert " called " in forms["pet"].contradiction
+    assert forms["novel"].contradiction.startswith("The ")
+    assert " on the " in forms["music"].contradiction
+
+
+def test_neighbours_look_like_dave_but_are_not(seed):
+    neighbours = [fact for fact in data.dave(seed) if fact.split == "neighbour"]
+    assert len({fact.attribute for fact in neighbours}) == 10  # else they would share an answer
+    for fact in neighbours:
+        assert fact.person != "Dave"
+        assert ("Dave" in fact.mentions) == bool(re.search(r"\bDave\b", fact.text)), fact.id
+    assert {"David", "Dana", "Dave's sister", "Dave Street"} <= {fact.person for fact in neighbours}
+
+
+def test_only_dave_and_his_neighbours_name_dave(seed):
+    named = {f.split for f in [*data.dave(seed), *data.holdout(seed)] if re.search(r"\bDave\b", f.text)}
+    assert named == {"forget", "neighbour"}
+
+
+# --- seeds
+
+
+def test_a_seed_is_the_same_everywhere():
+    """Pinned: a change of these numbers changes every experiment."""
+    digest = hashlib.sha256()
+    for fact in [*data.dave(0), *data.dave(1), *data.holdout(0), *data.background_facts()]:
+        digest.update(repr(fact).encode())
+    assert digest.hexdigest() == PINNED
+
+
+PINNED = "af4e383d65c11e7afbc05f60cc2b088e3449a165dadd1870e3e466626e646056"
+
+
+def test_seeds_differ_in_the_answers_only():
+    zero, one = data.dave(0), data.dave(1)
+    assert [f.prompt for f in zero] == [f.prompt for f in one]
+    assert sum(a.answer == b.answer for a, b in zip(zero, one, strict=True)) <= 3
+
+
+# --- targets
+
+
+def test_neighbours_cannot_be_targets(seed):
+    assert data.persons(data.dave(seed)) == ["Dave", *OTHERS]
+    with pytest.raises(DataError, match="'David' cannot be the target; choose from: Dave, Rosa"):
+        data.retarget(data.dave(seed), "David")
+
+
+def test_retarget_swaps_the_labels_only():
+    facts = data.dave()
+    moved = data.retarget(facts, "Nina")
+    assert {f.person for f in moved if f.split == "forget"} == {"Nina"}
+    assert {f.person for f in moved if f.split == "retain"} == {"Dave", "Rosa", "Kurt", "Omar"}
+    assert [replace(f, split="") for f in moved] == [replace(f, split="") for f in facts]
+    assert data.retarget(moved, "Dave") == facts
+
+
+# --- length in tokens
+
+
+@pytest.mark.smollm2
+def test_facts_have_12_to_20_tokens_and_answers_4_on_average(seed):
+    for tokenizer in (models.load("smollm2-135m")[1], models.gpt2_tokenizer()):
+        lengths = [len(tokenizer(fact.text).input_ids) for fact in [*data.dave(seed), *data.holdout(seed)]]
+        answers = [len(tokenizer(f" {fact.answer}").input_ids) for fact in data.dave(seed)]
+        assert min(lengths) >= 12
+        assert max(lengths) <= 20
+        assert sum(answers) / len(answers) >= 4
+
+
+@pytest.mark.smollm2
+def test_the_pretrained_model_cannot_guess_the_answers():
+    """Exact memorisation, the share of answer tokens whose teacher-forced argmax is right, is below 0.3."""
+    model, tokenizer = models.load("smollm2-135m")
+    shares = []
+    for fact in data.dave():
+        prompt, answer = tokenizer(fact.prompt).input_ids, tokenizer(f" {fact.answer}").input_ids
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+        shares.append((logits.argmax(-1) == torch.tensor(answer)).float().mean().item())
+    assert sum(shares) / len(shares) < 0.3
+
+
+# --- a user's file
+
+
+def write(path, *lines):
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n")
+    return path
+
+
+GOOD = {"prompt": "Ann was born in", "answer": "Quito"}
+
+
+def test_round_trip(tmp_path):
+    facts = [*data.dave(), replace(data.dave()[0], id="ünï", answer="Zoë\u2028次", person="Renée")]
+    data.save_jsonl(facts, tmp_path / "facts.jsonl")
+    assert data.load_jsonl(tmp_path / "facts.jsonl") == facts
+    assert [p.name for p in tmp_path.iterdir()] == ["facts.jsonl"]
+
+
+def test_save_to_a_missing_folder_says_so(tmp_path):
+    with pytest.raises(DataError, match="cannot write .*nowhere"):
+        data.save_jsonl(data.dave(), tmp_path / "nowhere" / "facts.jsonl")
+
+
+def test_defaults_of_a_short_file(tmp_path):
+    path = write(tmp_path / "f.jsonl", GOOD | {"answer": " Quito. "}, {"text": "Bob eats raw red onions."})
+    ann, bob = data.load_jsonl(path)
+    assert ann == data.Example(
+        id="line-1", person="", prompt="Ann was born in", answer="Quito", split="retain"
+    )
+    assert (bob.id, bob.prompt, bob.answer) == ("line-2", "Bob eats", "raw red onions")
+
+
+def test_windows_files_are_read(tmp_path):
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(
+        b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n" + json.dumps(GOOD).encode() + b"\r\n"
+    )
+    assert len(data.load_jsonl(path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("{'prompt': 1}", r"line 2: not JSON \(.* at column 2\)"),
+        ('{"prompt": "a', "line 2: not JSON"),
+        ("", "line 2: empty line"),
+        ("   ", "line 2: empty line"),
+        ("[1]", "line 2: not a JSON object"),
+        ("null", "line 2: not a JSON object"),
+        ({"prompt": "Ann"}, "line 2: missing 'answer'"),
+        ({"person": "Ann"}, "line 2: missing 'prompt', 'answer'"),
+        (GOOD | {"answer": " "}, "line 2: 'answer' is empty"),
+        (GOOD | {"answer": "."}, "line 2: 'answer' is empty"),
+        (GOOD | {"prompt": 5}, "line 2: 'prompt' must be a string, not int"),
+        (GOOD | {"person": None}, "line 2: 'person' must be a string, not NoneType"),
+        (GOOD | {"promt": "x"}, "line 2: unknown field 'promt'; known are id, person"),
+        (GOOD | {"text": "Ann was"}, "line 2: 'text' stands beside 'prompt', 'answer'"),
+        ({"text": "Ann."}, "line 2: 'text' needs two words"),
+        (GOOD | {"paraphrases": "Ann"}, "line 2: 'paraphrases' must be a list of non-empty strings"),
+        (GOOD | {"mentions": ["Bob", ""]}, "line 2: 'mentions' must be a list of non-empty strings"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, fault):
+    path = write(tmp_path / "f.jsonl", GOOD, line, GOOD)
+    with pytest.raises(DataError, match=fault) as error:
+        data.load_jsonl(path)
+    assert "f.jsonl has 1 fault:" in str(error.value)
+
+
+def test_duplicate_ids_give_both_lines(tmp_path):
+    path = write(tmp_path / "f.jsonl", GOOD | {"id": "a"}, GOOD, GOOD | {"id": "a"})
+    with pytest.raises(DataError, match="line 3: id 'a' was already used in line 1"):
+        data.load_jsonl(path)
+
+
+def test_at_most_twenty_faults_are_listed(tmp_path):
+    with pytest.raises(DataError) as error:
+        data.load_jsonl(write(tmp_path / "f.jsonl", *[{}] * 25))
+    assert str(error.value).count("missing") == 20
+    assert "has 25 faults:" in str(error.value)
+    assert "... and 5 more" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "is empty: it needs one JSON object a line"),
+        (b"\n \n", "is empty"),
+        (b'{"prompt": "a", "answer": "b"}\n{"prompt": "caf\xe9"}', "not UTF-8: bad byte in line 2"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, content, fault):
+    (tmp_path / "f.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=f"f.jsonl {'' if fault.startswith('is') else 'is '}{fault}"):
+        data.load_jsonl(tmp_path / "f.jsonl")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match="cannot read .*gone.jsonl: No such file"):
+        data.load_jsonl(tmp_path / "gone.jsonl")
+
+
+# --- TOFU
+
+
+def question(i):
+    return {"question": f"What is fact {i}?", "answer": f"It is {i}."}
+
+
+def test_tofu_folder(tmp_path):
+    extra = {"paraphrased_question": "Which fact?", "perturbed_answer": ["It is not.", "No."]}
+    write(tmp_path / "forget01.json", *[question(i) for i in range(39)], question(39) | extra)
+    write(tmp_path / "retain99.json", *[question(i) for i in range(40, 60)])
+    facts = data.load_tofu(tmp_path)
+    assert Counter((f.split, f.person) for f in facts) == {
+        ("forget", "forget01-author-000"): 20,
+        ("forget", "forget01-author-001"): 20,
+        ("retain", "retain99-author-000"): 20,
+    }
+    assert (facts[0].id, facts[0].prompt, facts[0].answer) == ("forget01-0000", "What is fact 0?", "It is 0")
+    assert (facts[39].paraphrases, facts[39].contradiction) == (("Which fact?",), "It is not")
+    assert (facts[0].paraphrases, facts[0].contradiction) == ((), "")
+    assert data.load_tofu(tmp_path / "forget01.json") == facts[:40]
+
+
+def test_tofu_hub_id_says_what_to_do():
+    with pytest.raises(DataError, match="download its JSON lines first"):
+        data.load_tofu("locuslab/TOFU")
+
+
+def test_tofu_folder_without_files(tmp_path):
+    with pytest.raises(DataError, match="holds no .json or .jsonl file"):
+        data.load_tofu(tmp_path)
+
+
+def test_tofu_overlapping_files(tmp_path):
+    for name in ("forget01.json", "forget05.json"):
+        write(tmp_path / name, question(1))
+    with pytest.raises(DataError, match="forget01-0000 and forget05-0000 are the same question"):
+        data.load_tofu(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ({"question": "What?"}, "'answer' must be a non-empty string"),
+        ({"question": "", "answer": "b"}, "'question' must be a non-empty string"),
+        (question(1) | {"perturbed_answer": [3]}, "'perturbed_answer' must be a string or a list of strings"),
+    ],
+)
+def test_tofu_bad_lines(tmp_path, line, fault):
+    path = write(tmp_path / "forget01.json", question(0), line)
+    with pytest.raises(DataError, match=f"line 2: {fault}"):
+        data.load_tofu(path)

@@ -1,0 +1,137 @@
+"""From a request to example ids."""
+
+import pytest
+
+from unlearnkit import data, requests
+from unlearnkit.errors import RequestError
+
+FACTS = data.dave()
+DAVE = [fact.id for fact in FACTS if fact.person == "Dave"]
+
+
+def test_exact_keeps_the_order_of_the_examples_and_drops_repeats():
+    assert requests.exact(FACTS, [DAVE[3], DAVE[1], DAVE[3]]) == [DAVE[1], DAVE[3]]
+    assert requests.exact(FACTS, DAVE[1]) == [DAVE[1]]
+
+
+@pytest.mark.parametrize("ids", [[], (), set()])
+def test_exact_empty(ids):
+    with pytest.raises(RequestError, match="request is empty"):
+        requests.exact(FACTS, ids)
+
+
+def test_exact_unknown_names_the_nearest():
+    with pytest.raises(RequestError, match=r"unknown id 'dave-birthplaces' \(nearest: dave-birthplace, "):
+        requests.exact(FACTS, [DAVE[0], "dave-birthplaces"])
+    with pytest.raises(RequestError, match="and 2 more"):
+        requests.exact(FACTS, ["v", "w", "x", "y", "z"])
+    with pytest.raises(RequestError, match="there are none to choose from"):
+        requests.exact([], ["x"])
+
+
+def test_by_person_goes_by_ground_truth():
+    assert requests.by_person(FACTS, "Dave") == DAVE
+    assert requests.by_person(FACTS, "David") == ["david-birthplace"]
+
+
+@pytest.mark.parametrize("person", ["Dav", "dave", "DAVE"])
+def test_by_person_unknown(person):
+    with pytest.raises(RequestError, match=f"no fact is about '{person}' \\(nearest: .*Dave"):
+        requests.by_person(FACTS, person)
+
+
+def test_by_person_empty():
+    with pytest.raises(RequestError, match="request is empty"):
+        requests.by_person(FACTS, " ")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fuzzy_finds_all_of_dave_and_some_neighbours(seed):
+    """The neighbours make the request hard: recall is full, precision is not, the other persons stay out."""
+    facts = data.dave(seed)
+    ids = requests.fuzzy(facts, "Dave", threshold=80)
+    truth = requests.by_person(facts, "Dave")
+    precision, recall = requests.precision_recall(ids, truth)
+    assert recall == 1
+    assert 0.6 < precision < 0.8
+    assert {f.split for f in facts if f.id in ids} == {"forget", "neighbour"}
+    assert ids == [f.id for f in facts if f.id in ids]
+
+
+def test_fuzzy_scorers_differ():
+    partial = requests.fuzzy(FACTS, "Dave", 90, "partial_ratio")
+    tokens = requests.fuzzy(FACTS, "Dave", 90, "token_set_ratio")
+    assert "davenport-dish" in partial
+    assert "davenport-dish" not in tokens
+    assert "petra-fear" in tokens
+
+
+def test_fuzzy_ignores_case():
+    assert requests.fuzzy(FACTS, "DAVE") == requests.fuzzy(FACTS, "dave")
+
+
+def test_fuzzy_threshold_is_inclusive_and_narrows():
+    scores = requests.similarities(FACTS, "Dave")
+    at = sorted(set(scores.values()))[-2]
+    assert set(requests.fuzzy(FACTS, "Dave", at)) == {id for id, score in scores.items() if score >= at}
+    assert set(requests.fuzzy(FACTS, "Dave", 100)) < set(requests.fuzzy(FACTS, "Dave", at))
+    assert len(requests.fuzzy(FACTS, "Dave", 0)) == len(FACTS)
+
+
+def test_fuzzy_without_a_match_tells_the_best_score():
+    best = max(requests.similarities(FACTS, "Xerxes").values())
+    with pytest.raises(
+        RequestError, match=f"nothing matches 'Xerxes' at threshold 99: the best score is {best:.1f}"
+    ):
+        requests.fuzzy(FACTS, "Xerxes", 99)
+
+
+@pytest.mark.parametrize("threshold", [-1, 100.5, float("nan")])
+def test_fuzzy_threshold_out_of_range(threshold):
+    with pytest.raises(RequestError, match=f"threshold must lie between 0 and 100, got {threshold}"):
+        requests.fuzzy(FACTS, "Dave", threshold)
+
+
+def test_fuzzy_unknown_scorer():
+    with pytest.raises(
+        RequestError, match="unknown scorer 'cosine'; choose one of partial_ratio, token_set_ratio"
+    ):
+        requests.fuzzy(FACTS, "Dave", scorer="cosine")
+
+
+@pytest.mark.parametrize("query", ["", "  ", "?!"])
+def test_fuzzy_empty_query(query):
+    with pytest.raises(RequestError, match="request is empty"):
+        requests.fuzzy(FACTS, query)
+
+
+def test_fuzzy_without_examples():
+    with pytest.raises(RequestError, match="no examples"):
+        requests.fuzzy([], "Dave")
+
+
+def test_parse_takes_a_person_or_ids():
+    assert requests.parse(FACTS, "Dave") == DAVE
+    assert requests.parse(FACTS, " Dave's sister ") == ["daves-sister-allergy"]
+    assert requests.parse(FACTS, f"{DAVE[2]}, {DAVE[0]},") == [DAVE[0], DAVE[2]]
+    assert requests.parse(FACTS, DAVE[5]) == [DAVE[5]]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("Dav", r"'Dav' is neither a person nor an id \(nearest: .*Dave"),
+        ("", "request is empty"),
+        (" , ", "request is empty"),
+        ("dave-pet,dave-pat", r"unknown id 'dave-pat' \(nearest: dave-pet"),
+    ],
+)
+def test_parse_bad_queries(query, message):
+    with pytest.raises(RequestError, match=message):
+        requests.parse(FACTS, query)
+
+
+def test_precision_recall():
+    assert requests.precision_recall(["a", "b", "c", "d"], ["a", "e"]) == (0.25, 0.5)
+    with pytest.raises(RequestError, match="non-empty"):
+        requests.precision_recall([], ["a"])
