@@ -48,7 +48,7 @@ def publish(profile: Profile) -> str:
         _replace(path, data)
     for path in published_figures() - set(files):
         path.unlink()
-    return f"published {len(names)} notebooks and {len(files) - len(names) - 1} figures and tables"
+    return f"published {len(names)} notebooks and {len(files) - len(names) - 1} files of figures/"
 
 
 def figures(profile: Profile) -> list[str]:

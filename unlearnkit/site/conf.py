@@ -3,7 +3,7 @@
 from latex2mathml.converter import convert
 
 project = "Unlearning by the first epoch's gradients"
-extensions = ["myst_nb", __name__]
+extensions = ["myst_nb"]
 html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["report.css"]

@@ -1,0 +1,93 @@
+"""The report: pages, formulas, figures and banners, and no request to anywhere."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from tiny_project import Project, cell, notebook
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+SHOW = f"from IPython.display import Image\nimport base64\nImage(base64.b64decode('{PIXEL}'))"
+FIGURE = {"figure": {"caption": "A pixel.", "name": "pixel"}, "image": {"alt": "One pixel"}}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A finished run whose first page has a formula, a figure with caption, folded code and a widget."""
+    project = Project(tmp_path_factory.mktemp("report") / "project").create()
+    content = notebook("Overview", "import ipywidgets\nipywidgets.IntSlider()")
+    text = "See {numref}`pixel` and [the second](01_second.ipynb), [a paper](https://example.org/paper).\n\n"
+    text += "$$\\theta_T - \\theta_0$$ (move)\n\nIn {eq}`move`."
+    content["cells"].append(cell("markdown", text, "prose"))
+    content["cells"].append(cell("code", SHOW, "figure", mystnb=FIGURE, tags=["hide-input"]))
+    project.write("00_overview", content)
+    project.run("reproduce")
+    return project
+
+
+def page(project, name):
+    return (project.root / "build/default/site" / name).read_text()
+
+
+class Loads(HTMLParser):
+    """Collects the addresses that a browser fetches by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "link" and given.get("rel") not in ("next", "prev", "index", "search", "canonical"):
+            self.found.append(given.get("href"))
+        self.found += [given[key] for key in ("src", "srcset", "data", "poster") if given.get(key)]
+
+
+def test_nothing_is_loaded_from_elsewhere(project):
+    site = project.root / "build/default/site"
+    pages = list(site.glob("*.html"))
+    assert {"index.html", "01_second.html", "search.html"} <= {path.name for path in pages}
+    for path in pages:
+        loads = Loads()
+        loads.feed(path.read_text())
+        assert len(loads.found) > 5
+        assert not [url for url in loads.found if re.match(r"(https?:)?//", url)], path
+        assert not re.search(r"url\(['\"]?(https?:)?//|@import", path.read_text())
+    for style in site.rglob("*.css"):
+        assert not re.search(r"(url\(|@import\s+)['\"]?(https?:)?//", style.read_text()), style
+
+
+def test_index_is_the_overview_and_lists_the_other_pages(project):
+    text = page(project, "index.html")
+    assert text == page(project, "00_overview.html")
+    assert "Overview" in text
+    assert text.count('href="01_second.html"') >= 2
+
+
+def test_formulas_are_mathml_and_figures_are_numbered(project):
+    text = page(project, "index.html")
+    assert "<math" in text
+    assert "θ" in text or "&#x003B8;" in text
+    assert 'id="equation-move"' in text
+    assert re.search(r"<figcaption>.*?Fig. 1.*?A pixel\.", text, re.S)
+    assert 'alt="One pixel"' in text
+    assert "hide-input" in text or "hide_input" in text
+
+
+def test_a_stale_page_says_why(project, tmp_path):
+    changed = project.copy(tmp_path / "changed")
+    assert "Stale" not in page(changed, "01_second.html")
+    changed.replace("unlearnkit/numbers.py", "len(model)", "7")
+    changed.run("report")
+    assert "module unlearnkit.numbers changed since these outputs" in page(changed, "01_second.html")
+    assert "Stale" not in page(changed, "index.html")
+
+
+def test_faults_in_a_page_are_errors_that_name_it(project, tmp_path):
+    changed = project.copy(tmp_path / "changed")
+    executed = str(changed.executed("01_second").relative_to(changed.root))
+    changed.replace(executed, "Prose.", "{numref}`missing`")
+    message = changed.run("report", status=2)
+    assert message.startswith("error: the report has faults")
+    assert "01_second.ipynb" in message
+    assert "missing" in message
