@@ -1,7 +1,6 @@
-"""The project's notebooks as sources: parameters, length, order and provenance; they are not executed here."""
+"""The project's notebooks as sources; they are not executed here."""
 
 import ast
-import json
 
 import pytest
 
@@ -53,9 +52,8 @@ def test_cells_are_short_and_the_last_one_stamps(name):
     assert "stamp()" in code[-1]
 
 
-def test_code_parses_and_imports_only_modules_that_exist(name):
-    modules = provenance.modules(provenance.code_cells(notebooks.source(name)))
-    assert modules
+def test_code_parses_and_uses_the_package(name):
+    assert provenance.modules(provenance.code_cells(notebooks.source(name)))
     for text in sources(name, "code"):
         ast.parse(text)
 
@@ -64,4 +62,3 @@ def test_cells_have_identities_and_no_injected_parameters(name):
     cells = notebooks.source(name)["cells"]
     assert len({cell["id"] for cell in cells}) == len(cells)
     assert not any("injected-parameters" in cell["metadata"].get("tags", []) for cell in cells)
-    assert json.dumps(cells).count("/home/") == 0
