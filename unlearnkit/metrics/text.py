@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit.batching import collate
 from unlearnkit.errors import ConfigError, DataError, DivergenceError
-from unlearnkit.metrics.forward import evaluation_mode, forward
+from unlearnkit.metrics.forward import evaluation_mode
 
 
 class Window(NamedTuple):
@@ -27,7 +26,6 @@ def perplexity(
     texts: Sequence[str],
     max_tokens: int | None = None,
     context: int = 256,
-    batch_size: int = 4,
 ) -> dict[str, float]:
     """Token-weighted NLL of the texts: keys nll (nats), perplexity, bits_per_character, tokens, characters.
 
@@ -35,7 +33,7 @@ def perplexity(
     that every token but the text's first is predicted exactly once. `max_tokens` stops after that many
     predicted tokens, taken in the order of the texts. Raises DataError when there is nothing to predict.
     """
-    for name, value in {"max_tokens": max_tokens, "context": context, "batch_size": batch_size}.items():
+    for name, value in {"max_tokens": max_tokens, "context": context}.items():
         if value is not None and value < 1:
             raise ConfigError(f"{name}={value} must be at least 1")
     context = min(context, getattr(model.config, "max_position_embeddings", context))
@@ -44,11 +42,8 @@ def perplexity(
     characters = sum(w.characters for w in cut)
     if not tokens or not characters:
         raise DataError("the texts are empty or of one token each: there is nothing to predict")
-    total = 0.0
     with evaluation_mode(model):
-        for start in range(0, len(cut), batch_size):
-            group = cut[start : start + batch_size]
-            total += _nll_sum(model, group)
+        total = sum(_nll_sum(model, w.tokens) for w in cut)
     if not math.isfinite(total):
         raise DivergenceError("the NLL of the texts is not finite: the model has diverged")
     return {
@@ -77,10 +72,8 @@ def windows(
                 return
 
 
-def _nll_sum(model: PreTrainedModel, group: Sequence[Window]) -> float:
-    inputs = [(w.tokens[:-1], [False] * (len(w.tokens) - 1)) for w in group]
-    batch = collate(inputs, [""] * len(group), pad_id=0)
-    places = batch.attention_mask.bool()
-    logits = forward(model, batch.inputs(), lambda hidden: hidden[places][None]).logits[0]
-    targets = torch.tensor([token for w in group for token in w.tokens[1:]])
-    return F.cross_entropy(logits.float(), targets, reduction="none").double().sum().item()
+def _nll_sum(model: PreTrainedModel, tokens: list[int]) -> float:
+    """Summed NLL of all tokens but the first. One window a pass: on a CPU its logits then fit the cache."""
+    window = torch.tensor([tokens])
+    logits = model(input_ids=window[:, :-1], use_cache=False).logits[0]
+    return F.cross_entropy(logits.float(), window[0, 1:], reduction="none").double().sum().item()
