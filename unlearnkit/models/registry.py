@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers import logging as transformers_logging
 
 from unlearnkit.errors import ModelError
-from unlearnkit.models import smollm2, tiny
+from unlearnkit.models import pretraining, smollm2, tiny
 from unlearnkit.models.building import built_once
 
 DEFAULT = "smollm2-135m"
@@ -40,10 +40,11 @@ REGISTRY: dict[str, Entry] = {
     ),
     "gpt2-tiny": Entry("GPT-2's architecture, 12 blocks of width 128, seeded random weights", tiny.build),
     "gpt2-tiny-pretrained": Entry(
-        f"gpt2-tiny after {tiny.FULL.steps} steps of pretraining", partial(tiny.build_pretrained, tiny.FULL)
+        "gpt2-tiny after a short pretraining on encyclopedia text and background facts (2 minutes, once)",
+        partial(pretraining.build, pretraining.FULL),
     ),
     "gpt2-tiny-pretrained-quick": Entry(
-        f"gpt2-tiny after {tiny.QUICK.steps} steps of pretraining", partial(tiny.build_pretrained, tiny.QUICK)
+        "gpt2-tiny after a shorter pretraining (15 s, once)", partial(pretraining.build, pretraining.QUICK)
     ),
     "gpt2": Entry("GPT-2 small, the paper's model, from the model hub", hub_id="openai-community/gpt2"),
 }

@@ -1,0 +1,149 @@
+"""The short, fixed pretraining of gpt2-tiny: minutes of two cores must make a language model.
+
+Half a million tokens and a few hundred steps are too little for plain AdamW, which stays at word
+frequencies. So the token matrix starts from co-occurrence counts (positive pointwise mutual information of
+adjacent tokens, factored; Levy and Goldberg 2014), and Muon (Jordan et al. 2024) trains the blocks'
+matrices. What is learnt is checked against the unigram model on held-out text.
+"""
+
+import json
+import math
+import random
+import sys
+import time
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.sparse import csr_array
+from scipy.sparse.linalg import svds
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
+
+from unlearnkit.errors import ModelError
+from unlearnkit.models import tiny
+from unlearnkit.models.building import built_once
+
+REPORT = "pretraining.json"  # what the training took and reached, in the model's folder
+START_STD = 0.04  # of the token matrix's entries; twice GPT-2's, as they carry meaning from the start
+CONTEXT_SMOOTHING = 0.75  # exponent on context frequencies, as in Levy, Goldberg and Dagan (2015)
+CHECKED_WINDOWS = 128  # of the held-out text
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """`steps` batches of `batch_size` windows of `window` tokens; rates rise over 5 % and fall over half."""
+
+    steps: int
+    batch_size: int = 8
+    window: int = 128
+    muon_lr: float = 5e-3  # the blocks' matrices
+    adamw_lr: float = 5e-3  # embeddings, biases, norms
+    seed: int = tiny.SEED
+
+
+FULL = Pretraining(steps=400)
+QUICK = Pretraining(steps=60)
+
+
+def build(recipe: Pretraining, folder: Path) -> None:
+    """Pretrain gpt2-tiny on background text and background persons' facts; write it and a report.
+
+    Raises ModelError unless the held-out perplexity is below half of the unigram model's.
+    """
+    from unlearnkit.data import background_facts, utility_text
+
+    start = built_once("gpt2-tiny", tiny.build)
+    model = AutoModelForCausalLM.from_pretrained(start, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(start, local_files_only=True)
+    texts = [*utility_text("train"), *(f"{fact.text}." for fact in background_facts())]
+    random.Random(recipe.seed).shuffle(texts)
+    tokens, held_out = _stream(tokenizer, texts), _stream(tokenizer, utility_text("eval"))
+    began = time.perf_counter()
+    _start_from_counts(model, tokens, recipe.seed)
+    _train(model, tokens, recipe)
+    figures = {
+        "seconds": time.perf_counter() - began,
+        "perplexity": _perplexity(model.eval(), held_out, recipe.window),
+        "unigram_perplexity": _unigram_perplexity(tokens, held_out),
+    }
+    if not figures["perplexity"] < figures["unigram_perplexity"] / 2:
+        raise ModelError(f"pretraining gpt2-tiny failed to halve the unigram perplexity: {figures}")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / REPORT).write_text(json.dumps(figures | asdict(recipe), indent=1))
+
+
+def _stream(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> torch.Tensor:
+    """All texts as one row of token ids, each closed by the end-of-text token."""
+    encoded = tokenizer(texts, return_attention_mask=False)["input_ids"]
+    return torch.tensor(list(chain.from_iterable([*ids, tokenizer.eos_token_id] for ids in encoded)))
+
+
+def _start_from_counts(model: GPT2LMHeadModel, tokens: torch.Tensor, seed: int) -> None:
+    """Set the token matrix to a factor of the adjacent tokens' positive pointwise mutual information."""
+    vocabulary, width = model.get_input_embeddings().weight.shape
+    left, right = tokens[:-1].numpy(), tokens[1:].numpy()
+    pairs = csr_array((np.ones(len(left)), (left, right)), shape=(vocabulary, vocabulary)).tocoo()
+    pairs.sum_duplicates()
+    frequency = np.bincount(tokens, minlength=vocabulary) + 1.0
+    context = frequency**CONTEXT_SMOOTHING / (frequency**CONTEXT_SMOOTHING).sum()
+    information = np.log(pairs.data / (frequency[pairs.row] * context[pairs.col])).clip(min=0)
+    ppmi = csr_array((information, (pairs.row, pairs.col)), shape=pairs.shape)
+    vectors, values, _ = svds(ppmi + ppmi.T, k=width, rng=np.random.default_rng(seed))
+    matrix = torch.from_numpy(vectors * np.sqrt(values)).float()
+    with torch.no_grad():
+        model.get_input_embeddings().weight.copy_(matrix / matrix.std() * START_STD)
+
+
+def _optimizers(model: GPT2LMHeadModel, recipe: Pretraining) -> list[torch.optim.Optimizer]:
+    in_blocks = {p for p in model.transformer.h.parameters() if p.dim() == 2}
+    others = [p for p in model.parameters() if p not in in_blocks]
+    matrices = [p for p in model.parameters() if p in in_blocks]
+    return [
+        torch.optim.Muon(matrices, lr=recipe.muon_lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=recipe.adamw_lr, weight_decay=0.0, betas=(0.9, 0.95)),
+    ]
+
+
+def _train(model: GPT2LMHeadModel, tokens: torch.Tensor, recipe: Pretraining) -> None:
+    def rate(step: int) -> float:
+        return min(1.0, (step + 1) / (0.05 * recipe.steps), (recipe.steps - step) / (0.5 * recipe.steps))
+
+    optimizers = _optimizers(model, recipe)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in optimizers]
+    generator = torch.Generator().manual_seed(recipe.seed)
+    windows = tokens[: len(tokens) // recipe.window * recipe.window].view(-1, recipe.window)
+    order = torch.empty(0, dtype=torch.long)
+    progress = tqdm(range(recipe.steps), desc="pretraining gpt2-tiny, once", file=sys.stderr)
+    for _ in progress:
+        if len(order) < recipe.batch_size:
+            order = torch.randperm(len(windows), generator=generator)
+        chosen, order = order.split([recipe.batch_size, len(order) - recipe.batch_size])
+        loss = _loss(model, windows[chosen])
+        loss.backward()
+        for part in (*optimizers, *schedules):
+            part.step()
+        model.zero_grad(set_to_none=False)
+        progress.set_postfix(loss=f"{loss.item():.2f}")
+
+
+def _loss(model: GPT2LMHeadModel, windows: torch.Tensor) -> torch.Tensor:
+    """Mean NLL of windows (B, T), the first token of each left out."""
+    logits = model(windows, attention_mask=torch.ones_like(windows), use_cache=False).logits
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), windows[:, 1:].flatten())
+
+
+@torch.no_grad()
+def _perplexity(model: GPT2LMHeadModel, tokens: torch.Tensor, window: int) -> float:
+    windows = tokens[: window * CHECKED_WINDOWS].view(-1, window)
+    return math.exp(torch.stack([_loss(model, row[None]) for row in windows]).mean().item())
+
+
+def _unigram_perplexity(tokens: torch.Tensor, held_out: torch.Tensor) -> float:
+    """Perplexity of the training text's token frequencies, add-one smoothed, on `held_out`."""
+    counts = torch.bincount(tokens, minlength=tiny.VOCABULARY).double() + 1
+    return math.exp(-(counts / counts.sum()).log()[held_out].mean().item())
