@@ -70,24 +70,25 @@ SETUP := venv
 endif
 
 $(STAMP): requirements.lock pyproject.toml
+	@echo "Setting up .venv with $(SETUP): about 2 minutes and 1.7 GB"
 	@$(MAKE) --no-print-directory setup-$(SETUP)
 	@touch $@
 
 .PHONY: setup-venv setup-uv setup-conda
 setup-venv:
 	@$(PYTHON) -c 'import sys; sys.exit("python >= 3.11 is needed: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
-	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install -q --upgrade "pip>=25.1"
-	$(PY) -m pip install -q -r requirements.lock
-	$(PY) -m pip install -q --no-deps -e .
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install -qq --upgrade "pip>=25.1"
+	@$(PY) -m pip install -qq -r requirements.lock
+	@$(PY) -m pip install -qq --no-deps -e .
 
 # uv reads no pip configuration: hand over where pip looks for packages, e.g. for torch without CUDA.
-PIP_TO_UV = s/\\n/ /g; s/^.*\.\(find-links\|index-url\|extra-index-url\)='\(.*\)'$$/\1 \2/p
+PIP_TO_UV = s/\\\\n/ /g; s/^.*\.\(find-links\|index-url\|extra-index-url\)='\(.*\)'$$/\1 \2/p
 UV_WHERE = $$($(PYTHON) -m pip config list | sed -n "$(PIP_TO_UV)" | sort -u | \
              while read -r key values; do for value in $$values; do echo "--$$key $$value"; done; done)
 setup-uv:
-	test -x $(PY) || uv venv -q --seed --python $(PYTHON) .venv
-	where="$(UV_WHERE)" && \
+	@test -x $(PY) || uv venv -q --seed --python $(PYTHON) .venv
+	@where="$(UV_WHERE)" && \
 	uv pip install -q --python $(PY) --index-strategy unsafe-best-match $$where -r requirements.lock && \
 	uv pip install -q --python $(PY) --index-strategy unsafe-best-match $$where --no-deps -e .
 

@@ -27,6 +27,8 @@ UNCOUNTED = ("provenance", "profiles")
 STAMP = "UNLEARNKIT_STAMP"  # environment variable that carries the record's hash into the kernel
 SHOWN_VERSIONS = ("unlearnkit", "torch", "transformers", "numpy", "pandas", "scipy")
 
+IMPORTED = time.monotonic()  # stands for the start of the notebook, which imports this at its top
+
 Notebook = dict[str, Any]
 
 
@@ -139,11 +141,10 @@ def is_stale(path: Path, source: Path | None = None) -> str:
 
 def stamp() -> None:
     """Display what this notebook ran on: versions, device, seconds, and the hash of code and parameters."""
-    import psutil
     import torch
     from IPython.display import HTML, display
 
-    seconds = time.time() - psutil.Process().create_time()
+    seconds = time.monotonic() - IMPORTED
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     rows = {
         "versions": ", ".join(
