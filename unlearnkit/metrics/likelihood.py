@@ -13,6 +13,7 @@ from unlearnkit.batching import IGNORED, Batch, batch_of
 from unlearnkit.data import Example
 from unlearnkit.errors import DataError
 from unlearnkit.metrics.forward import by_length, evaluation_mode, forward, require_finite
+from unlearnkit.metrics.text import perplexity_of
 
 
 @torch.no_grad()
@@ -90,4 +91,4 @@ def set_perplexity(scores: pd.DataFrame) -> float:
     """Perplexity of a set of answers: exp of the token-weighted mean NLL of `score`'s rows."""
     if scores.empty:
         raise DataError("there are no scored examples: the perplexity of an empty set is undefined")
-    return math.exp((scores["nll"] * scores["n_tokens"]).sum() / scores["n_tokens"].sum())
+    return perplexity_of((scores["nll"] * scores["n_tokens"]).sum() / scores["n_tokens"].sum())

@@ -48,11 +48,19 @@ def perplexity(
         raise DivergenceError("the NLL of the texts is not finite: the model has diverged")
     return {
         "nll": total / tokens,
-        "perplexity": math.exp(total / tokens),
+        "perplexity": perplexity_of(total / tokens),
         "bits_per_character": total / math.log(2) / characters,
         "tokens": tokens,
         "characters": characters,
     }
+
+
+def perplexity_of(nll: float) -> float:
+    """exp of a mean NLL in nats; infinite, and no OverflowError, for a model that has been wrecked."""
+    try:
+        return math.exp(nll)
+    except OverflowError:
+        return math.inf
 
 
 def windows(
