@@ -56,9 +56,21 @@ BUILT_IN_FACTS = {"data": "", "forget": "Dave"}
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("quick", "4 minutes", {"model": "gpt2-tiny", **BUILT_IN_FACTS}),
-        Profile("default", "60 minutes", {"model": "smollm2-135m", **BUILT_IN_FACTS}),
-        Profile("full", "8 hours, in resumable slices", {"model": "smollm2-135m", **BUILT_IN_FACTS}),
+        Profile(
+            "quick",
+            "4 minutes",
+            {"model": "gpt2-tiny-pretrained-quick", **BUILT_IN_FACTS, "seeds_adamw": 2, "seeds_sgd": 1},
+        ),
+        Profile(
+            "default",
+            "60 minutes",
+            {"model": "smollm2-135m", **BUILT_IN_FACTS, "seeds_adamw": 3, "seeds_sgd": 1},
+        ),
+        Profile(
+            "full",
+            "8 hours, in resumable slices",
+            {"model": "smollm2-135m", **BUILT_IN_FACTS, "seeds_adamw": 10, "seeds_sgd": 10},
+        ),
     )
 }
 

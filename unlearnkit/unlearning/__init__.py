@@ -63,8 +63,9 @@ def path(
     name: str,
     model,
     *,
-    alphas,
     request,
+    alphas=None,
+    norms=None,
     layers="all",
     ledger=None,
     examples=None,
@@ -73,6 +74,7 @@ def path(
 ):
     """Walk along one direction: yields a Result at each alpha, the model standing there meanwhile.
 
+    Give `alphas`, or step lengths as `norms`.
     Every point is theta + alpha * direction from the same originals (no drift, no second copy of the model in
     memory). When the walk ends, or is left early, the model is what it was, bit for bit.
     """
@@ -84,4 +86,4 @@ def path(
         "tokenizer": tokenizer,
     }
     method, checked, chosen = _prepare(name, model, inputs, options)
-    return walk(method, checked, chosen, alphas)
+    return walk(method, checked, chosen, alphas, norms)

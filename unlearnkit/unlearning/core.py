@@ -126,25 +126,34 @@ def _add(touched: dict[str, torch.nn.Parameter], direction: Direction, alpha: fl
     return math.sqrt(squares)
 
 
+def _scale(method: Method, inputs: Inputs, options) -> float:
+    """Length of the direction, to turn a step length into an alpha."""
+    size = length(method.direction(inputs, options))
+    if size == 0:
+        raise MethodError(f"method {method.name!r} has a zero direction: no alpha gives a step of any length")
+    return size
+
+
+def _require_finite(*values: float | None) -> None:
+    for value in values:
+        if value is not None and not math.isfinite(value):
+            raise MethodError(f"alpha and norm must be finite numbers, not {value}")
+
+
 def change(method: Method, inputs: Inputs, options, alpha: float | None, norm: float | None) -> Result:
     """One application (or `options.steps` of them). Exactly one of alpha and norm is given."""
     if (alpha is None) == (norm is None):
         raise MethodError(
             "give exactly one of alpha= (a multiple of the direction) and norm= (a step length)"
         )
-    for value in (alpha, norm):
-        if value is not None and not math.isfinite(value):
-            raise MethodError(f"alpha= and norm= must be finite numbers, not {value}")
+    _require_finite(alpha, norm)
     started = time.perf_counter()
     touched = parameters(inputs.model, inputs.layers)
     originals = Originals(touched)
     total = 0.0
     try:
         if alpha is None:
-            size = length(method.direction(inputs, options))
-            if size == 0:
-                raise MethodError(f"method {method.name!r} has a zero direction: no alpha gives norm={norm}")
-            alpha = norm / size
+            alpha = norm / _scale(method, inputs, options)
         for _ in range(getattr(options, "steps", 1)):
             total += alpha * _add(touched, method.direction(inputs, options), alpha)
     except BaseException:
@@ -154,13 +163,25 @@ def change(method: Method, inputs: Inputs, options, alpha: float | None, norm: f
     return Result(method.name, alpha, abs(total), seconds, inputs.layers, list(touched), originals)
 
 
-def walk(method: Method, inputs: Inputs, options, alphas: Sequence[float]) -> Iterator[Result]:
-    """Yield a Result at each alpha, always from the originals; restore them in the end."""
+def walk(
+    method: Method,
+    inputs: Inputs,
+    options,
+    alphas: Sequence[float] | None,
+    norms: Sequence[float] | None,
+) -> Iterator[Result]:
+    """Yield a Result at each alpha (or step length), always from the originals; restore them in the end."""
     if method.fresh:
         raise MethodError(
             f"method {method.name!r} has no fixed direction to walk along: use apply with steps="
         )
+    if (alphas is None) == (norms is None):
+        raise MethodError("give exactly one of alphas= and norms=")
+    _require_finite(*(alphas or ()), *(norms or ()))
     touched = parameters(inputs.model, inputs.layers)
+    if alphas is None:
+        size = _scale(method, inputs, options)
+        alphas = [norm / size for norm in norms]
     originals = Originals(touched)
     try:
         for alpha in alphas:

@@ -1,0 +1,157 @@
+"""What a profile's run consists of: its facts, targets, recipes and cells. Imports no torch.
+
+Every choice that could be made after looking is made here: recipes, step grid, controls, the reading point.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from unlearnkit import data, requests
+from unlearnkit.data import Example
+from unlearnkit.profiles import Profile
+from unlearnkit.study.cells import Cell
+
+# Fine-tuning: lr, epochs and batch size by (model, optimizer); "" is the recipe for any other model.
+RECIPES: dict[tuple[str, str], dict] = {
+    ("smollm2-135m", "adamw"): {"lr": 5e-5, "epochs": 5, "batch_size": 8},
+    ("smollm2-135m", "sgd"): {"lr": 2e-3, "epochs": 12, "batch_size": 8},
+    ("gpt2-tiny", "adamw"): {"lr": 1e-3, "epochs": 5, "batch_size": 8},
+    ("gpt2-tiny", "sgd"): {"lr": 0.1, "epochs": 12, "batch_size": 8},
+    ("", "adamw"): {"lr": 5e-5, "epochs": 5, "batch_size": 8},
+    ("", "sgd"): {"lr": 1e-3, "epochs": 12, "batch_size": 8},
+}
+# The path: step lengths as shares of ||theta_T - theta_0||, the way that fine-tuning went.
+STEPS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+CONTROL_STEPS = (0.05, 0.2, 0.8)
+# (method, layers, step lengths): the reference cell, the paper's contrast, and the two controls.
+PATHS = (
+    ("first_epoch", "all", STEPS),
+    ("all_epochs", "all", STEPS),
+    ("wrong_person", "all", CONTROL_STEPS),
+    ("random_direction", "all", CONTROL_STEPS),
+)
+DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tuned model's
+RETAIN_FACTS = 20  # retain facts scored along a path
+HOLDOUT_FACTS = 80  # never-trained facts in a portrait
+PATH_TOKENS = 1024  # utility tokens at a path point
+PORTRAIT_TOKENS = 4096  # utility tokens in a portrait
+CURVATURE_REFERENCE = 16  # facts whose mean loss gives the Hessian
+CURVATURE_FACTS = 6  # forget facts, and as many controls, with a curvature score
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One model trained in one way, over several training seeds."""
+
+    model: str
+    optimizer: str
+    seeds: tuple[int, ...]
+    facts: tuple[Example, ...]
+    forget: tuple[str, ...]  # the request's ids, in every seed
+    target: str  # what to call the forget set
+    control: tuple[str, ...]  # somebody else's ids: the wrong-person control
+    holdout: tuple[Example, ...] = ()
+    recipe: dict = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{Path(self.model).name}, {self.optimizer.replace('adamw', 'AdamW').replace('sgd', 'SGD')}"
+
+    def retain(self) -> list[Example]:
+        """The retain facts that a path scores: as evenly from everybody as the order allows."""
+        others = [e for e in self.facts if e.id not in set(self.forget)]
+        stride = max(1, len(others) // RETAIN_FACTS)
+        return others[::stride][:RETAIN_FACTS]
+
+
+def facts_of(profile: Profile) -> tuple[list[Example], list[str], str, list[Example]]:
+    """Facts, forget ids, the target's name and hold-out facts of a run; a user's own data has none."""
+    query = profile["forget"]
+    if not profile["data"]:
+        facts = data.dave(seed=0)
+        held = data.holdout(seed=0)
+        stride = max(1, len(held) // HOLDOUT_FACTS)
+        return facts, requests.parse(facts, query), query, held[::stride][:HOLDOUT_FACTS]
+    facts = data.load_jsonl(profile["data"])
+    return facts, requests.parse(facts, query), query, []
+
+
+def arms(profile: Profile) -> list[Arm]:
+    """The arms of a run: each optimizer with its number of seeds."""
+    facts, forget, target, held = facts_of(profile)
+    others = [e for e in facts if e.id not in set(forget)]
+    person = next((e.person for e in others if e.person), "")
+    control = [e.id for e in others if e.person == person][: len(forget)]
+    found = []
+    for optimizer in ("adamw", "sgd"):
+        family = "gpt2-tiny" if profile["model"].startswith("gpt2-tiny") else profile["model"]
+        recipe = RECIPES.get((family, optimizer)) or RECIPES["", optimizer]
+        recipe = {"optimizer": optimizer, "loss_on": "answer", **recipe}
+        found.append(
+            Arm(
+                profile["model"],
+                optimizer,
+                tuple(range(profile[f"seeds_{optimizer}"])),
+                tuple(facts),
+                tuple(forget),
+                target,
+                tuple(control),
+                tuple(held),
+                recipe,
+            )
+        )
+    return found
+
+
+def _base(arm: Arm, seed: int) -> dict:
+    """What every cell of an arm and seed depends on; whole facts, so that a cell needs nothing else."""
+    return {
+        "arm": arm.name,
+        "model": arm.model,
+        "seed": seed,
+        "recipe": arm.recipe | {"seed": seed},
+        "facts": [asdict(e) for e in arm.facts],
+        "forget": list(arm.forget),
+        "control": list(arm.control),
+        "retain": [e.id for e in arm.retain()],
+    }
+
+
+def cells(arm: Arm) -> list[Cell]:
+    """Every cell of an arm, each after those it needs."""
+    scale = SECONDS.get(arm.model, 1.0)
+    steps = arm.recipe["epochs"] * -(-len(arm.facts) // arm.recipe["batch_size"])
+    found = []
+    for seed in arm.seeds:
+        base, label = _base(arm, seed), f"{arm.name}, seed {seed}"
+        train = Cell("train", "train", base, f"fine-tune ({label})", scale * steps * 1.5)
+        oracle = Cell("oracle", "train", base, f"oracle ({label})", scale * steps)
+        config = base | {"paths": [[m, layers, list(s)] for m, layers, s in PATHS], "tokens": PATH_TOKENS}
+        walk = Cell("walk", "unlearn", config, f"unlearning paths ({label})", scale * 18 * 7, (train,))
+        config = base | {
+            "damage": DAMAGE_NATS,
+            "tokens": PORTRAIT_TOKENS,
+            "holdout": [asdict(e) for e in arm.holdout],
+            "curvature": [CURVATURE_REFERENCE, CURVATURE_FACTS if seed == 0 else 0],
+        }
+        portraits = Cell(
+            "portraits", "unlearn", config, f"close-ups ({label})", scale * 130, (train, oracle, walk)
+        )
+        found += [train, oracle, walk, portraits]
+    return found
+
+
+def rewind_cell(arm: Arm) -> Cell:
+    """The ledger's identity on this model: three epochs of plain SGD, undone."""
+    recipe = arm.recipe | {"epochs": 3, "seed": 0}
+    config = _base(arm, 0) | {"recipe": recipe}
+    return Cell("rewind", "train", config, f"rewind identity ({arm.name})", SECONDS.get(arm.model, 1.0) * 100)
+
+
+# Seconds that one optimizer step of 8 facts takes on two cores; measured, for estimates only.
+SECONDS = {
+    "smollm2-135m": 1.0,
+    "gpt2-tiny": 0.06,
+    "gpt2-tiny-pretrained-quick": 0.06,
+    "gpt2-tiny-pretrained": 0.06,
+}

@@ -1,0 +1,39 @@
+"""Readings off a path: where it first costs the retain facts a given number of nats, and values there.
+
+Definitions of field.md: retain damage is the mean answer NLL of the retain facts minus that of theta_T;
+matched damage is the first crossing on the path, linearly interpolated in the step length; an arm that never
+crosses is read at its longest step, and marked. Imports no torch.
+"""
+
+import numpy as np
+import pandas as pd
+
+
+def curve(path: pd.DataFrame, method: str, layers: str, split: str, metric: str = "nll") -> pd.Series:
+    """Mean of a metric over a split along one path of one seed, by step length, the start included."""
+    here = (path["method"] == method) & (path["layers"] == layers) | (path["method"] == "finetuned")
+    rows = path[here & (path["metric"] == metric)]
+    rows = rows[rows["split"] != "utility"] if split == "retain" else rows
+    if split == "retain":  # the scored facts outside the request, neighbours among them
+        forget = set(rows.loc[rows["split"] == "forget", "example"])
+        rows = rows[~rows["example"].isin(forget)]
+    else:
+        rows = rows[rows["split"] == split]
+    return rows.groupby("norm")["value"].mean().sort_index()
+
+
+def crossing(path: pd.DataFrame, method: str, layers: str, damage: float) -> tuple[float, bool]:
+    """(step length, whether it crosses) at which the retain facts first lose `damage` nats."""
+    retain = curve(path, method, layers, "retain")
+    loss = retain - retain.iloc[0]
+    above = np.flatnonzero(loss.to_numpy() >= damage)
+    if not len(above):
+        return float(loss.index[-1]), False
+    k = int(above[0])
+    x, y = loss.index.to_numpy(), loss.to_numpy()
+    return float(x[k - 1] + (damage - y[k - 1]) / (y[k] - y[k - 1]) * (x[k] - x[k - 1])), True
+
+
+def at(series: pd.Series, norm: float) -> float:
+    """A curve's value at a step length, linearly interpolated."""
+    return float(np.interp(norm, series.index.to_numpy(), series.to_numpy()))

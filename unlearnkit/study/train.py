@@ -1,0 +1,128 @@
+"""Cells that train: fine-tuning with its ledger, the oracle, and the rewind identity."""
+
+import shutil
+
+import pandas as pd
+import torch
+
+from unlearnkit import data, ledger, models, training, weights
+from unlearnkit.data import Example
+from unlearnkit.study import measure
+from unlearnkit.study.cells import Cell
+
+WEIGHTS = "weights.safetensors"
+
+
+def examples_of(config: dict, key: str = "facts") -> list[Example]:
+    """The examples that a configuration holds."""
+    tuples = ("paraphrases", "mentions")
+    return [data.Example(**{k: tuple(v) if k in tuples else v for k, v in e.items()}) for e in config[key]]
+
+
+def _start(config: dict):
+    facts = examples_of(config)
+    model, tokenizer = models.load(config["model"])
+    return facts, model, tokenizer, training.Recipe(**config["recipe"])
+
+
+def train(cell: Cell) -> pd.DataFrame:
+    """theta_T, its ledger, and how well each fact is known after each epoch (epoch 0: before training).
+
+    Seed 0 records every fact, other seeds the forget set and one control person.
+    """
+    config = cell.config
+    facts, model, tokenizer, recipe = _start(config)
+    recorded = None if config["seed"] == 0 else [*config["forget"], *config["control"]]
+
+    def curve(epoch: int, current) -> list:
+        rows = pd.concat(
+            [measure.facts(current, tokenizer, facts), measure.utility(current, tokenizer, 1024)]
+        )
+        return rows.assign(epoch=epoch).to_dict("records")
+
+    before = curve(0, model)
+    run = training.fine_tune(
+        model, tokenizer, facts, recipe, ledger=cell.folder / "ledger", record=recorded, on_epoch=curve
+    )
+    weights.save(cell.folder / WEIGHTS, weights.parameters(model))
+    for checkpoint in (cell.folder / "ledger").glob("training-*.safetensors"):
+        checkpoint.unlink()  # the weights are kept once
+    rows = pd.DataFrame([r for note in [before, *run.notes] for r in note])
+    steps = pd.DataFrame({"metric": "training_loss", "value": run.losses, "step": range(len(run.losses))})
+    seconds = pd.DataFrame({"metric": ["training_seconds"], "value": [run.seconds]})
+    moved = displacement(model, run.initial)
+    length = pd.DataFrame({"metric": ["displacement"], "value": [moved]})
+    return pd.concat([rows, steps, seconds, length]).assign(
+        arm=config["arm"], seed=config["seed"], method="finetuned"
+    )
+
+
+def oracle(cell: Cell) -> pd.DataFrame:
+    """The model retrained without the forget set: same start, same order of everything else."""
+    config = cell.config
+    facts, model, tokenizer, recipe = _start(config)
+    run = training.fine_tune(model, tokenizer, facts, recipe, exclude=config["forget"])
+    weights.save(cell.folder / WEIGHTS, weights.parameters(model))
+    rows = pd.DataFrame(
+        {
+            "metric": ["training_seconds", "displacement"],
+            "value": [run.seconds, displacement(model, run.initial)],
+        }
+    )
+    return rows.assign(arm=config["arm"], seed=config["seed"], method="oracle")
+
+
+def displacement(model, initial) -> float:
+    """||theta - theta_0||, one tensor at a time."""
+    from safetensors import safe_open
+
+    with safe_open(initial, "pt") as start, torch.no_grad():
+        squares = sum(
+            (p - start.get_tensor(n)).double().square().sum().item() for n, p in model.named_parameters()
+        )
+    return squares**0.5
+
+
+class _Float64Sgd:
+    """Watches plain SGD and sums its gradients densely in float64: what no ledger could do better than."""
+
+    def __init__(self, model):
+        self.sums = {n: torch.zeros_like(p, dtype=torch.float64) for n, p in model.named_parameters()}
+        self.model = model
+
+    def __call__(self, _optimizer, _args, _kwargs) -> None:
+        for name, parameter in self.model.named_parameters():
+            self.sums[name] += parameter.grad
+
+
+def rewind(cell: Cell) -> pd.DataFrame:
+    """theta_T + lr * (sum of every stored gradient) against theta_0, beside the floor of float32 rounding.
+
+    The floor is the same rewind with the gradients of the very steps summed densely in float64.
+    """
+    config = cell.config
+    facts, model, tokenizer, recipe = _start(config)
+    start = {n: p.detach().clone() for n, p in model.named_parameters()}
+    folder = cell.folder / "ledger"
+    shutil.rmtree(folder, ignore_errors=True)  # the float64 sums cannot resume
+    watch = _Float64Sgd(model)
+    hook = torch.optim.optimizer.register_optimizer_step_pre_hook(watch)
+    try:
+        training.fine_tune(model, tokenizer, facts, recipe, ledger=folder, ledger_dtype="float32")
+    finally:
+        hook.remove()
+    book = ledger.GradientLedger.open(folder, model)
+    squares = dict.fromkeys(("displacement", "ledger_error", "floor_error"), 0.0)
+    now = dict(model.named_parameters())
+    for name, total in book.stream(book.example_ids, "all"):
+        moved = start[name].double() - now[name].detach().double()
+        squares["displacement"] += moved.square().sum().item()
+        squares["ledger_error"] += (moved - recipe.lr * total).square().sum().item()
+        squares["floor_error"] += (moved - recipe.lr * watch.sums[name]).square().sum().item()
+    info = book.info()
+    shutil.rmtree(folder)
+    values = {k: v**0.5 for k, v in squares.items()}
+    values |= {k: values[k] / values["displacement"] for k in ("ledger_error", "floor_error")}
+    values |= {"ledger_bytes_per_record": info["bytes_per_record"], "records": len(book.where)}
+    rows = pd.DataFrame({"metric": list(values), "value": list(values.values())})
+    return rows.assign(arm=config["arm"], seed=config["seed"], method="rewind")
