@@ -120,6 +120,11 @@ class GradientLedger:
         for key in [(i, e) for e in self.epochs for i in self.example_ids]:
             if key not in self.where:
                 raise LedgerError(f"ledger {self.store.path} lacks example {key[0]!r} in epoch {key[1]}")
+        if left := self.store.unnamed():
+            raise LedgerError(
+                f"ledger {self.store.path} holds {left[0].name}, which its index does not name: an "
+                "interrupted purge left it, with records that should be gone. Delete that file"
+            )
         for number, entry in enumerate(self.store.shards):
             shard = Shard(self.store.path / entry["file"], entry)
             for name in shard.names:
@@ -130,8 +135,9 @@ class GradientLedger:
     def purge(self, ids: Iterable[str]) -> int:
         """Remove every record of these examples from disk; returns the bytes freed. See `purging`."""
         ids = self._known(ids)
-        freed = purging.purge(self.store, ids)
-        self.__init__(self.store)
+        store = Store.load(self.store.path)  # its own copy: after a failure this book still reads the old one
+        freed = purging.purge(store, ids)
+        self.__init__(store)
         return freed
 
     # -- replay -----------------------------------------------------------------------------------------
@@ -188,7 +194,8 @@ class GradientLedger:
 
     def norms(self, ids: Iterable[str], epoch: int = 1, layers: Layers = "all") -> torch.Tensor:
         """Euclidean norms of recorded gradients, shape (len(ids),)."""
-        return torch.stack([self.dot([i], [i], epoch, epoch, layers)[0, 0] for i in ids]).clamp(min=0).sqrt()
+        squares = [self.dot([i], [i], epoch, epoch, layers)[0, 0] for i in self._known(ids)]
+        return torch.stack(squares).clamp(min=0).sqrt()
 
     # -- reading ----------------------------------------------------------------------------------------
 
@@ -208,12 +215,15 @@ class GradientLedger:
         if isinstance(epochs, str) and epochs != "all":
             raise LedgerError(f"epochs={epochs!r}: give numbers from 1, or 'all'")
         wanted = self.epochs if epochs == "all" else [epochs] if isinstance(epochs, int) else list(epochs)
+        if not wanted:
+            raise LedgerError(f"epochs={epochs!r} names no epoch of ledger {self.store.path}")
         if unknown := [e for e in wanted if e not in self.epochs]:
             raise LedgerError(
                 f"epoch {unknown[0]} is not in ledger {self.store.path}, which holds epochs 1 to "
                 f"{self.store.epochs}"
             )
-        keys = [(i, e) for e in wanted for i in self._known(ids)]
+        ids = self._known(ids)
+        keys = [(i, e) for e in wanted for i in ids]
         if missing := [k for k in keys if k not in self.where]:
             raise LedgerError(
                 f"ledger {self.store.path} lacks example {missing[0][0]!r} in epoch {missing[0][1]}"

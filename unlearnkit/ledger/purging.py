@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unlearnkit.errors import LedgerError
 from unlearnkit.ledger.shard import TORCH, Piece, Shard, write
 from unlearnkit.ledger.store import Store
 
@@ -12,26 +13,34 @@ def purge(store: Store, ids: Sequence[str]) -> int:
     """Rewrite every shard that holds one of the ids without its rows; returns the bytes freed.
 
     The rewritten shards are complete before the index names them, and the old ones are deleted after: an
-    interruption leaves either the old ledger or the new one. The ids leave the index too. What it does not
-    do: overwrite the freed disk blocks (that is the file system's), or touch trained weights, which hold
-    traces of every example (the training checkpoint beside the ledger among them).
+    interruption leaves either the old ledger or the new one, and `verify` names any file left over. A full
+    disk is a LedgerError and leaves the old one. The ids leave the index too. What it does not do: overwrite
+    the freed disk blocks (that is the file system's), or touch trained weights, which hold traces of every
+    example (the training checkpoint beside the ledger among them).
     """
     gone, before = set(ids), sum(s["bytes"] for s in store.shards)
-    stale, kept = [], []
-    for entry in store.shards:
-        places = [k for k, example in enumerate(entry["examples"]) if example not in gone]
-        if len(places) == len(entry["examples"]):
-            kept.append(entry)
-            continue
-        stale.append(store.path / entry["file"])
-        if places:
-            kept.append(_rewrite(store, entry, places))
-    store.shards = kept
-    store.head["expected"] = [i for i in store.head["expected"] if i not in gone]
-    store.publish(store.epochs, **store.progress)
-    for path in stale:
-        path.unlink()
+    try:
+        kept = [_without(store, entry, gone) for entry in store.shards]
+        store.shards = [entry for entry in kept if entry["examples"]]
+        store.head["expected"] = [i for i in store.head["expected"] if i not in gone]
+        store.publish(store.epochs, **store.progress)
+    except OSError as error:
+        raise LedgerError(
+            f"the purged ledger could not be written to {store.path}: {error.strerror}. Nothing is purged "
+            "yet: free space there and purge again"
+        ) from error
+    finally:
+        for path in Store.load(store.path).unnamed():  # of whichever ledger did not get published
+            path.unlink()
     return before - sum(s["bytes"] for s in store.shards)
+
+
+def _without(store: Store, entry: dict, gone: set[str]) -> dict:
+    """The index entry of a shard without these examples, written anew if it holds any of them."""
+    places = [k for k, example in enumerate(entry["examples"]) if example not in gone]
+    if len(places) == len(entry["examples"]):
+        return entry
+    return _rewrite(store, entry, places) if places else {**entry, "examples": []}
 
 
 def _rewrite(store: Store, entry: dict, places: Sequence[int]) -> dict:

@@ -1,8 +1,8 @@
 """The ledger's folder: shards and one small index, which alone says what counts.
 
     index.json         what is recorded, for which model and recipe; replaced atomically at each epoch's end
-    e001-000000.safetensors  shards (epoch, first step); one that the index does not name is the torn
-                             tail of an interruption
+    e001-000000.safetensors  shards (epoch, number in the ledger); one that the index does not name was left
+                             by an interruption
 
 Whatever happens between two publications of the index, the ledger on disk is the last published one.
 """
@@ -18,12 +18,13 @@ from unlearnkit.ledger.shard import Piece, digest, write
 
 FORMAT = 1
 INDEX = "index.json"
+PARTIAL = ".partial"  # suffix of a file that is being written
 log = logging.getLogger("unlearnkit.ledger")
 
 
 def write_json(path: Path, data: dict) -> None:
     """Replace a JSON file atomically."""
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(PARTIAL)
     try:
         partial.write_text(json.dumps(data))
         os.replace(partial, path)
@@ -59,7 +60,7 @@ class Store:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerError(f"ledger folder {path} cannot be made: {error.strerror}") from None
-        if any(path.iterdir()):
+        if any(p.suffix != PARTIAL for p in path.iterdir()):  # a killed creation may leave those
             raise LedgerError(f"ledger folder {path} is not empty and holds no ledger: choose another folder")
         store = cls(path, {"format": FORMAT, **head}, [], 0, {})
         store._save()
@@ -72,7 +73,7 @@ class Store:
         try:
             data = json.loads((path / INDEX).read_text())
             seal = data.pop("seal")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise LedgerError(
                 f"{path} holds no ledger (no {INDEX}): record one with fine_tune(..., ledger=)"
             ) from None
@@ -92,11 +93,15 @@ class Store:
     def exists(cls, path: Path) -> bool:
         return (Path(path) / INDEX).exists()
 
+    def unnamed(self) -> list[Path]:
+        """Files that an interrupted epoch or purge left: half-written ones, shards not in the index."""
+        named = {s["file"] for s in self.shards}
+        shards = [p for p in self.path.glob("e*.safetensors") if p.name not in named]
+        return sorted([*self.path.glob(f"*{PARTIAL}"), *shards])
+
     def drop_torn_tail(self) -> None:
         """Delete, and say so, files that an interrupted epoch left behind."""
-        named = {s["file"] for s in self.shards}
-        torn = [p for p in self.path.iterdir() if p.suffix == ".partial"]
-        torn += [p for p in self.path.glob("e*.safetensors") if p.name not in named]
+        torn = self.unnamed()
         for path in torn:
             path.unlink()
         if torn:
@@ -117,7 +122,7 @@ class Store:
         lr: float,
     ) -> None:
         """Write one shard. It counts once the index is published."""
-        name = f"e{epoch:03d}-{steps[0]:06d}.safetensors"
+        name = f"e{epoch:03d}-{len(self.shards):06d}.safetensors"
         entry = write(self.path / name, pieces, lengths)
         self.shards.append(
             {"file": name, "epoch": epoch, "lr": lr, "examples": list(ids), "steps": list(steps), **entry}
