@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from unlearnkit import models, weights
-from unlearnkit.errors import LedgerError
+from unlearnkit.errors import LedgerError, ModelError
 from unlearnkit.ledger import recording
 from unlearnkit.ledger.recorder import Recorder
 from unlearnkit.ledger.store import Store
@@ -26,6 +26,9 @@ class Session:
             self.store = Store.load(path)
             self._require_same(model, wanted, description, dtype)
             self.store.drop_torn_tail()
+            for path in self.store.path.glob("training-*.safetensors"):
+                if path != self._file(self.done):  # killed between a checkpoint and the index, or just after
+                    path.unlink()
             self._restore()
         else:
             self.store = recording.create(path, model, wanted, description, dtype)
@@ -95,7 +98,10 @@ class Session:
         state = self._state()
         if last:  # nobody resumes a finished run's optimizer
             state = {k: t for k, t in state.items() if k.startswith("model/")}
-        weights.save(self._file(epoch), state)
+        try:
+            weights.save(self._file(epoch), state)
+        except ModelError as error:
+            raise LedgerError(f"epoch {epoch} of ledger {self.store.path} is not kept: {error}") from error
         progress = {k: getattr(self.run, k) for k in ("losses", "seconds", "notes")}
         self.recorder.commit(epoch, **progress)
         before.unlink(missing_ok=True)

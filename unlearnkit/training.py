@@ -46,18 +46,17 @@ class Recipe:
     accumulate: int = 1  # backward passes a step's batch is split over; the numbers stay the same
 
     def __post_init__(self):
+        counts = {k: getattr(self, k) for k in ("epochs", "batch_size", "accumulate")}
         checks = {
-            "optimizer": self.optimizer in OPTIMIZERS,
-            "loss_on": self.loss_on in LOSS_ON,
-            "lr": self.lr > 0,
-            **{k: getattr(self, k) >= 1 for k in ("epochs", "batch_size", "accumulate")},
+            "optimizer": (self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}"),
+            "loss_on": (self.loss_on in LOSS_ON, f"one of {LOSS_ON}"),
+            "lr": (isinstance(self.lr, int | float) and 0 < self.lr < math.inf, "a positive number"),
+            "seed": (isinstance(self.seed, int), "a whole number"),
+            **{k: (isinstance(n, int) and n >= 1, "a whole number from 1") for k, n in counts.items()},
         }
-        for name, fine in checks.items():
+        for name, (fine, allowed) in checks.items():
             if not fine:
-                allowed = {"optimizer": f"one of {OPTIMIZERS}", "loss_on": f"one of {LOSS_ON}"}
-                raise ConfigError(
-                    f"Recipe.{name}={getattr(self, name)!r}: use {allowed.get(name, 'a positive number')}"
-                )
+                raise ConfigError(f"Recipe.{name}={getattr(self, name)!r}: use {allowed}")
 
 
 @dataclass
