@@ -63,7 +63,8 @@ class Inputs:
     @classmethod
     def checked(cls, method: Method, model, *, request, layers, ledger, examples, tokenizer) -> "Inputs":
         """RequestError for an empty request; MethodError for a missing input; LedgerError for a misfit."""
-        ids = [request] if isinstance(request, str) else list(request)
+        ids = [request] if isinstance(request, str) else list(dict.fromkeys(request))  # a set: each once
+        layers = layers if isinstance(layers, str) else list(layers)
         if not ids:
             raise RequestError("the forget request is empty: name at least one example id")
         given = {"ledger": ledger, "examples": examples, "tokenizer": tokenizer}
