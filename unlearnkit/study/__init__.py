@@ -1,19 +1,16 @@
 """The study: which cells a profile runs, and the observations that came out.
 
-plan      facts, recipes, step grid, controls, cells: decided before looking
-cells     content-hashed caching of one unit of work
-train     cells that train: fine-tuning with its ledger, oracles, the rewind identity
-unlearn   cells that unlearn and measure: paths and close-ups
-measure   from a model to observation rows
-results   from observations to the numbers of the report
+    plan      facts, recipes, step grid, controls, cells: decided before looking
+    results   from observations to the numbers of the report
+
+The cells run in `unlearnkit.experiments`, which knows nothing of this package: editing what is read off the
+observations never repeats an experiment.
 """
 
-from importlib import import_module
-
+from unlearnkit.experiments.cells import Cell
 from unlearnkit.profiles import Profile
 from unlearnkit.stage import Stage
 from unlearnkit.study import plan
-from unlearnkit.study.cells import Cell
 
 
 def cells(profile: Profile) -> list[Cell]:
@@ -33,5 +30,6 @@ def stages(profile: Profile) -> list[Stage]:
 
 def summary(profile: Profile) -> str:
     """One screen of results, as Markdown, every number from the observations."""
-    # No import statement: the cells' hashes follow those, and reading results changes no cell.
-    return import_module("unlearnkit.study.results").summary(profile)
+    from unlearnkit.study import results  # here, since it imports pandas and scipy
+
+    return results.summary(profile)

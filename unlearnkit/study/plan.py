@@ -8,14 +8,14 @@ from pathlib import Path
 
 from unlearnkit import data, requests
 from unlearnkit.data import Example
+from unlearnkit.experiments.cells import Cell
 from unlearnkit.profiles import Profile
-from unlearnkit.study.cells import Cell
 
 # Fine-tuning: lr, epochs and batch size by (model, optimizer); "" is the recipe for any other model.
 RECIPES: dict[tuple[str, str], dict] = {
-    ("smollm2-135m", "adamw"): {"lr": 5e-5, "epochs": 5, "batch_size": 8},
-    ("smollm2-135m", "sgd"): {"lr": 2e-3, "epochs": 12, "batch_size": 8},
-    ("gpt2-tiny", "adamw"): {"lr": 1e-3, "epochs": 5, "batch_size": 8},
+    ("smollm2-135m", "adamw"): {"lr": 1e-4, "epochs": 5, "batch_size": 8},
+    ("smollm2-135m", "sgd"): {"lr": 3e-3, "epochs": 16, "batch_size": 8},
+    ("gpt2-tiny", "adamw"): {"lr": 3e-3, "epochs": 5, "batch_size": 8},
     ("gpt2-tiny", "sgd"): {"lr": 0.1, "epochs": 12, "batch_size": 8},
     ("", "adamw"): {"lr": 5e-5, "epochs": 5, "batch_size": 8},
     ("", "sgd"): {"lr": 1e-3, "epochs": 12, "batch_size": 8},
@@ -110,6 +110,7 @@ def _base(arm: Arm, seed: int) -> dict:
         "model": arm.model,
         "seed": seed,
         "recipe": arm.recipe | {"seed": seed},
+        "record_all": seed == 0 and arm.optimizer == "adamw",  # other ledgers keep target and control only
         "facts": [asdict(e) for e in arm.facts],
         "forget": list(arm.forget),
         "control": list(arm.control),

@@ -7,8 +7,8 @@ import torch
 
 from unlearnkit import data, ledger, models, training, weights
 from unlearnkit.data import Example
-from unlearnkit.study import measure
-from unlearnkit.study.cells import Cell
+from unlearnkit.experiments import measure
+from unlearnkit.experiments.cells import Cell
 
 WEIGHTS = "weights.safetensors"
 
@@ -28,11 +28,11 @@ def _start(config: dict):
 def train(cell: Cell) -> pd.DataFrame:
     """theta_T, its ledger, and how well each fact is known after each epoch (epoch 0: before training).
 
-    Seed 0 records every fact, other seeds the forget set and one control person.
+    The ledger keeps every fact, or the forget set and one control person, as the configuration says.
     """
     config = cell.config
     facts, model, tokenizer, recipe = _start(config)
-    recorded = None if config["seed"] == 0 else [*config["forget"], *config["control"]]
+    recorded = None if config["record_all"] else [*config["forget"], *config["control"]]
 
     def curve(epoch: int, current) -> list:
         rows = pd.concat(

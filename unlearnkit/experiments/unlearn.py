@@ -7,11 +7,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from unlearnkit import influence, models, unlearning, weights
+from unlearnkit.experiments import measure
+from unlearnkit.experiments.cells import Cell
+from unlearnkit.experiments.readings import crossing
+from unlearnkit.experiments.train import WEIGHTS, examples_of
 from unlearnkit.ledger import GradientLedger
-from unlearnkit.study import measure
-from unlearnkit.study.cells import Cell
-from unlearnkit.study.readings import crossing
-from unlearnkit.study.train import WEIGHTS, examples_of
 
 
 def _setting(cell: Cell, train: Cell):

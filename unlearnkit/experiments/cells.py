@@ -26,7 +26,7 @@ OBSERVATIONS = "observations.csv"
 class Cell:
     """One unit of work.
 
-    stage     its kind, and the name of the function in `unlearnkit.study.<module>` that runs it
+    stage     its kind, and the name of the function in `unlearnkit.experiments.<module>` that runs it
     module    where that function is; its imports are the sources that the hash covers
     config    JSON values: all that the result depends on, beside sources and `needs`
     needs     cells whose folders it reads
@@ -66,7 +66,7 @@ class Cell:
         if self.done():
             return
         function: Callable[[Cell], pd.DataFrame] = getattr(
-            import_module(f"unlearnkit.study.{self.module}"), self.stage
+            import_module(f"unlearnkit.experiments.{self.module}"), self.stage
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         reset_peak_memory()
@@ -80,7 +80,7 @@ class Cell:
 @cache
 def _sources(module: str) -> dict[str, str]:
     without = provenance.PRESENTATION + provenance.UNCOUNTED
-    return provenance.modules([f"import unlearnkit.study.{module}"], without=without)
+    return provenance.modules([f"import unlearnkit.experiments.{module}"], without=without)
 
 
 def _replace(path: Path, text: str) -> None:
