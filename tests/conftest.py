@@ -49,7 +49,15 @@ SHAPES = {
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "smollm2: needs the real model in the user's cache (make models)")
+    config.addinivalue_line("markers", "smollm2: uses real models, tokenizers or texts in the user's cache")
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path_factory, monkeypatch):
+    """Every test's own run cache: trained models, ledgers and originals never reach the project's."""
+    folder = tmp_path_factory.mktemp("runs")
+    monkeypatch.setenv("UNLEARNKIT_RUNS", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def fetch(name: str) -> Path:
         folder = built_once(name, entry.build)
     elif entry:
         folder = _snapshot(entry.hub_id)
-    elif Path(name).expanduser().is_dir():
+    elif name and Path(name).expanduser().is_dir():
         folder = Path(name).expanduser()
     elif _looks_like_hub_id(name):
         folder = _snapshot(name)
