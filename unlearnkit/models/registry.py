@@ -40,7 +40,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "gpt2-tiny": Entry("GPT-2's architecture, 12 blocks of width 128, seeded random weights", tiny.build),
     "gpt2-tiny-pretrained": Entry(
-        "gpt2-tiny after a short pretraining on encyclopedia text and background facts (2 minutes, once)",
+        "gpt2-tiny after a short pretraining on encyclopedia text and background facts (2 minutes on 2 cores, once)",
         partial(pretraining.build, pretraining.FULL),
     ),
     "gpt2-tiny-pretrained-quick": Entry(
