@@ -4,6 +4,7 @@ import shutil
 
 import pandas as pd
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from unlearnkit import data, ledger, models, training, weights
 from unlearnkit.data import Example
@@ -106,7 +107,7 @@ def rewind(cell: Cell) -> pd.DataFrame:
     folder = cell.folder / "ledger"
     shutil.rmtree(folder, ignore_errors=True)  # the float64 sums cannot resume
     watch = _Float64Sgd(model)
-    hook = torch.optim.optimizer.register_optimizer_step_pre_hook(watch)
+    hook = register_optimizer_step_pre_hook(watch)
     try:
         training.fine_tune(model, tokenizer, facts, recipe, ledger=folder, ledger_dtype="float32")
     finally:
