@@ -143,8 +143,9 @@ def _with_groups(model: PreTrainedModel, sites: list[Site]) -> list[Site]:
         for name, calls in seen.items()
     ]
     try:
+        ids = torch.zeros(1, 2, dtype=torch.long, device=model.device)
         with torch.no_grad():
-            model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=model.device), use_cache=False)
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
     finally:
         for handle in handles:
             handle.remove()
