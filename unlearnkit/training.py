@@ -27,6 +27,7 @@ from unlearnkit.ledger.recorder import Recorder
 from unlearnkit.session import Session
 
 OPTIMIZERS = ("sgd", "adamw")
+FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Recipe:
         checks = {
             "optimizer": (self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}"),
             "loss_on": (self.loss_on in LOSS_ON, f"one of {LOSS_ON}"),
-            "lr": (isinstance(self.lr, int | float) and 0 < self.lr < math.inf, "a positive number"),
+            "lr": (isinstance(self.lr, int | float) and 0 < self.lr <= FLOAT32_MAX, "a positive number"),
             "seed": (isinstance(self.seed, int), "a whole number"),
             **{k: (isinstance(n, int) and n >= 1, "a whole number from 1") for k, n in counts.items()},
         }

@@ -137,8 +137,8 @@ def _scale(method: Method, inputs: Inputs, options) -> float:
 
 def _require_finite(*values: float | None) -> None:
     for value in values:
-        if value is not None and not math.isfinite(value):
-            raise MethodError(f"alpha and norm must be finite numbers, not {value}")
+        if value is not None and not abs(value) <= torch.finfo(torch.float32).max:  # nor is NaN
+            raise MethodError(f"alpha and norm must be finite float32 numbers, not {value}")
 
 
 def change(method: Method, inputs: Inputs, options, alpha: float | None, norm: float | None) -> Result:
@@ -155,6 +155,7 @@ def change(method: Method, inputs: Inputs, options, alpha: float | None, norm: f
     try:
         if alpha is None:
             alpha = norm / _scale(method, inputs, options)
+            _require_finite(alpha)
         for _ in range(getattr(options, "steps", 1)):
             total += alpha * _add(touched, method.direction(inputs, options), alpha)
     except BaseException:
@@ -178,11 +179,12 @@ def walk(
         )
     if (alphas is None) == (norms is None):
         raise MethodError("give exactly one of alphas= and norms=")
-    _require_finite(*(alphas or ()), *(norms or ()))
     touched = parameters(inputs.model, inputs.layers)
     if alphas is None:
         size = _scale(method, inputs, options)
         alphas = [norm / size for norm in norms]
+    alphas = list(alphas)
+    _require_finite(*alphas)
     originals = Originals(touched)
     try:
         for alpha in alphas:
