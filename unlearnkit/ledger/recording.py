@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import models
@@ -39,6 +40,7 @@ def create(
     return Store.create(Path(path), head)
 
 
+@torch.enable_grad()  # callers that change weights in place, like gradient ascent, have it off
 def record(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
