@@ -56,9 +56,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _models(options: argparse.Namespace) -> None:
-    from . import models
+    from . import data, models
 
     print(models.fetch(options.name))
+    data.utility_text("eval")  # the other thing that a run needs the network for
 
 
 def _reproduce(options: argparse.Namespace) -> None:

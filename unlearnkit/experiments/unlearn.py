@@ -85,7 +85,7 @@ def portraits(cell: Cell) -> pd.DataFrame:
         found.append(rows.assign(method=method, **where))
 
     look("finetuned", layers="all", norm=0.0, alpha=0.0)
-    for method in ("first_epoch", "all_epochs", "wrong_person"):
+    for method in ("first_epoch", "all_epochs"):
         norm, crossed = crossing(path, method, "all", config["damage"])
         result = unlearning.apply(
             method, model, request=config["forget"], ledger=book, norm=norm, **_options(method, config)

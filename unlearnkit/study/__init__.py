@@ -15,12 +15,8 @@ from unlearnkit.study import plan
 
 def cells(profile: Profile) -> list[Cell]:
     """Every cell of a run, in order."""
-    found = []
-    for arm in plan.arms(profile):
-        found += plan.cells(arm)
-        if arm.optimizer == "sgd":
-            found.append(plan.rewind_cell(arm))
-    return found
+    arms = plan.arms(profile)
+    return [cell for arm in arms for cell in plan.cells(arm)] + [plan.rewind_cell(arms[0])]
 
 
 def stages(profile: Profile) -> list[Stage]:

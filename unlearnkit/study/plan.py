@@ -8,21 +8,22 @@ from pathlib import Path
 
 from unlearnkit import data, requests
 from unlearnkit.data import Example
+from unlearnkit.errors import ConfigError
 from unlearnkit.experiments.cells import Cell
 from unlearnkit.profiles import Profile
 
 # Fine-tuning: lr, epochs and batch size by (model, optimizer); "" is the recipe for any other model.
 RECIPES: dict[tuple[str, str], dict] = {
-    ("smollm2-135m", "adamw"): {"lr": 1e-4, "epochs": 5, "batch_size": 8},
-    ("smollm2-135m", "sgd"): {"lr": 3e-3, "epochs": 16, "batch_size": 8},
+    ("smollm2-135m", "adamw"): {"lr": 8e-5, "epochs": 6, "batch_size": 8},
+    ("smollm2-135m", "sgd"): {"lr": 3e-3, "epochs": 14, "batch_size": 8},
     ("gpt2-tiny", "adamw"): {"lr": 3e-3, "epochs": 5, "batch_size": 8},
     ("gpt2-tiny", "sgd"): {"lr": 0.1, "epochs": 12, "batch_size": 8},
     ("", "adamw"): {"lr": 5e-5, "epochs": 5, "batch_size": 8},
     ("", "sgd"): {"lr": 1e-3, "epochs": 12, "batch_size": 8},
 }
 # The path: step lengths as shares of ||theta_T - theta_0||, the way that fine-tuning went.
-STEPS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-CONTROL_STEPS = (0.05, 0.2, 0.8)
+STEPS = (0.01, 0.02, 0.04, 0.07, 0.12, 0.2)
+CONTROL_STEPS = (0.04, 0.12, 0.2)
 # (method, layers, step lengths): the reference cell, the paper's contrast, and the two controls.
 PATHS = (
     ("first_epoch", "all", STEPS),
@@ -32,11 +33,11 @@ PATHS = (
 )
 DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tuned model's
 RETAIN_FACTS = 20  # retain facts scored along a path
-HOLDOUT_FACTS = 80  # never-trained facts in a portrait
+HOLDOUT_FACTS = 40  # never-trained facts in a portrait
 PATH_TOKENS = 1024  # utility tokens at a path point
-PORTRAIT_TOKENS = 4096  # utility tokens in a portrait
+PORTRAIT_TOKENS = 2048  # utility tokens in a portrait
 CURVATURE_REFERENCE = 16  # facts whose mean loss gives the Hessian
-CURVATURE_FACTS = 6  # forget facts, and as many controls, with a curvature score
+CURVATURE_FACTS = 4  # forget facts, and as many controls, with a curvature score
 
 
 @dataclass(frozen=True)
@@ -76,17 +77,24 @@ def facts_of(profile: Profile) -> tuple[list[Example], list[str], str, list[Exam
     return facts, requests.parse(facts, query), query, []
 
 
+def _recipe(model: str, optimizer: str) -> dict:
+    """The recipe of a model, by its family's name where it has one."""
+    family = "gpt2-tiny" if model.startswith("gpt2-tiny") else model
+    recipe = RECIPES.get((family, optimizer)) or RECIPES["", optimizer]
+    return {"optimizer": optimizer, "loss_on": "answer", **recipe}
+
+
 def arms(profile: Profile) -> list[Arm]:
-    """The arms of a run: each optimizer with its number of seeds."""
+    """The arms of a run: each optimizer that has seeds. ConfigError where none has."""
     facts, forget, target, held = facts_of(profile)
     others = [e for e in facts if e.id not in set(forget)]
     person = next((e.person for e in others if e.person), "")
     control = [e.id for e in others if e.person == person][: len(forget)]
     found = []
     for optimizer in ("adamw", "sgd"):
-        family = "gpt2-tiny" if profile["model"].startswith("gpt2-tiny") else profile["model"]
-        recipe = RECIPES.get((family, optimizer)) or RECIPES["", optimizer]
-        recipe = {"optimizer": optimizer, "loss_on": "answer", **recipe}
+        if not profile[f"seeds_{optimizer}"]:
+            continue
+        recipe = _recipe(profile["model"], optimizer)
         found.append(
             Arm(
                 profile["model"],
@@ -100,6 +108,8 @@ def arms(profile: Profile) -> list[Arm]:
                 recipe,
             )
         )
+    if not found:
+        raise ConfigError("seeds_adamw and seeds_sgd are both 0: give one of them at least 1")
     return found
 
 
@@ -143,10 +153,10 @@ def cells(arm: Arm) -> list[Cell]:
 
 
 def rewind_cell(arm: Arm) -> Cell:
-    """The ledger's identity on this model: three epochs of plain SGD, undone."""
-    recipe = arm.recipe | {"epochs": 3, "seed": 0}
-    config = _base(arm, 0) | {"recipe": recipe}
-    return Cell("rewind", "train", config, f"rewind identity ({arm.name})", SECONDS.get(arm.model, 1.0) * 100)
+    """The ledger's identity on the run's model: three epochs of plain SGD, undone."""
+    config = _base(arm, 0) | {"recipe": _recipe(arm.model, "sgd") | {"epochs": 3, "seed": 0}}
+    title = f"rewind identity ({Path(arm.model).name}, SGD)"
+    return Cell("rewind", "train", config, title, SECONDS.get(arm.model, 1.0) * 100)
 
 
 # Seconds that one optimizer step of 8 facts takes on two cores; measured, for estimates only.

@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
+import shutil
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import paths, weights
@@ -94,6 +97,24 @@ class Result:
         self.originals.restore()
 
 
+class Stored:
+    """A direction kept on disk, a file a parameter, to be streamed again and again; gone when this is."""
+
+    def __init__(self, direction: Direction):
+        self.folder = paths.run_cache() / "originals" / uuid.uuid4().hex
+        self._cleanup = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self.files: list[Path] = []
+        squares = 0.0
+        for name, gradient in direction:
+            squares += gradient.double().square().sum().item()
+            self.files.append(weights.save(self.folder / f"{len(self.files)}.safetensors", {name: gradient}))
+        self.length = math.sqrt(squares)
+
+    def __iter__(self) -> Direction:
+        for file in self.files:
+            yield from load_file(file).items()
+
+
 class Originals:
     """The touched weights as they were, on disk and not in memory; the file goes when this does."""
 
@@ -112,7 +133,9 @@ def length(direction: Direction) -> float:
     return math.sqrt(sum(g.double().square().sum().item() for _, g in direction))
 
 
-def _add(touched: dict[str, torch.nn.Parameter], direction: Direction, alpha: float) -> float:
+def _add(
+    touched: dict[str, torch.nn.Parameter], direction: Iterable[tuple[str, torch.Tensor]], alpha: float
+) -> float:
     """theta += alpha * direction; returns the direction's norm. DivergenceError if a weight is not finite."""
     squares = 0.0
     with torch.no_grad():
@@ -127,9 +150,8 @@ def _add(touched: dict[str, torch.nn.Parameter], direction: Direction, alpha: fl
     return math.sqrt(squares)
 
 
-def _scale(method: Method, inputs: Inputs, options) -> float:
-    """Length of the direction, to turn a step length into an alpha."""
-    size = length(method.direction(inputs, options))
+def _nonzero(size: float, method: Method) -> float:
+    """The length of a direction that is to turn a step length into an alpha."""
     if size == 0:
         raise MethodError(f"method {method.name!r} has a zero direction: no alpha gives a step of any length")
     return size
@@ -154,7 +176,7 @@ def change(method: Method, inputs: Inputs, options, alpha: float | None, norm: f
     total = 0.0
     try:
         if alpha is None:
-            alpha = norm / _scale(method, inputs, options)
+            alpha = norm / _nonzero(length(method.direction(inputs, options)), method)
             _require_finite(alpha)
         for _ in range(getattr(options, "steps", 1)):
             total += alpha * _add(touched, method.direction(inputs, options), alpha)
@@ -180,9 +202,9 @@ def walk(
     if (alphas is None) == (norms is None):
         raise MethodError("give exactly one of alphas= and norms=")
     touched = parameters(inputs.model, inputs.layers)
+    direction = Stored(method.direction(inputs, options))
     if alphas is None:
-        size = _scale(method, inputs, options)
-        alphas = [norm / size for norm in norms]
+        alphas = [norm / _nonzero(direction.length, method) for norm in norms]
     alphas = list(alphas)
     _require_finite(*alphas)
     originals = Originals(touched)
@@ -190,7 +212,7 @@ def walk(
         for alpha in alphas:
             started = time.perf_counter()
             originals.restore()
-            norm = abs(alpha) * _add(touched, method.direction(inputs, options), alpha)
+            norm = abs(alpha) * _add(touched, direction, alpha)
             seconds = time.perf_counter() - started
             yield Result(method.name, alpha, norm, seconds, inputs.layers, list(touched), originals)
     finally:
