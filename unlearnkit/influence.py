@@ -41,6 +41,7 @@ def gradient_dot(
     recipe = book.recipe
     if "batch_size" not in recipe:
         raise LedgerError(f"ledger {book.store.path} was not recorded by fine_tune: it has no batch size")
+    book.require_fits(model)
     folder = Path(tempfile.mkdtemp(prefix="unlearnkit-"))
     try:
         now = record(
@@ -93,6 +94,7 @@ def curvature(
 
     One graph of the reference's gradient is kept, and each vector costs one backward pass through it.
     """
+    book.require_fits(model)
     trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
     batch = batch_of(tokenizer, reference, loss_on)
     values = []
