@@ -2,16 +2,17 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from unlearnkit import influence, models, unlearning, weights
-from unlearnkit.experiments import measure
+from unlearnkit import models, unlearning, weights
+from unlearnkit.experiments import measure, portrait
 from unlearnkit.experiments.cells import Cell
 from unlearnkit.experiments.readings import crossing
 from unlearnkit.experiments.train import WEIGHTS, examples_of
 from unlearnkit.ledger import GradientLedger
+
+BEFORE_AND_AFTER = ("finetuned", "first_epoch")  # the pair that a curvature score, the dear one, is for
 
 
 def _setting(cell: Cell, train: Cell):
@@ -80,8 +81,9 @@ def portraits(cell: Cell) -> pd.DataFrame:
     found, said = [], {}
 
     def look(method: str, ledger=book, **where) -> None:
-        rows, said[method] = measure.portrait(model, tokenizer, config, groups, ledger)
-        rows = pd.concat([rows, _curvature(model, tokenizer, groups, book, config, method)])
+        rows, said[method] = portrait.portrait(model, tokenizer, config, groups, ledger)
+        if method in BEFORE_AND_AFTER:
+            rows = pd.concat([rows, portrait.curvature(model, tokenizer, config, groups, book)])
         found.append(rows.assign(method=method, **where))
 
     look("finetuned", layers="all", norm=0.0, alpha=0.0)
@@ -103,20 +105,3 @@ def portraits(cell: Cell) -> pd.DataFrame:
         look("pretrained", ledger=None)
     (cell.folder / "continuations.json").write_text(json.dumps({"ids": config["forget"], "said": said}))
     return pd.concat(found).assign(arm=config["arm"], seed=config["seed"])
-
-
-def _curvature(model, tokenizer, groups, book, config, method: str) -> pd.DataFrame:
-    """g^T H g of some forget and control facts, in the models of the before-and-after comparison."""
-    reference, count = config["curvature"]
-    if not count or method not in ("finetuned", "first_epoch"):
-        return pd.DataFrame(columns=measure.COLUMNS)
-    chosen = [*groups["forget"][:count], *groups["control"][:count]]
-    others = [e for e in groups["facts"] if e not in chosen]
-    stride = max(1, len(others) // reference)
-    frame = influence.curvature(
-        model, tokenizer, others[::stride][:reference], book, [e.id for e in chosen], progress=True
-    )
-    frame = frame.rename(columns={"influence": "influence_curvature"})
-    if not np.isfinite(frame["influence_curvature"]).all():
-        raise ValueError("a curvature score is not finite")
-    return measure.long(frame, chosen)
