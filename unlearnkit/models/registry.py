@@ -142,7 +142,7 @@ def _snapshot(hub_id: str) -> Path:
     except Exception as error:  # of the hub client, its HTTP library, or the socket
         first_line = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"cannot fetch {hub_id} from the model hub: {first_line} If the id is right, connect to the hub "
+            f"cannot fetch {hub_id} from the model hub ({first_line}). If the id is right, connect to the hub "
             "once (for a gated model: `hf auth login`), or download its safetensors, config and tokenizer "
             "files elsewhere and give that folder as the model"
         ) from error
