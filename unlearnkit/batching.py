@@ -20,7 +20,7 @@ LOSS_ON = ("text", "answer")
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded examples. Tensors have shape (B, T); `labels` holds the token to be predicted at each place."""
+    """Padded examples, tensors of shape (B, T). `labels` holds the token to be predicted at each place."""
 
     ids: tuple[str, ...]
     input_ids: torch.Tensor

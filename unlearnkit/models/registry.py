@@ -40,7 +40,8 @@ REGISTRY: dict[str, Entry] = {
     ),
     "gpt2-tiny": Entry("GPT-2's architecture, 12 blocks of width 128, seeded random weights", tiny.build),
     "gpt2-tiny-pretrained": Entry(
-        "gpt2-tiny after a short pretraining on encyclopedia text and background facts (2 minutes on 2 cores, once)",
+        "gpt2-tiny after a short pretraining on encyclopedia text and background facts "
+        "(2 minutes on 2 cores, once)",
         partial(pretraining.build, pretraining.FULL),
     ),
     "gpt2-tiny-pretrained-quick": Entry(
@@ -142,8 +143,8 @@ def _snapshot(hub_id: str) -> Path:
     except Exception as error:  # of the hub client, its HTTP library, or the socket
         first_line = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"cannot fetch {hub_id} from the model hub ({first_line}). If the id is right, connect to the hub "
-            "once (for a gated model: `hf auth login`), or download its safetensors, config and tokenizer "
+            f"cannot fetch {hub_id} from the model hub ({first_line}). If the id is right, connect to the "
+            "hub once (for a gated model: `hf auth login`), or download its safetensors, config and tokenizer "
             "files elsewhere and give that folder as the model"
         ) from error
 

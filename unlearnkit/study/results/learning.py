@@ -102,7 +102,7 @@ def ledger_sizes(profile: Profile) -> pd.DataFrame:
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else 0
         if not size:
             continue
-        recorded = config["facts"] if config["seed"] == 0 else [*config["forget"], *config["control"]]
+        recorded = config["facts"] if config["record_all"] else [*config["forget"], *config["control"]]
         epochs = config["recipe"]["epochs"]
         weights = (cell.folder / "weights.safetensors").stat().st_size
         row = {"arm": config["arm"], "seed": config["seed"], "examples": len(recorded), "epochs": epochs}

@@ -5,9 +5,9 @@ import pandas as pd
 
 from unlearnkit import stats
 from unlearnkit.errors import DataError
+from unlearnkit.experiments.readings import at, crossing
 from unlearnkit.profiles import Profile
 from unlearnkit.study import plan
-from unlearnkit.experiments.readings import at, crossing
 from unlearnkit.study.results.observed import arm_of, observations
 
 READ = ("forget_nll", "oracle_distance", "oracle_gap", "perplexity_ratio", "rougeL_recall", "share")
