@@ -144,8 +144,8 @@ def _snapshot(hub_id: str) -> Path:
         first_line = str(error).strip().splitlines()[0]
         raise ModelError(
             f"cannot fetch {hub_id} from the model hub ({first_line}). If the id is right, connect to the "
-            "hub once (for a gated model: `hf auth login`), or download its safetensors, config and tokenizer "
-            "files elsewhere and give that folder as the model"
+            "hub once (for a gated model: `hf auth login`), or download its safetensors, config and "
+            "tokenizer files elsewhere and give that folder as the model"
         ) from error
 
 
