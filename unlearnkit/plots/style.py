@@ -1,0 +1,112 @@
+"""One look for every figure: a colour per method throughout, direct labels, byte-stable files."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import Image
+
+from unlearnkit.profiles import Profile
+
+WIDTH = 7.2  # inches, of a full-width figure
+INK, MUTED, FAINT = "#222222", "#6b6b6b", "#c8c8c8"
+# Okabe and Ito's palette, safe for colour-blind readers.
+COLOURS = {
+    "first_epoch": "#D55E00",
+    "all_epochs": "#0072B2",
+    "wrong_person": "#AA4499",
+    "random_direction": "#7F7F7F",
+    "oracle": "#009E73",
+    "finetuned": INK,
+    "pretrained": "#56B4E9",
+    "target": "#D55E00",
+}
+LABELS = {
+    "first_epoch": "first epoch",
+    "all_epochs": "all epochs",
+    "wrong_person": "wrong person",
+    "random_direction": "random direction",
+    "oracle": "oracle",
+    "finetuned": "fine-tuned",
+    "pretrained": "pretrained",
+}
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "lines.linewidth": 2,
+    "lines.solid_capstyle": "round",
+    "savefig.dpi": 160,
+    "figure.constrained_layout.use": True,
+    "svg.hashsalt": "unlearnkit",  # the same ids in every run
+}
+
+
+def figure(height: float, rows: int = 1, columns: int = 1, **options):
+    """A full-width figure in the study's style, and its axes."""
+    mpl.rcParams.update(STYLE)
+    return plt.subplots(rows, columns, figsize=(WIDTH, height), **options)
+
+
+def save(drawn: plt.Figure, profile: Profile, name: str) -> Image:
+    """Write NAME.svg and NAME.png below the run's figures, close the figure, and return it for display."""
+    folder = profile.folder / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    drawn.savefig(folder / f"{name}.png", metadata={"Software": None})
+    plt.close(drawn)
+    return Image(Path(folder / f"{name}.png").read_bytes(), format="png")
+
+
+def step_axis(ax: plt.Axes, shares: Iterable[float]) -> None:
+    """Step length as a share of the fine-tuning displacement: linear up to the first step, then log."""
+    ticks = sorted({s for s in shares if s > 0})
+    ax.set_xscale("symlog", linthresh=ticks[0], linscale=0.7)
+    ax.set_xticks([0, *ticks], ["0", *(f"{s:.0%}" if s >= 0.01 else f"{s:.1%}" for s in ticks)])
+    ax.set_xticks([], minor=True)
+    ax.set_xlim(0, ticks[-1] * 1.1)
+
+
+def note(ax: plt.Axes, text: str, place: tuple, within, shift: tuple, **options) -> None:
+    """A small text at a place in the coordinates `within`, moved by `shift` points."""
+    given = {"fontsize": 9, "color": MUTED, "annotation_clip": False} | options
+    ax.annotate(text, place, xycoords=within, xytext=shift, textcoords="offset points", **given)
+
+
+def label_ends(ax: plt.Axes, ends: dict[str, tuple[float, float]], gap: float = 12, **extra: str) -> None:
+    """Write each name beside the last point of its line, pushed apart to `gap` points where they meet.
+
+    `ends` maps a method, or a name whose colour is in `extra`, to its line's last (x, y) in data units.
+    Call it once the figure is laid out (`canvas.draw`).
+    """
+    scale = ax.figure.dpi / 72
+    there = {name: ax.transData.transform(point)[1] / scale for name, point in ends.items()}
+    names = sorted(there, key=there.get)
+    for name, height in zip(names, spread([there[n] for n in names], gap), strict=True):
+        colour = extra.get(name) or COLOURS[name]
+        shift = (7, height - there[name])
+        note(ax, LABELS.get(name, name), ends[name], "data", shift, va="center", color=colour)
+
+
+def spread(places: list[float], gap: float) -> list[float]:
+    """Ascending places moved as little as it takes (in least squares) to lie at least `gap` apart."""
+    blocks: list[list[float]] = []  # each: the places less their rank times gap; equal after merging
+    for rank, place in enumerate(places):
+        blocks.append([place - rank * gap])
+        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    flat = [np.mean(block) for block in blocks for _ in block]
+    return [float(value + rank * gap) for rank, value in enumerate(flat)]
