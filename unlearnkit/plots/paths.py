@@ -116,7 +116,7 @@ def selectivity(table: pd.DataFrame, oracles: pd.DataFrame) -> plt.Figure:
     for method in results.methods(table):
         path = results.along(table, method)
         ends[method] = _line(left, path, "share", "oracle_gap", method)
-        _line(right, path, "damage", "rise", method)
+        _line(right, path, "bystander_damage", "rise", method)
     top = min(left.get_ylim()[1], ZOOM * reach)
     left.set_ylim(top=top)
     step_axis(left, table["share"])
@@ -124,7 +124,8 @@ def selectivity(table: pd.DataFrame, oracles: pd.DataFrame) -> plt.Figure:
     for text, shift, side in (("past the oracle", 3, "bottom"), ("still known", -4, "top")):
         note(left, text, (0.02, 0), ("axes fraction", "data"), (0, shift), va=side, style="italic")
     left.set(xlabel=STEP_NARROW, ylabel="forget NLL minus the oracle's (nats)")
-    _plane(right, (oracles["damage"].mean(), reach), min(table["damage"].min(), table["rise"].min(), 0))
+    least = min(table["bystander_damage"].min(), table["rise"].min(), 0)
+    _plane(right, (oracles["bystander_damage"].mean(), reach), least)
     drawn.canvas.draw()
     label_ends(left, {method: (x, min(y, top)) for method, (x, y) in ends.items()})
     return drawn
@@ -139,7 +140,7 @@ def _plane(ax: plt.Axes, oracle: tuple[float, float], least: float) -> None:
     ax.scatter(*oracle, marker="*", s=170, color=COLOURS["oracle"], zorder=5)
     note(ax, "oracle", oracle, "data", (0, 9), ha="center", color=COLOURS["oracle"])
     ax.set(xlim=(low, limit), ylim=(low, limit))
-    ax.set(xlabel="retain damage (nats)\n", ylabel="rise of the forget NLL (nats)")
+    ax.set(xlabel="rise of bystanders' NLL (nats)\n", ylabel="rise of the forget NLL (nats)")
 
 
 def at_step(

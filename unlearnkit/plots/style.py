@@ -77,6 +77,7 @@ def step_axis(ax: plt.Axes, shares: Iterable[float]) -> None:
     ax.set_xscale("symlog", linthresh=ticks[0], linscale=0.7)
     ax.set_xticks([0, *ticks], ["0", *(f"{s:.0%}" if s >= 0.01 else f"{s:.1%}" for s in ticks)])
     ax.set_xticks([], minor=True)
+    ax.tick_params(axis="x", labelsize=8)
     ax.set_xlim(0, ticks[-1] * 1.1)
 
 

@@ -43,6 +43,7 @@ def oracle_points(profile: Profile, arm: str) -> pd.DataFrame:
     rows = observations(profile, "portraits", arm)
     rows = rows[rows["split"] != "paraphrase"]
     retain = [e.id for e in here.retain()]
+    bystanders = [i for i in retain if i not in here.control] or retain
 
     def mean(metric: str, ids: list[str], method: str = "oracle") -> pd.Series:
         chosen = (rows["metric"] == metric) & rows["example"].isin(ids) & (rows["method"] == method)
@@ -53,6 +54,7 @@ def oracle_points(profile: Profile, arm: str) -> pd.DataFrame:
         "forget_nll": mean("nll", list(here.forget)),
         "retain_nll": mean("nll", retain),
         "damage": mean("nll", retain) - mean("nll", retain, "finetuned"),
+        "bystander_damage": mean("nll", bystanders) - mean("nll", bystanders, "finetuned"),
         "rougeL_recall": mean("rougeL_recall", list(here.forget)),
         "perplexity_ratio": perplexity,
     }
@@ -63,14 +65,17 @@ def path_table(profile: Profile, arm: str) -> pd.DataFrame:
     """Per seed, method and step: what a path figure draws.
 
     Columns: seed, method, share, norm, alpha, alpha_lr (alpha as a multiple of the learning rate), forget
-    and retain NLL, damage (retain NLL above the start's), oracle_distance (D_F), oracle_gap (forget NLL
-    minus the oracles'), ROUGE-L recall of the forget facts, perplexity_ratio (utility, to the start's). The
-    start is method "finetuned".
+    and retain NLL, damage (retain NLL above the start's), bystander_damage (the same without the control
+    person's facts, which the wrong-person arm attacks; with them where there are no others),
+    oracle_distance (D_F), oracle_gap (forget NLL minus the oracles'), ROUGE-L recall of the forget facts,
+    perplexity_ratio (utility, to the start's). The start is method "finetuned".
     """
     here = arm_of(profile, arm)
     rows = observations(profile, "walk", arm)
     oracles = oracle_nll(profile, arm)
     is_fact, forget = rows["example"] != "", rows["example"].isin(here.forget)
+    retain = is_fact & ~forget
+    bystanders = retain & ~rows["example"].isin(here.control)
     keys = ["seed", "method", "share"]
 
     def mean(metric: str, where: pd.Series) -> pd.Series:
@@ -82,7 +87,8 @@ def path_table(profile: Profile, arm: str) -> pd.DataFrame:
         .first()
         .assign(
             forget_nll=mean("nll", forget),
-            retain_nll=mean("nll", is_fact & ~forget),
+            retain_nll=mean("nll", retain),
+            bystander_nll=mean("nll", bystanders if bystanders.any() else retain),
             oracle_distance=pd.Series({k: oracle_distance(nll, oracles) for k, nll in facts}),
             rougeL_recall=mean("rougeL_recall", forget),
             perplexity=mean("perplexity", ~is_fact),
@@ -94,6 +100,7 @@ def path_table(profile: Profile, arm: str) -> pd.DataFrame:
         alpha_lr=table["alpha"] / here.recipe["lr"],
         oracle_gap=table["forget_nll"] - oracles.mean().mean(),
         damage=table["retain_nll"] - table["seed"].map(start["retain_nll"]),
+        bystander_damage=table["bystander_nll"] - table["seed"].map(start["bystander_nll"]),
         perplexity_ratio=table["perplexity"] / table["seed"].map(start["perplexity"]),
     )
 
