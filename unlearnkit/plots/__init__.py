@@ -8,6 +8,6 @@ influence  influence before and after
 """
 
 from unlearnkit.plots import diagram, influence, learning, paths
-from unlearnkit.plots.style import COLOURS, LABELS, save
+from unlearnkit.plots.style import COLOURS, LABELS, save, shown
 
-__all__ = ["COLOURS", "LABELS", "diagram", "influence", "learning", "paths", "save"]
+__all__ = ["COLOURS", "LABELS", "diagram", "influence", "learning", "paths", "save", "shown"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import Image
+from IPython.display import Image, display
 
 from unlearnkit.profiles import Profile
 
@@ -69,6 +69,12 @@ def save(drawn: plt.Figure, profile: Profile, name: str) -> Image:
     drawn.savefig(folder / f"{name}.png", metadata={"Software": None})
     plt.close(drawn)
     return Image(Path(folder / f"{name}.png").read_bytes(), format="png")
+
+
+def shown(drawn: plt.Figure) -> None:
+    """Display a figure without writing it, for sliders."""
+    display(drawn)
+    plt.close(drawn)
 
 
 def step_axis(ax: plt.Axes, shares: Iterable[float]) -> None:

@@ -4,7 +4,7 @@ build     tables for people, saved beside the figures
 wording   numbers in sentences
 """
 
-from unlearnkit.tables.build import contrasts, costs, facts, influence, mean_and_range, readings, show
+from unlearnkit.tables.build import contrasts, costs, facts, frame, influence, mean_and_range, readings, show
 from unlearnkit.tables.wording import (
     bytes_of,
     count,
@@ -23,6 +23,7 @@ __all__ = [
     "direction",
     "duration",
     "facts",
+    "frame",
     "influence",
     "mean_and_range",
     "over_seeds",

@@ -23,6 +23,11 @@ def show(table: pd.DataFrame, profile: Profile, name: str, note: str = "") -> Ma
     return Markdown(text)
 
 
+def frame(rows: list[dict], *columns: str) -> pd.DataFrame:
+    """The rows as a table with these columns, also when there are none."""
+    return pd.DataFrame(rows, columns=list(columns))
+
+
 def markdown(table: pd.DataFrame) -> str:
     """A Markdown table; numbers to the right."""
     sides = ["---:" if pd.api.types.is_numeric_dtype(table[c]) else "---" for c in table]
