@@ -1,5 +1,6 @@
 """Sphinx settings of the report: executed notebooks to pages that load nothing from elsewhere."""
 
+from docutils import nodes
 from latex2mathml.converter import convert
 
 project = "Unlearning by the first epoch's gradients"
@@ -19,12 +20,14 @@ numfig = True
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # would be loaded from elsewhere; each widget has a static figure beside it
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # the tables that cells put out
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 
 def _inline(translator, node):
     translator.body.append(convert(node.astext()))
+    raise nodes.SkipNode  # or the source would follow the formula
 
 
 def _block(translator, node):
@@ -32,6 +35,7 @@ def _block(translator, node):
     label = f' id="equation-{node["label"]}"' if node.get("label") else ""
     formula = convert(node.astext(), display="block")
     translator.body.append(f'<div class="math"{label}><span class="eqno">{number}</span>{formula}</div>')
+    raise nodes.SkipNode
 
 
 def setup(app):

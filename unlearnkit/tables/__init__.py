@@ -4,7 +4,17 @@ build     tables for people, saved beside the figures
 wording   numbers in sentences
 """
 
-from unlearnkit.tables.build import contrasts, costs, facts, frame, influence, mean_and_range, readings, show
+from unlearnkit.tables.build import (
+    contrasts,
+    costs,
+    facts,
+    frame,
+    influence,
+    ledger,
+    mean_and_range,
+    readings,
+    show,
+)
 from unlearnkit.tables.wording import (
     bytes_of,
     count,
@@ -25,6 +35,7 @@ __all__ = [
     "facts",
     "frame",
     "influence",
+    "ledger",
     "mean_and_range",
     "over_seeds",
     "p_value",

@@ -133,6 +133,22 @@ def influence(profile: Profile, arm: str) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def ledger(profile: Profile) -> pd.DataFrame:
+    """What the ledgers on disk hold, beside the size that dense gradients would have."""
+    rows = [
+        {
+            "run": f"{r.arm}, seed {r.seed}",
+            "facts": r.examples,
+            "epochs": r.epochs,
+            "on disk": bytes_of(r.bytes),
+            "a record": bytes_of(r.bytes / r.records),
+            "dense would be": bytes_of(r.dense_bytes),
+        }
+        for r in results.ledger_sizes(profile).itertuples()
+    ]
+    return frame(rows, "run", "facts", "epochs", "on disk", "a record", "dense would be")
+
+
 def costs(profile: Profile) -> pd.DataFrame:
     """Seconds and peak memory of each kind of work, by arm."""
     names = {
