@@ -7,7 +7,7 @@ from unlearnkit import stats
 from unlearnkit.errors import DataError
 from unlearnkit.profiles import Profile
 from unlearnkit.study import results
-from unlearnkit.tables.wording import bytes_of, duration, p_value
+from unlearnkit.tables.wording import bytes_of, count, duration, p_value
 
 
 def show(table: pd.DataFrame, profile: Profile, name: str, note: str = "") -> Markdown:
@@ -37,7 +37,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return "–" if value != value else f"{value:.3g}"
+        return "–" if value != value else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return str(value).replace("|", "\\|").replace("\n", " ").replace("*", "\\*").replace("$", "\\$")
 
 
@@ -82,7 +82,7 @@ def readings(profile: Profile, arm: str) -> pd.DataFrame:
                 "distance to the oracle": mean_and_range(mine["oracle_distance"]),
                 "forget NLL": mean_and_range(mine["forget_nll"]),
                 "perplexity, × start": mean_and_range(mine["perplexity_ratio"]),
-                "step (share)": mean_and_range(mine["share"], 3),
+                "step (%)": mean_and_range(100 * mine["share"]),
                 "seeds that reach it": f"{int(mine['crossed'].sum())} of {len(mine)}",
             }
         )
@@ -102,7 +102,7 @@ def contrasts(profile: Profile, arm: str) -> pd.DataFrame:
                 "95 % interval": interval,
                 "p": p_value(row.get("p", float("nan"))),
                 "p (Holm)": p_value(row.get("p_holm", float("nan"))),
-                "closer in": f"{row['wins']} of {row['n']} seeds",
+                "closer in": f"{row['wins']} of {count(row['n'], 'seed')}",
             }
         )
     return pd.DataFrame(found)
@@ -119,8 +119,7 @@ def influence(profile: Profile, arm: str) -> pd.DataFrame:
                 "score": row["score"],
                 "replicates": row["unit"],
                 "n": row["n"],
-                "before": row["before"],
-                "after": row["after"],
+                "before → after": f"{row['before']:.3g} → {row['after']:.3g}",
                 "change [95 %]": f"{row['change']:+.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
                 if has
                 else f"{row['change']:+.3g}",
