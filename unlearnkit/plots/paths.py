@@ -1,6 +1,9 @@
 """Unlearning paths: what happens along the step length, and what it costs the retain facts."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
 from unlearnkit.plots.style import COLOURS, FAINT, INK, LABELS, MUTED, figure, label_ends, note, step_axis
@@ -23,12 +26,22 @@ def _line(ax: plt.Axes, path: pd.DataFrame, x: str, y: str, method: str) -> tupl
     colour = COLOURS[method]
     if len(set(path["seed"])) > 1:
         for _, one in path.groupby("seed"):
-            ax.plot(one[x], one[y], color=colour, lw=0.8, alpha=0.45)
+            ax.plot(*_straight(one[x], one[y]), color=colour, lw=0.8, alpha=0.45)
     steps = path.groupby("share")
     xs = list(steps.groups) if x == "share" else list(steps[x].mean())
     ys = list(steps[y].mean())
-    ax.plot(xs, ys, color=colour, marker="o", ms=4)
+    ax.plot(*_straight(xs, ys), color=colour)
+    ax.plot(xs, ys, "o", color=colour, ms=4)
     return xs[-1], ys[-1]
+
+
+def _straight(xs: Sequence[float], ys: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The points with 30 more on every straight piece between them, so that a logarithmic axis bends it.
+
+    Readings interpolate linearly; a line drawn straight on such an axis would contradict them.
+    """
+    places = np.linspace(0, len(xs) - 1, 30 * (len(xs) - 1) + 1)
+    return tuple(np.interp(places, range(len(xs)), values) for values in (list(xs), list(ys)))
 
 
 def _band(ax: plt.Axes, values: pd.Series) -> None:
