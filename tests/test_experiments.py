@@ -122,6 +122,14 @@ def test_the_default_plan_keeps_its_promises():
     assert not {e.id for e in arm.retain()} & set(arm.forget)
 
 
+def test_the_request_decides_the_split():
+    """Somebody else's request, or a user's data, is read by its own forget set."""
+    (arm,) = plan.arms(profiles.get("default", {"forget": "Rosa"}))
+    assert {e.id for e in arm.facts if e.split == "forget"} == set(arm.forget)
+    assert {e.person for e in arm.facts if e.split == "forget"} == {"Rosa"}
+    assert {e.split for e in arm.facts if e.person == "Dave"} == {"retain"}
+
+
 def test_bad_plans_are_refused():
     with pytest.raises(ConfigError, match="seeds_adamw"):
         plan.arms(profiles.get("quick", {"seeds_adamw": 0, "seeds_sgd": 0}))

@@ -3,7 +3,7 @@
 Every choice that could be made after looking is made here: recipes, step grid, controls, the reading point.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from unlearnkit import data, requests
@@ -16,7 +16,7 @@ from unlearnkit.profiles import Profile
 RECIPES: dict[tuple[str, str], dict] = {
     ("smollm2-135m", "adamw"): {"lr": 8e-5, "epochs": 6, "batch_size": 8},
     ("smollm2-135m", "sgd"): {"lr": 3e-3, "epochs": 14, "batch_size": 8},
-    ("gpt2-tiny", "adamw"): {"lr": 3e-3, "epochs": 5, "batch_size": 8},
+    ("gpt2-tiny", "adamw"): {"lr": 1e-3, "epochs": 6, "batch_size": 8},
     ("gpt2-tiny", "sgd"): {"lr": 0.1, "epochs": 12, "batch_size": 8},
     ("", "adamw"): {"lr": 5e-5, "epochs": 5, "batch_size": 8},
     ("", "sgd"): {"lr": 1e-3, "epochs": 12, "batch_size": 8},
@@ -67,14 +67,18 @@ class Arm:
 
 def facts_of(profile: Profile) -> tuple[list[Example], list[str], str, list[Example]]:
     """Facts, forget ids, the target's name and hold-out facts of a run; a user's own data has none."""
-    query = profile["forget"]
-    if not profile["data"]:
-        facts = data.dave(seed=0)
-        held = data.holdout(seed=0)
-        stride = max(1, len(held) // HOLDOUT_FACTS)
-        return facts, requests.parse(facts, query), query, held[::stride][:HOLDOUT_FACTS]
-    facts = data.load_jsonl(profile["data"])
-    return facts, requests.parse(facts, query), query, []
+    query, own = profile["forget"], profile["data"]
+    facts = data.load_jsonl(own) if own else data.dave(seed=0)
+    held = [] if own else data.holdout(seed=0)
+    forget = requests.parse(facts, query)
+    stride = max(1, len(held) // HOLDOUT_FACTS)
+    return _labelled(facts, forget), forget, query, held[::stride][:HOLDOUT_FACTS]
+
+
+def _labelled(facts: list[Example], forget: list[str]) -> list[Example]:
+    """The facts with the request's as "forget", and no others: the split that readings go by."""
+    rest = {"forget": "retain"}
+    return [replace(e, split="forget" if e.id in forget else rest.get(e.split, e.split)) for e in facts]
 
 
 def _recipe(model: str, optimizer: str) -> dict:
