@@ -33,7 +33,7 @@ PATHS = (
 )
 DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tuned model's
 RETAIN_FACTS = 20  # retain facts scored along a path
-HOLDOUT_FACTS = 40  # never-trained facts in a portrait
+HOLDOUT_FACTS = 40  # never-trained facts in a portrait, about
 PATH_TOKENS = 1024  # utility tokens at a path point
 PORTRAIT_TOKENS = 2048  # utility tokens in a portrait
 CURVATURE_REFERENCE = 16  # facts whose mean loss gives the Hessian
@@ -71,8 +71,8 @@ def facts_of(profile: Profile) -> tuple[list[Example], list[str], str, list[Exam
     facts = data.load_jsonl(own) if own else data.dave(seed=0)
     held = [] if own else data.holdout(seed=0)
     forget = requests.parse(facts, query)
-    stride = max(1, len(held) // HOLDOUT_FACTS)
-    return _labelled(facts, forget), forget, query, held[::stride][:HOLDOUT_FACTS]
+    stride = len(held) // HOLDOUT_FACTS + 1  # 21 against 20 forms a person: every form has its turn
+    return _labelled(facts, forget), forget, query, held[::stride]
 
 
 def _labelled(facts: list[Example], forget: list[str]) -> list[Example]:
