@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from unlearnkit import ledger
-from unlearnkit.bench.setting import Setting, interleaved, report
+from unlearnkit.batching import Batch
+from unlearnkit.bench.setting import Setting, interleaved, parts, report
 
 TRAIN, QUERIES = 32, 8  # all pairs of so many examples
 
@@ -21,11 +22,7 @@ def run(setting: Setting, rounds: int, only: list[str]) -> dict:
 
     def chunks():
         for batch in groups.values():
-            for start in range(0, len(batch.ids), setting.batch):
-                rows = slice(start, start + setting.batch)
-                yield type(batch)(
-                    batch.ids[rows], batch.input_ids[rows], batch.attention_mask[rows], batch.labels[rows]
-                )
+            yield from parts(batch, setting.batch)
 
     def passes(_round: int) -> None:
         for batch in chunks():
@@ -46,11 +43,11 @@ def run(setting: Setting, rounds: int, only: list[str]) -> dict:
         found["factored"] = ledger.GradientLedger(store).dot(names["train"], names["query"])
 
     def dense(_round: int) -> None:
-        queries = [_gradient(setting, groups["query"], k) for k in range(QUERIES)]
+        queries = [_gradient(setting, one) for one in parts(groups["query"], 1)]
         rows = []
-        for k in range(TRAIN):
-            one = _gradient(setting, groups["train"], k)
-            rows.append([sum((one[n] * q[n]).sum().item() for n in one) for q in queries])
+        for one in parts(groups["train"], 1):
+            mine = _gradient(setting, one)
+            rows.append([sum((mine[n] * q[n]).sum().item() for n in mine) for q in queries])
         found["dense"] = torch.tensor(rows)
 
     sides = {"forward and backward": passes, "factors": factored, "dense loop": dense}
@@ -65,9 +62,7 @@ def run(setting: Setting, rounds: int, only: list[str]) -> dict:
     return result | {"pairs": [TRAIN, QUERIES]}
 
 
-def _gradient(setting: Setting, batch, k: int) -> dict[str, torch.Tensor]:
-    rows = slice(k, k + 1)
-    one = type(batch)(batch.ids[rows], batch.input_ids[rows], batch.attention_mask[rows], batch.labels[rows])
+def _gradient(setting: Setting, one: Batch) -> dict[str, torch.Tensor]:
     setting.model.zero_grad(set_to_none=False)
     setting.backward(one)
     return {n: p.grad.clone() for n, p in setting.model.named_parameters()}

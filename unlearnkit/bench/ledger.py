@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from unlearnkit import ledger
 from unlearnkit.batching import Batch, example_loss
-from unlearnkit.bench.setting import Setting, interleaved, report
+from unlearnkit.bench.setting import Setting, interleaved, parts, report
 from unlearnkit.experiments.cells import peak_memory, reset_peak_memory
 
 STEPS = 3  # consecutive steps a turn: the ledger's writer overlaps with the step after
@@ -78,16 +78,10 @@ def run(setting: Setting, rounds: int, only: list[str]) -> dict:
     }
 
 
-def _single(batch: Batch) -> Iterator[Batch]:
-    for k in range(len(batch.ids)):
-        rows = slice(k, k + 1)
-        yield Batch(batch.ids[rows], batch.input_ids[rows], batch.attention_mask[rows], batch.labels[rows])
-
-
 def _naive_step(setting: Setting, batch: Batch, optimizer, folder: Path) -> None:
     """One backward per example, its whole gradient saved; their sum is the step's gradient."""
     total = {n: torch.zeros_like(p) for n, p in setting.model.named_parameters()}
-    for one in _single(batch):
+    for one in parts(batch, 1):
         setting.model.zero_grad(set_to_none=False)
         setting.backward(one)
         grads = {n: p.grad for n, p in setting.model.named_parameters()}

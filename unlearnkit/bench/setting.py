@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,13 @@ from unlearnkit.batching import Batch, example_loss
 from unlearnkit.errors import ConfigError
 
 LEARNING_RATE = 1e-6  # small: the weights must stay where they are, the work must not
+
+
+def parts(batch: Batch, size: int) -> Iterator[Batch]:
+    """A batch cut into consecutive ones of `size` examples."""
+    for start in range(0, len(batch.ids), size):
+        rows = slice(start, start + size)
+        yield Batch(batch.ids[rows], batch.input_ids[rows], batch.attention_mask[rows], batch.labels[rows])
 
 
 @dataclass
