@@ -45,7 +45,7 @@ REGISTRY: dict[str, Entry] = {
         partial(pretraining.build, pretraining.FULL),
     ),
     "gpt2-tiny-pretrained-quick": Entry(
-        "gpt2-tiny after a shorter pretraining (15 s, once)", partial(pretraining.build, pretraining.QUICK)
+        "gpt2-tiny after a fifth of that pretraining", partial(pretraining.build, pretraining.QUICK)
     ),
     "gpt2": Entry("GPT-2 small, the paper's model, from the model hub", hub_id="openai-community/gpt2"),
 }
