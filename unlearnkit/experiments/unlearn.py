@@ -98,10 +98,7 @@ def portraits(cell: Cell) -> pd.DataFrame:
     _stand(model, oracle)
     look("oracle")
     if config["seed"] == 0:
-        fresh, _ = models.load(config["model"])
-        weights_now = dict(fresh.named_parameters())
-        for name, parameter in model.named_parameters():
-            parameter.data.copy_(weights_now[name])
+        model, _ = models.load(config["model"])  # `look` measures whatever `model` is
         look("pretrained", ledger=None)
     (cell.folder / "continuations.json").write_text(json.dumps({"ids": config["forget"], "said": said}))
     return pd.concat(found).assign(arm=config["arm"], seed=config["seed"])

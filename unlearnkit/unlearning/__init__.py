@@ -17,14 +17,14 @@ METHODS: dict[str, Method] = {m.name: m for m in (*replay.METHODS, *ascent.METHO
 __all__ = ["METHODS", "Inputs", "Method", "Result", "apply", "path"]
 
 
-def _prepare(name: str, model, inputs: dict, options: dict) -> tuple[Method, Inputs, object]:
-    """Look up the method and check its inputs; every error names what is wrong."""
+def _prepare(name: str, options: dict, *inputs) -> tuple[Method, Inputs, object]:
+    """Look up the method, check `inputs` (as for Inputs.checked) and options; errors name what is wrong."""
     if name not in METHODS:
         near = difflib.get_close_matches(name, METHODS, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise MethodError(f"method {name!r} is unknown.{hint} Known: {', '.join(METHODS)}")
     method = METHODS[name]
-    return method, Inputs.checked(method, model, **inputs), method.options_from(options)
+    return method, Inputs.checked(method, *inputs), method.options_from(options)
 
 
 def apply(
@@ -48,14 +48,7 @@ def apply(
     option or missing input, RequestError for an empty or unknown request, LayerError, LedgerError, and
     DivergenceError (with the weights restored) when a weight stops being finite.
     """
-    inputs = {
-        "request": request,
-        "layers": layers,
-        "ledger": ledger,
-        "examples": examples,
-        "tokenizer": tokenizer,
-    }
-    method, checked, chosen = _prepare(name, model, inputs, options)
+    method, checked, chosen = _prepare(name, options, model, request, layers, ledger, examples, tokenizer)
     return change(method, checked, chosen, alpha, norm)
 
 
@@ -78,12 +71,5 @@ def path(
     Every point is theta + alpha * direction from the same originals (no drift, no second copy of the model in
     memory). When the walk ends, or is left early, the model is what it was, bit for bit.
     """
-    inputs = {
-        "request": request,
-        "layers": layers,
-        "ledger": ledger,
-        "examples": examples,
-        "tokenizer": tokenizer,
-    }
-    method, checked, chosen = _prepare(name, model, inputs, options)
+    method, checked, chosen = _prepare(name, options, model, request, layers, ledger, examples, tokenizer)
     return walk(method, checked, chosen, alphas, norms)

@@ -64,7 +64,7 @@ class Inputs:
     tokenizer: PreTrainedTokenizerBase | None
 
     @classmethod
-    def checked(cls, method: Method, model, *, request, layers, ledger, examples, tokenizer) -> "Inputs":
+    def checked(cls, method: Method, model, request, layers, ledger, examples, tokenizer) -> "Inputs":
         """RequestError for an empty request; MethodError for a missing input; LedgerError for a misfit."""
         ids = [request] if isinstance(request, str) else list(dict.fromkeys(request))  # a set: each once
         layers = layers if isinstance(layers, str) else list(layers)
