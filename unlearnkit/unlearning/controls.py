@@ -33,6 +33,16 @@ def _reference(inputs: Inputs) -> Direction:
     return inputs.ledger.stream(inputs.request, (1,), inputs.layers)
 
 
+def _nonzero(size: float, method: str, whose: str, inputs: Inputs) -> float:
+    """The length of a direction that others are compared with; MethodError where there is none."""
+    if size == 0:
+        raise MethodError(
+            f"method {method!r}: the {whose} first-epoch gradient is zero on layers {inputs.layers!r}, so no "
+            "length can be matched. Name other layers, or examples that were still learnt in epoch 1"
+        )
+    return size
+
+
 def _noop(_inputs: Inputs, _options: NoOptions) -> Direction:
     return iter(())
 
@@ -40,10 +50,13 @@ def _noop(_inputs: Inputs, _options: NoOptions) -> Direction:
 def _random_direction(inputs: Inputs, options: Seeded) -> Direction:
     """Gaussian noise, in every parameter as long as the true gradient there."""
     generator = torch.Generator().manual_seed(options.seed)
+    total = 0.0
     for name, gradient in _reference(inputs):
         size = gradient.norm()
+        total += size.item()
         gradient.normal_(generator=generator)
         yield name, gradient.mul_(size / gradient.norm())
+    _nonzero(total, "random_direction", "request's", inputs)
 
 
 def _wrong_person(inputs: Inputs, options: WrongPerson) -> Direction:
@@ -58,7 +71,8 @@ def _wrong_person(inputs: Inputs, options: WrongPerson) -> Direction:
     def theirs() -> Direction:
         return inputs.ledger.stream(options.others, (1,), inputs.layers)
 
-    scale = length(_reference(inputs)) / length(theirs())
+    size = _nonzero(length(_reference(inputs)), "wrong_person", "request's", inputs)
+    scale = size / _nonzero(length(theirs()), "wrong_person", "others='s", inputs)
     return ((name, gradient.mul_(scale)) for name, gradient in theirs())
 
 
@@ -73,7 +87,8 @@ def _random_subset(inputs: Inputs, options: RandomSubset) -> Direction:
         for name, gradient in _reference(inputs):
             yield name, gradient.mul_(torch.rand(gradient.shape, generator=generator) < share)
 
-    scale = length(_reference(inputs)) / length(masked())
+    size = _nonzero(length(_reference(inputs)), "random_subset", "request's", inputs)
+    scale = size / _nonzero(length(masked()), "random_subset", "randomly masked", inputs)
     return ((name, gradient.mul_(scale)) for name, gradient in masked())
 
 
