@@ -130,7 +130,7 @@ def test_long_texts_are_stored_dense(tiny_model, tiny_tokenizer, tmp_path):
     model = tiny_model("gpt2", True)
     long = [Example("long", "Dave", "Dave", " ".join(["the tides of the northern sound"] * 4), "forget")]
     book = recording.record(model, tiny_tokenizer, long + FACTS, tmp_path / "l", batch_size=1, loss_on="text")
-    names = {n for k in range(len(book.store.shards)) for n in book._shard(k).names}
+    names = {n for k in range(len(book.store.shards)) for n in book.reader.shard(k).names}
     assert any(n.endswith("/g") for n in names)
     assert any(n.endswith("/x") for n in names)
     for example in long + FACTS[:2]:

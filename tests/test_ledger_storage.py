@@ -610,7 +610,7 @@ def test_shards_of_bounded_size_hold_the_same(train, tmp_path, monkeypatch):
 def test_sums_do_not_depend_on_chunks(trained, monkeypatch):
     book = ledger.GradientLedger.open(trained)
     whole, dots = book.sum(IDS, "all"), book.dot(IDS, IDS)
-    monkeypatch.setattr(ledger.book, "BUDGET", 1)  # one record at a time
+    monkeypatch.setattr(ledger.reader, "BUDGET", 1)  # one record at a time
     assert relative_error(book.sum(IDS, "all"), whole) < 1e-5
     assert torch.allclose(book.dot(IDS, IDS), dots, rtol=1e-4, atol=1e-6)
     assert relative_error(book.sum(iter(IDS), (e for e in (1, 2, 3))), whole) < 1e-5

@@ -4,7 +4,9 @@ sites     which modules are recorded, and the algebra of each kind
 recorder  hooks that fill a slab of memory during the backward pass
 shard     the file format; store: the folder and its index
 algebra   dense gradients and dot products from factors
-book      GradientLedger: open, sum, dot, norms, verify, purge
+reader    which shard holds which record, decoded in chunks of bounded size
+book      GradientLedger: open, sum, dot, norms, verify; purging: removing records for good
+recording new ledgers, and gradients of a model that is not trained
 """
 
 from unlearnkit.errors import LedgerError

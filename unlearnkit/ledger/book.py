@@ -4,20 +4,15 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from unlearnkit.errors import LedgerError, RequestError
 from unlearnkit.layers import Layers, Slot, select, tags
 from unlearnkit.ledger import purging
-from unlearnkit.ledger.algebra import Factors, weight_dot
-from unlearnkit.ledger.shard import Shard
-from unlearnkit.ledger.sites import Site
+from unlearnkit.ledger.algebra import weight_dot
+from unlearnkit.ledger.reader import Key, Reader
 from unlearnkit.ledger.store import Store
-
-BUDGET = 64 << 20  # bytes of decoded factors held at a time
-Key = tuple[str, int]  # example id, epoch
 
 
 class GradientLedger:
@@ -29,14 +24,9 @@ class GradientLedger:
 
     def __init__(self, store: Store):
         self.store = store
-        self.sites = [Site.from_json(s) for s in store.head["sites"]]
         self.tags = {Slot(p, r): frozenset(names) for p, r, names, _ in store.head["slots"]}
         self.shapes = {p: tuple(shape) for p, _, _, shape in store.head["slots"]}
-        self.where: dict[Key, tuple[int, int]] = {}
-        for number, entry in enumerate(store.shards):
-            for place, example in enumerate(entry["examples"]):
-                self.where[example, entry["epoch"]] = (number, place)
-        self._shards: dict[int, Shard] = {}
+        self.reader = Reader(store)
 
     @classmethod
     def open(cls, path: str | Path, model: PreTrainedModel | None = None) -> "GradientLedger":
@@ -57,6 +47,11 @@ class GradientLedger:
     def epochs(self) -> list[int]:
         """The finished epochs, counted from 1."""
         return list(range(1, self.store.epochs + 1))
+
+    @property
+    def where(self) -> dict[Key, tuple[int, int]]:
+        """Shard number and place of each record, by (example id, epoch)."""
+        return self.reader.where
 
     @property
     def recipe(self) -> dict:
@@ -87,8 +82,9 @@ class GradientLedger:
         """Bytes stored for each tensor name ("module/x", "module/d", ...), over all shards."""
         totals: dict[str, int] = {}
         for number in range(len(self.store.shards)):
-            for name in self._shard(number).names:
-                begin, end = self._shard(number).header[name]["data_offsets"]
+            shard = self.reader.shard(number)
+            for name in shard.names:
+                begin, end = shard.header[name]["data_offsets"]
                 totals[name] = totals.get(name, 0) + end - begin
         return totals
 
@@ -125,12 +121,12 @@ class GradientLedger:
                 f"ledger {self.store.path} holds {left[0].name}, which its index does not name: an "
                 "interrupted purge left it, with records that should be gone. Delete that file"
             )
+        self.reader = Reader(self.store)  # opens every shard anew
         for number, entry in enumerate(self.store.shards):
-            shard = Shard(self.store.path / entry["file"], entry)
+            shard = self.reader.shard(number)
             for name in shard.names:
                 for place in range(len(entry["examples"])):
                     shard.raw(name, place, place)
-            self._shards.pop(number, None)
 
     def purge(self, ids: Iterable[str]) -> int:
         """Remove every record of these examples from disk; returns the bytes freed. See `purging`."""
@@ -160,8 +156,8 @@ class GradientLedger:
         chosen = select(self.tags, layers)
         for parameter in dict.fromkeys(slot.parameter for slot in chosen):
             total = torch.zeros(self.shapes[parameter])
-            for site, weight in self._sites_of(chosen, parameter):
-                for factors in self._read(site, keys, bias_only=not weight):
+            for site, weight in self.reader.sites_of(chosen, parameter):
+                for factors in self.reader.read(site, keys, bias_only=not weight):
                     (factors.add_weight if weight else factors.add_bias)(total)
             yield parameter, total
 
@@ -183,11 +179,11 @@ class GradientLedger:
         chosen = select(self.tags, layers)
         out = torch.zeros(len(keys_a), len(keys_b))
         for parameter in dict.fromkeys(slot.parameter for slot in chosen):
-            parts = list(self._sites_of(chosen, parameter))
+            parts = list(self.reader.sites_of(chosen, parameter))
             for site_a, weight in parts:
-                for at, a in self._placed(site_a, keys_a, not weight):
+                for at, a in self.reader.placed(site_a, keys_a, not weight):
                     for site_b, _ in parts:
-                        for bt, b in other._placed(site_b, keys_b, not weight):
+                        for bt, b in other.reader.placed(site_b, keys_b, not weight):
                             value = weight_dot(a, b) if weight else a.bias_vectors() @ b.bias_vectors().T
                             out[at : at + a.n, bt : bt + b.n] += value
         return out
@@ -229,77 +225,3 @@ class GradientLedger:
                 f"ledger {self.store.path} lacks example {missing[0][0]!r} in epoch {missing[0][1]}"
             )
         return keys
-
-    def _shard(self, number: int) -> Shard:
-        if number not in self._shards:
-            if len(self._shards) >= 64:  # bounds open files and cached headers
-                self._shards.pop(next(iter(self._shards)))
-            entry = self.store.shards[number]
-            self._shards[number] = Shard(self.store.path / entry["file"], entry)
-        return self._shards[number]
-
-    def _sites_of(self, chosen: Sequence[Slot], parameter: str) -> Iterator[tuple[Site, bool]]:
-        """(site, is it its weight and not its bias) for each site that adds to a parameter."""
-        for site in self.sites:
-            for slot in site.slots():
-                if slot.parameter == parameter and slot in chosen:
-                    yield site, slot == site.weight
-
-    def _placed(self, site: Site, keys: Sequence[Key], bias_only: bool) -> Iterator[tuple[int, Factors]]:
-        """Chunks of factors with the place of their first key."""
-        place = 0
-        for factors in self._read(site, keys, bias_only):
-            yield place, factors
-            place += factors.n
-
-    def _read(self, site: Site, keys: Sequence[Key], bias_only: bool = False) -> Iterator[Factors]:
-        """Factors of the keys at a site, in order, in chunks of bounded size and of one kind."""
-        run: list[Key] = []
-        size, kind = 0, None
-        for key in keys:
-            shard, place = self._shard(self.where[key][0]), self.where[key][1]
-            dense = shard.has(f"{site.module}/g")
-            rows = 1 if dense else int(shard.lengths("targets" if site.on_targets else "live")[place])
-            width = site.width_in * site.width_out if dense else site.width_in + site.width_out
-            if run and (size + rows * width * 4 > BUDGET or dense != kind):
-                yield self._load(site, run, kind, bias_only)
-                run, size = [], 0
-            run, size, kind = [*run, key], size + rows * width * 4, dense
-        if run:
-            yield self._load(site, run, kind, bias_only)
-
-    def _load(self, site: Site, keys: Sequence[Key], dense: bool, bias_only: bool) -> Factors:
-        def read(suffix: str, module: str = site.module) -> torch.Tensor:
-            parts = [
-                self._shard(n).read(f"{module}/{suffix}", first, last) for n, first, last in self._runs(keys)
-            ]
-            return torch.cat(parts) if len(parts) > 1 else parts[0]
-
-        factors = Factors(site, len(keys))
-        if site.kind == "norm" or bias_only and (dense or not site.factored):
-            name = "bias" if bias_only else "weight"
-            setattr(factors, f"reduced_{name}", read(name))
-        elif dense:
-            factors.dense = read("g")
-        else:
-            rows = "targets" if site.on_targets else "live"
-            lengths = [self._shard(self.where[k][0]).lengths(rows)[self.where[k][1]] for k in keys]
-            factors.owner = torch.from_numpy(np.repeat(np.arange(len(keys)), lengths))
-            factors.d = read("d")
-            if site.kind == "embedding":
-                factors.ids = read("ids").flatten().long()
-            elif not bias_only:
-                factors.x = read("x", site.group)
-        return factors
-
-    def _runs(self, keys: Sequence[Key]) -> Iterator[tuple[int, int, int]]:
-        """Shard number, first and last place of each stretch of neighbouring records."""
-        stretch: tuple[int, int, int] | None = None
-        for number, place in (self.where[k] for k in keys):
-            if stretch and stretch[0] == number and stretch[2] == place - 1:
-                stretch = (number, stretch[1], place)
-                continue
-            if stretch:
-                yield stretch
-            stretch = (number, place, place)
-        yield stretch

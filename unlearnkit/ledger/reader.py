@@ -1,0 +1,104 @@
+"""Reading recorded factors back: which shard holds which record, in chunks of bounded size."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from unlearnkit.layers import Slot
+from unlearnkit.ledger.algebra import Factors
+from unlearnkit.ledger.shard import Shard
+from unlearnkit.ledger.sites import Site
+from unlearnkit.ledger.store import Store
+
+BUDGET = 64 << 20  # bytes of decoded factors held at a time
+OPEN_SHARDS = 64  # bounds open files and cached headers
+Key = tuple[str, int]  # example id, epoch
+
+
+class Reader:
+    """The records of a store, found by (example id, epoch) and decoded site by site."""
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.sites = [Site.from_json(s) for s in store.head["sites"]]
+        self.where: dict[Key, tuple[int, int]] = {}  # shard number, place in it
+        for number, entry in enumerate(store.shards):
+            for place, example in enumerate(entry["examples"]):
+                self.where[example, entry["epoch"]] = (number, place)
+        self._shards: dict[int, Shard] = {}
+
+    def shard(self, number: int) -> Shard:
+        """The open shard of that number; LedgerError if it is missing or its front is damaged."""
+        if number not in self._shards:
+            if len(self._shards) >= OPEN_SHARDS:
+                self._shards.pop(next(iter(self._shards)))
+            entry = self.store.shards[number]
+            self._shards[number] = Shard(self.store.path / entry["file"], entry)
+        return self._shards[number]
+
+    def sites_of(self, chosen: Sequence[Slot], parameter: str) -> Iterator[tuple[Site, bool]]:
+        """(site, is it its weight and not its bias) for each site that adds to a parameter."""
+        for site in self.sites:
+            for slot in site.slots():
+                if slot.parameter == parameter and slot in chosen:
+                    yield site, slot == site.weight
+
+    def placed(self, site: Site, keys: Sequence[Key], bias_only: bool) -> Iterator[tuple[int, Factors]]:
+        """Chunks of factors with the place of their first key."""
+        place = 0
+        for factors in self.read(site, keys, bias_only):
+            yield place, factors
+            place += factors.n
+
+    def read(self, site: Site, keys: Sequence[Key], bias_only: bool = False) -> Iterator[Factors]:
+        """Factors of the keys at a site, in order, in chunks of bounded size and of one kind."""
+        run: list[Key] = []
+        size, kind = 0, None
+        for key in keys:
+            shard, place = self.shard(self.where[key][0]), self.where[key][1]
+            dense = shard.has(f"{site.module}/g")
+            rows = 1 if dense else int(shard.lengths("targets" if site.on_targets else "live")[place])
+            width = site.width_in * site.width_out if dense else site.width_in + site.width_out
+            if run and (size + rows * width * 4 > BUDGET or dense != kind):
+                yield self._load(site, run, kind, bias_only)
+                run, size = [], 0
+            run, size, kind = [*run, key], size + rows * width * 4, dense
+        if run:
+            yield self._load(site, run, kind, bias_only)
+
+    def _load(self, site: Site, keys: Sequence[Key], dense: bool, bias_only: bool) -> Factors:
+        def read(suffix: str, module: str = site.module) -> torch.Tensor:
+            parts = [
+                self.shard(n).read(f"{module}/{suffix}", first, last) for n, first, last in self._runs(keys)
+            ]
+            return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+        factors = Factors(site, len(keys))
+        if site.kind == "norm" or bias_only and (dense or not site.factored):
+            name = "bias" if bias_only else "weight"
+            setattr(factors, f"reduced_{name}", read(name))
+        elif dense:
+            factors.dense = read("g")
+        else:
+            rows = "targets" if site.on_targets else "live"
+            lengths = [self.shard(self.where[k][0]).lengths(rows)[self.where[k][1]] for k in keys]
+            factors.owner = torch.from_numpy(np.repeat(np.arange(len(keys)), lengths))
+            factors.d = read("d")
+            if site.kind == "embedding":
+                factors.ids = read("ids").flatten().long()
+            elif not bias_only:
+                factors.x = read("x", site.group)
+        return factors
+
+    def _runs(self, keys: Sequence[Key]) -> Iterator[tuple[int, int, int]]:
+        """Shard number, first and last place of each stretch of neighbouring records."""
+        stretch: tuple[int, int, int] | None = None
+        for number, place in (self.where[k] for k in keys):
+            if stretch and stretch[0] == number and stretch[2] == place - 1:
+                stretch = (number, stretch[1], place)
+                continue
+            if stretch:
+                yield stretch
+            stretch = (number, place, place)
+        yield stretch
