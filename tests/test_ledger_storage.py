@@ -22,7 +22,7 @@ from test_ledger import FACTS, autograd_gradient, relative_error
 from unlearnkit import ledger, models, session, training, unlearning
 from unlearnkit.data import Example
 from unlearnkit.errors import LedgerError, RequestError
-from unlearnkit.ledger import recorder
+from unlearnkit.ledger import slab
 from unlearnkit.ledger.shard import Shard
 from unlearnkit.ledger.store import Store
 
@@ -319,7 +319,7 @@ def files_no_larger_than(size: int):
 def test_a_full_disk_leaves_nothing_half_written_and_resumes(
     size, shard_bytes, match, train, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(recorder, "SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(slab, "SHARD_BYTES", shard_bytes)
     whole, _ = train("whole")  # theta_0 is now in the run cache
     with pytest.raises(LedgerError, match=match), files_no_larger_than(size):
         train()
@@ -601,7 +601,7 @@ def test_accumulation_gives_the_same_records(accumulate, train, tmp_path):
 
 def test_shards_of_bounded_size_hold_the_same(train, tmp_path, monkeypatch):
     train("one")
-    monkeypatch.setattr(recorder, "SHARD_BYTES", 1)
+    monkeypatch.setattr(slab, "SHARD_BYTES", 1)
     train("many")
     assert len(list((tmp_path / "many").glob("e*"))) == 9  # one for each of 3 x 3 steps
     require_same_ledgers(gradients(tmp_path / "many"), gradients(tmp_path / "one"))

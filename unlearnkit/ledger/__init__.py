@@ -1,7 +1,7 @@
 """The gradient ledger: every example's exact gradient, kept as factors, recorded while training.
 
 sites     which modules are recorded, and the algebra of each kind
-recorder  hooks that fill a slab of memory during the backward pass
+recorder  hooks that take what is recorded from the backward pass; slab: memory that gathers and writes it
 shard     the file format; store: the folder and its index
 algebra   dense gradients and dot products from factors
 reader    which shard holds which record, decoded in chunks of bounded size

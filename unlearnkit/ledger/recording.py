@@ -12,8 +12,9 @@ from unlearnkit.data import Example
 from unlearnkit.errors import LedgerError
 from unlearnkit.layers import tags
 from unlearnkit.ledger.book import GradientLedger
-from unlearnkit.ledger.recorder import DTYPES, Recorder
+from unlearnkit.ledger.recorder import Recorder
 from unlearnkit.ledger.sites import discover
+from unlearnkit.ledger.slab import DTYPES
 from unlearnkit.ledger.store import Store
 
 DTYPE = "float16"  # default encoding of the factors

@@ -1,0 +1,151 @@
+"""The memory in which a shard is gathered, and the thread that writes it.
+
+One preallocated slab holds every tensor of the steps since the last shard, already in its stored type. A
+full one is written in the background; whoever needs the slab meanwhile waits: memory is bounded by
+construction.
+"""
+
+import math
+import threading
+from collections.abc import Sequence
+
+import torch
+
+from unlearnkit.errors import LedgerError
+from unlearnkit.ledger.shard import Piece
+from unlearnkit.ledger.store import Store
+
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+SHARD_BYTES = 64 << 20  # a shard is written once it holds this much (one step is never split)
+CHUNK = 1 << 18  # numbers cast at a time: stays in the processor's cache
+FP16_TOP = 14  # the largest stored half is below 2^14, far from overflow and with all small values normal
+
+
+def scale_exponent(values: torch.Tensor, dtype: torch.dtype) -> int:
+    """e such that values * 2^e use float16's range; 0 for types with a float32 exponent."""
+    if dtype != torch.float16:
+        return 0
+    low, high = torch.aminmax(values)
+    top = max(-low.item(), high.item())
+    if not 0 < top < float("inf"):
+        return 0
+    return max(-100, min(100, FP16_TOP - math.frexp(top)[1]))
+
+
+class Slab:
+    """Gathers the records of whole steps: `begin`, any number of `put`, then `end`; `flush` writes them."""
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.dtype = DTYPES[store.dtype]
+        self.memory = torch.empty(0, dtype=torch.uint8)
+        self.scratch = torch.empty(CHUNK)
+        self.writer: threading.Thread | None = None
+        self.failure: BaseException | None = None
+        self._empty()
+
+    def _empty(self) -> None:
+        self.used, self.pieces = 0, {}
+        self.ids, self.steps, self.lengths = [], [], []
+
+    # -- one step ---------------------------------------------------------------------------------------
+
+    def begin(self, ids: Sequence[str], lengths: Sequence[Sequence[int]], need: int) -> None:
+        """Start a step with the records of `ids`; `need` is an upper bound of their bytes."""
+        if self.used + need > self.memory.numel():
+            self.flush()
+            self.join()
+            if need > self.memory.numel():
+                self.memory = torch.empty(max(need, SHARD_BYTES + need), dtype=torch.uint8)
+        self.step_ids, self.step_lengths = list(ids), list(lengths)
+
+    def end(self, epoch: int, step: int, lr: float) -> None:
+        """Close the step. LedgerError if some tensor was not put in it."""
+        self.ids += self.step_ids
+        self.lengths += self.step_lengths
+        self.steps += [step] * len(self.step_ids)
+        self.epoch, self.lr = epoch, lr
+        for piece in self.pieces.values():
+            if len(piece.exponents) != len(self.ids):
+                raise LedgerError(
+                    f"no gradient reached {piece.name!r} in step {step}: is the module still used?"
+                )
+        if self.used >= SHARD_BYTES:
+            self.flush()
+
+    def put_ids(self, name: str, ids: torch.Tensor) -> None:
+        """Keep token ids, a row for each live token."""
+        self._room(name, "live", torch.int32, (len(ids), 1), exponent=0).copy_(ids[:, None])
+
+    def put(self, name: str, rows: str, values: torch.Tensor, index: torch.Tensor | None = None, dtype=None):
+        """Cast the rows of (B, T, width) values that `index` names (default all) into the slab.
+
+        It goes a cache-sized chunk at a time. `rows` is the row set (shard.ROWS) that they are stored as.
+        """
+        dtype = dtype or self.dtype
+        values = values.flatten(0, 1)
+        index = index if index is not None and len(index) < len(values) else None
+        count, width = len(values) if index is None else len(index), values.shape[1]
+        exponent = scale_exponent(values, dtype)
+        out = self._room(name, rows, dtype, (count, width), exponent)
+        if values.dtype != torch.float32 or width > len(self.scratch):
+            chosen = values if index is None else values[index]
+            out.copy_(chosen.float() * 2.0**exponent)
+            return
+        step = len(self.scratch) // width
+        for start in range(0, count, step):
+            stop = min(start + step, count)
+            part = self.scratch[: (stop - start) * width].view(-1, width)
+            if index is not None:
+                torch.index_select(values, 0, index[start:stop], out=part)
+                part.mul_(2.0**exponent)
+            else:
+                torch.mul(values[start:stop], 2.0**exponent, out=part)
+            out[start:stop].copy_(part)
+
+    def _room(self, name: str, rows: str, dtype: torch.dtype, shape: tuple[int, int], exponent: int):
+        """A view of the slab for one tensor of this step, registered under its name."""
+        if self.used == 0:
+            self.join()  # the slab may still be on its way to disk
+        nbytes = shape[0] * shape[1] * dtype.itemsize
+        view = self.memory[self.used : self.used + nbytes]
+        self.used += -(-nbytes // 8) * 8
+        piece = self.pieces.setdefault(name, Piece(name, rows, dtype, shape[1]))
+        if (piece.rows, piece.dtype, piece.width) != (rows, dtype, shape[1]):
+            raise LedgerError(f"record {name!r} changed its layout between two steps")
+        piece.views.append(memoryview(view.numpy()))
+        piece.exponents += [exponent] * len(self.step_ids)
+        return view.view(dtype).view(shape)
+
+    # -- writing ----------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Hand the slab to the writer; it may be reused once `join` has returned."""
+        if not self.ids:
+            return
+        self.join()
+        work = (list(self.pieces.values()), self.lengths, self.ids, self.steps, self.epoch, self.lr)
+        self.writer = threading.Thread(target=self._write, args=work, daemon=True)
+        self.writer.start()
+        self._empty()
+
+    def _write(self, *work) -> None:
+        try:
+            self.store.append(*work)
+        except BaseException as error:
+            self.failure = error
+
+    def join(self, quiet: bool = False) -> None:
+        """Wait for the writer; its failure is raised here, a full disk as a LedgerError, unless `quiet`."""
+        if self.writer is not None:
+            self.writer.join()
+            self.writer = None
+        if self.failure is not None and not quiet:
+            failure, self.failure = self.failure, None
+            if isinstance(failure, OSError):
+                raise LedgerError(
+                    f"the ledger could not be written to {self.store.path}: {failure.strerror or failure}. "
+                    "Free space there, or choose another folder, and call again: it resumes after the last "
+                    "finished epoch"
+                ) from failure
+            raise failure
