@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from unlearnkit.errors import LedgerError, RequestError
 from unlearnkit.layers import Layers, Slot, select, tags
-from unlearnkit.ledger import purging
+from unlearnkit.ledger import identity, purging
 from unlearnkit.ledger.algebra import weight_dot
 from unlearnkit.ledger.reader import Key, Reader
 from unlearnkit.ledger.store import Store
@@ -29,11 +29,17 @@ class GradientLedger:
         self.reader = Reader(store)
 
     @classmethod
-    def open(cls, path: str | Path, model: PreTrainedModel | None = None) -> "GradientLedger":
-        """Open a ledger. LedgerError if it is damaged, or if `model` is given and is not one it fits."""
+    def open(
+        cls, path: str | Path, model: PreTrainedModel | None = None, check_model: bool = True
+    ) -> "GradientLedger":
+        """Open a ledger. LedgerError if it is damaged, or if `model` is given and is not the one it is about.
+
+        That is a model at theta_0 or theta_T, or where `unlearning` brought it from there. With
+        `check_model=False` any model with the recorded parameters will do.
+        """
         book = cls(Store.load(Path(path)))
         if model is not None:
-            book.require_fits(model)
+            book.require_model(model, check_model)
         return book
 
     # -- what is there ----------------------------------------------------------------------------------
@@ -91,6 +97,12 @@ class GradientLedger:
     def parameter_sizes(self) -> dict[str, int]:
         """Number of weights of each recorded parameter."""
         return {name: math.prod(shape) for name, shape in self.shapes.items()}
+
+    def require_model(self, model: PreTrainedModel, check_model: bool = True) -> None:
+        """LedgerError unless the model fits and, with `check_model`, has this ledger's own weights."""
+        self.require_fits(model)
+        if check_model:
+            identity.require_known(self.store, model)
 
     def require_fits(self, model: PreTrainedModel) -> None:
         """LedgerError unless the model's trainable parameters are those that were recorded."""

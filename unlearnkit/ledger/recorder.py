@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from unlearnkit.batching import IGNORED, Batch
 from unlearnkit.errors import LedgerError
+from unlearnkit.ledger import identity
 from unlearnkit.ledger.sites import Site, discover, normalised
 from unlearnkit.ledger.slab import Slab
 from unlearnkit.ledger.store import Store
@@ -90,6 +91,7 @@ class Recorder:
         """End of an epoch: everything is on disk and the index says so."""
         self.flush()
         self.slab.join()
+        identity.note_end(self.store, self.model)
         self.store.publish(epoch, **progress)
 
     # -- hooks ------------------------------------------------------------------------------------------

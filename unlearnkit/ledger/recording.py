@@ -11,6 +11,7 @@ from unlearnkit.batching import batch_of, example_loss
 from unlearnkit.data import Example
 from unlearnkit.errors import LedgerError
 from unlearnkit.layers import tags
+from unlearnkit.ledger import identity
 from unlearnkit.ledger.book import GradientLedger
 from unlearnkit.ledger.recorder import Recorder
 from unlearnkit.ledger.sites import discover
@@ -29,6 +30,7 @@ def create(
     named = dict(model.named_parameters())
     head = {
         "model": {"name": type(model).__name__, "fingerprint": models.fingerprint(model)},
+        "weights": {identity.START: identity.sketch(model)},
         "recipe": recipe,
         "dtype": dtype,
         "expected": list(ids),

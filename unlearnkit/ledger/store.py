@@ -40,8 +40,9 @@ def _seal(body: dict) -> int:
 class Store:
     """The index in memory, and the shards it names.
 
-    `head` describes the ledger (model, recipe, sites, slots, dtype, expected examples); it never changes but
-    for purged examples. `epochs` counts the finished epochs; `progress` is the trainer's own note of them.
+    `head` describes the ledger (model, weights, recipe, sites, slots, dtype, expected examples); it never
+    changes but for theta_T among the weights and for purged examples. `epochs` counts the finished epochs;
+    `progress` is the trainer's own note of them.
     """
 
     def __init__(self, path: Path, head: dict, shards: list[dict], epochs: int, progress: dict):

@@ -17,7 +17,7 @@ METHODS: dict[str, Method] = {m.name: m for m in (*replay.METHODS, *ascent.METHO
 __all__ = ["METHODS", "Inputs", "Method", "Result", "apply", "path"]
 
 
-def _prepare(name: str, options: dict, *inputs) -> tuple[Method, Inputs, object]:
+def _prepare(name: str, inputs: tuple, options: dict) -> tuple[Method, Inputs, object]:
     """Look up the method, check `inputs` (as for Inputs.checked) and options; errors name what is wrong."""
     if name not in METHODS:
         near = difflib.get_close_matches(name, METHODS, 1)
@@ -36,6 +36,7 @@ def apply(
     ledger=None,
     examples=None,
     tokenizer=None,
+    check_model: bool = True,
     alpha: float | None = None,
     norm: float | None = None,
     **options,
@@ -44,11 +45,14 @@ def apply(
 
     `alpha` multiplies the recorded sum as it is (alpha = lr undoes the recorded SGD steps once); `norm` asks
     for a step of that Euclidean length instead. `options` are the fields of the method's own options class.
-    `result.revert()` restores every touched weight bit for bit. Raises MethodError for an unknown method,
-    option or missing input, RequestError for an empty or unknown request, LayerError, LedgerError, and
-    DivergenceError (with the weights restored) when a weight stops being finite.
+    `result.revert()` restores every touched weight bit for bit. A ledger serves the model that it is about,
+    at theta_0 or theta_T or where earlier calls left it; `check_model=False` lets it serve any that it fits.
+    Raises MethodError for an unknown method, option or missing input, RequestError for an empty or unknown
+    request, LayerError, LedgerError (another model among them), and DivergenceError (with the weights
+    restored) when a weight stops being finite.
     """
-    method, checked, chosen = _prepare(name, options, model, request, layers, ledger, examples, tokenizer)
+    inputs = (model, request, layers, ledger, examples, tokenizer, check_model)
+    method, checked, chosen = _prepare(name, inputs, options)
     return change(method, checked, chosen, alpha, norm)
 
 
@@ -63,6 +67,7 @@ def path(
     ledger=None,
     examples=None,
     tokenizer=None,
+    check_model: bool = True,
     **options,
 ):
     """Walk along one direction: yields a Result at each alpha, the model standing there meanwhile.
@@ -71,5 +76,6 @@ def path(
     Every point is theta + alpha * direction from the same originals (no drift, no second copy of the model in
     memory). When the walk ends, or is left early, the model is what it was, bit for bit.
     """
-    method, checked, chosen = _prepare(name, options, model, request, layers, ledger, examples, tokenizer)
+    inputs = (model, request, layers, ledger, examples, tokenizer, check_model)
+    method, checked, chosen = _prepare(name, inputs, options)
     return walk(method, checked, chosen, alphas, norms)

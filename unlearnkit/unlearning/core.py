@@ -18,7 +18,7 @@ from unlearnkit import paths, weights
 from unlearnkit.data import Example
 from unlearnkit.errors import DivergenceError, MethodError, RequestError
 from unlearnkit.layers import Layers, parameters
-from unlearnkit.ledger import GradientLedger
+from unlearnkit.ledger import GradientLedger, identity
 
 Direction = Iterator[tuple[str, torch.Tensor]]  # (parameter name, dense tensor), one at a time
 
@@ -64,7 +64,9 @@ class Inputs:
     tokenizer: PreTrainedTokenizerBase | None
 
     @classmethod
-    def checked(cls, method: Method, model, request, layers, ledger, examples, tokenizer) -> "Inputs":
+    def checked(
+        cls, method: Method, model, request, layers, ledger, examples, tokenizer, check_model=True
+    ) -> "Inputs":
         """RequestError for an empty request; MethodError for a missing input; LedgerError for a misfit."""
         ids = [request] if isinstance(request, str) else list(dict.fromkeys(request))  # a set: each once
         layers = layers if isinstance(layers, str) else list(layers)
@@ -74,7 +76,7 @@ class Inputs:
         if missing := [n for n in method.needs if given[n] is None]:
             raise MethodError(f"method {method.name!r} needs {missing[0]}=: pass it to unlearning.apply")
         if ledger is not None:
-            ledger.require_fits(model)
+            ledger.require_model(model, check_model)
         if examples is not None and (unknown := set(ids) - {e.id for e in examples}):
             raise RequestError(f"the request names ids that are not among examples=: {sorted(unknown)[:5]}")
         return cls(model, ids, layers, ledger, examples, tokenizer)
@@ -172,6 +174,7 @@ def change(method: Method, inputs: Inputs, options, alpha: float | None, norm: f
     _require_finite(alpha, norm)
     started = time.perf_counter()
     touched = parameters(inputs.model, inputs.layers)
+    before = identity.place(inputs.model)
     originals = Originals(touched)
     total = 0.0
     try:
@@ -180,6 +183,7 @@ def change(method: Method, inputs: Inputs, options, alpha: float | None, norm: f
             _require_finite(alpha)
         for _ in range(getattr(options, "steps", 1)):
             total += alpha * _add(touched, method.direction(inputs, options), alpha)
+        identity.note_change(inputs.model, before)
     except BaseException:
         originals.restore()
         raise
@@ -207,6 +211,7 @@ def walk(
         alphas = [norm / _nonzero(direction.length, method) for norm in norms]
     alphas = list(alphas)
     _require_finite(*alphas)
+    before = identity.place(inputs.model)
     originals = Originals(touched)
     try:
         for alpha in alphas:
@@ -214,6 +219,7 @@ def walk(
             originals.restore()
             norm = abs(alpha) * _add(touched, direction, alpha)
             seconds = time.perf_counter() - started
+            identity.note_change(inputs.model, before)
             yield Result(method.name, alpha, norm, seconds, inputs.layers, list(touched), originals)
     finally:
         originals.restore()
