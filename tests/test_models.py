@@ -1,6 +1,7 @@
 """Loading models by name, folder and hub id; what goes wrong; descriptions and fingerprints."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import huggingface_hub
@@ -134,6 +135,46 @@ def test_build_that_fails_leaves_nothing_and_the_next_succeeds(empty_cache):
     folder = building.built_once("x", lambda folder: (folder / "whole").write_text("whole"))
     assert [path.name for path in folder.iterdir()] == ["whole"]
     assert building.built_once("x", fail) == folder
+
+
+def test_another_recipe_builds_anew_and_the_old_folder_stays_until_then(empty_cache):
+    def write(text):
+        return lambda folder: (folder / "weights").write_text(text)
+
+    def fail(folder):
+        raise ModelError("no")
+
+    folder = building.built_once("x", write("first"))
+    assert building.built_once("x", fail) == folder  # without a recipe any folder will do
+    with pytest.raises(ModelError):
+        building.built_once("x", fail, "a")  # of no known recipe
+    assert (folder / "weights").read_text() == "first"
+    for recipe in ("a", "b"):
+        assert building.built_once("x", write(recipe), recipe) == folder
+        assert building.built_once("x", fail, recipe) == folder
+        assert (folder / "weights").read_text() == recipe
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["x", "x.lock"]
+
+
+@pytest.mark.parametrize("change", [{"steps": 61}, {"muon_lr": 6e-3}, {"start_std": 0.02}, {"version": 2}])
+def test_a_changed_pretraining_is_not_taken_from_the_cache(change, empty_cache, saved, monkeypatch):
+    """The registered model is what its recipe says, whatever an older one left in the cache."""
+
+    def entry(recipe):
+        def build(folder):
+            built.append(recipe)
+            shutil.copytree(saved, folder, dirs_exist_ok=True)
+
+        return models.Entry("", build, recipe=recipe.digest)
+
+    built = []
+    other = replace(pretraining.QUICK, **change)
+    for recipe in (pretraining.QUICK, pretraining.QUICK, other, other):
+        monkeypatch.setitem(models.REGISTRY, "x", entry(recipe))
+        models.fetch("x")
+    assert built == [pretraining.QUICK, other]
+    for name, recipe in (("", pretraining.FULL), ("-quick", pretraining.QUICK)):
+        assert models.REGISTRY[f"gpt2-tiny-pretrained{name}"].recipe == recipe.digest
 
 
 def test_full_disk_while_building(empty_cache):

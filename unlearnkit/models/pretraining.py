@@ -6,6 +6,7 @@ adjacent tokens, factored; Levy and Goldberg 2014), and Muon (Jordan et al. 2024
 matrices. What is learnt is checked against the unigram model on held-out text.
 """
 
+import hashlib
 import json
 import math
 import random
@@ -26,8 +27,6 @@ from unlearnkit.models import tiny
 from unlearnkit.models.building import built_once
 
 REPORT = "pretraining.json"  # what the training took and reached, in the model's folder
-START_STD = 0.04  # of the token matrix's entries: twice GPT-2's; 0.02 gave a worse perplexity
-CONTEXT_SMOOTHING = 0.75  # exponent on context frequencies, as in Levy, Goldberg and Dagan (2015)
 CHECKED_WINDOWS = 128  # of the held-out text
 
 
@@ -40,10 +39,18 @@ class Pretraining:
     window: int = 128
     muon_lr: float = 5e-3  # the blocks' matrices
     adamw_lr: float = 5e-3  # embeddings, biases, norms
+    start_std: float = 0.04  # of the token matrix's entries: twice GPT-2's; 0.02 gave a worse perplexity
+    context_smoothing: float = 0.75  # exponent on frequencies, as in Levy, Goldberg and Dagan (2015)
     seed: int = tiny.SEED
+    version: int = 1  # raise it when the code of this module, of `tiny` or of its texts changes the result
+
+    @property
+    def digest(self) -> str:
+        """Of every field: a cached model of another recipe is built anew."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
-FULL = Pretraining(steps=300)
+FULL = Pretraining(steps=225)
 QUICK = Pretraining(steps=60)
 
 
@@ -61,7 +68,7 @@ def build(recipe: Pretraining, folder: Path) -> None:
     random.Random(recipe.seed).shuffle(texts)
     tokens, held_out = _stream(tokenizer, texts), _stream(tokenizer, utility_text("eval"))
     began = time.perf_counter()
-    _start_from_counts(model, tokens, recipe.seed)
+    _start_from_counts(model, tokens, recipe)
     _train(model, tokens, recipe)
     figures = {
         "seconds": time.perf_counter() - began,
@@ -81,11 +88,11 @@ def _stream(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> torch.Tenso
     return torch.tensor(list(chain.from_iterable([*ids, tokenizer.eos_token_id] for ids in encoded)))
 
 
-def _start_from_counts(model: GPT2LMHeadModel, tokens: torch.Tensor, seed: int) -> None:
+def _start_from_counts(model: GPT2LMHeadModel, tokens: torch.Tensor, recipe: Pretraining) -> None:
     """Set the token matrix to a factor of the adjacent tokens' positive pointwise mutual information."""
     vocabulary, width = model.get_input_embeddings().weight.shape
     frequency = torch.bincount(tokens, minlength=vocabulary) + 1.0
-    context = frequency**CONTEXT_SMOOTHING / (frequency**CONTEXT_SMOOTHING).sum()
+    context = frequency**recipe.context_smoothing / (frequency**recipe.context_smoothing).sum()
     places = torch.stack([tokens[:-1], tokens[1:]])
     matrix_of = partial(torch.sparse_coo_tensor, size=(vocabulary, vocabulary), check_invariants=False)
     pairs = matrix_of(places, torch.ones(places.shape[1])).coalesce()
@@ -93,10 +100,10 @@ def _start_from_counts(model: GPT2LMHeadModel, tokens: torch.Tensor, seed: int) 
     information = (pairs.values() / (frequency[left] * context[right])).log().clamp(min=0)
     ppmi = matrix_of(pairs.indices(), information)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
+        torch.manual_seed(recipe.seed)
         vectors, values, _ = torch.svd_lowrank((ppmi + ppmi.T).coalesce(), q=width)
         matrix = vectors * values.sqrt()
-        model.get_input_embeddings().weight.copy_(matrix / matrix.std() * START_STD)
+        model.get_input_embeddings().weight.copy_(matrix / matrix.std() * recipe.start_std)
 
 
 def _optimizers(model: GPT2LMHeadModel, recipe: Pretraining) -> list[torch.optim.Optimizer]:

@@ -32,6 +32,7 @@ class Entry:
     about: str
     build: Callable[[Path], None] | None = None
     hub_id: str = ""
+    recipe: str = ""  # digest of what `build` depends on, where a change of it must build the folder anew
 
 
 REGISTRY: dict[str, Entry] = {
@@ -43,9 +44,12 @@ REGISTRY: dict[str, Entry] = {
         "gpt2-tiny after a short pretraining on encyclopedia text and background facts "
         "(2 minutes on 2 cores, once)",
         partial(pretraining.build, pretraining.FULL),
+        recipe=pretraining.FULL.digest,
     ),
     "gpt2-tiny-pretrained-quick": Entry(
-        "gpt2-tiny after a fifth of that pretraining", partial(pretraining.build, pretraining.QUICK)
+        "gpt2-tiny after about a quarter of that pretraining",
+        partial(pretraining.build, pretraining.QUICK),
+        recipe=pretraining.QUICK.digest,
     ),
     "gpt2": Entry("GPT-2 small, the paper's model, from the model hub", hub_id="openai-community/gpt2"),
 }
@@ -59,7 +63,7 @@ def fetch(name: str) -> Path:
     """
     entry = REGISTRY.get(name)
     if entry and entry.build:
-        folder = built_once(name, entry.build)
+        folder = built_once(name, entry.build, entry.recipe)
     elif entry:
         folder = _snapshot(entry.hub_id)
     elif name and Path(name).expanduser().is_dir():
