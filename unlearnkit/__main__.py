@@ -13,9 +13,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments[:1] == ["bench"]:  # has options of its own
-            from . import bench
+            from .bench import command
 
-            return bench.main(arguments[1:]) or 0
+            return command.main(arguments[1:])
         options = _parser().parse_args(arguments)
         options.run(options)
     except UnlearnkitError as error:

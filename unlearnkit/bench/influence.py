@@ -1,68 +1,63 @@
-"""Gradient dot products between examples: from factors, and from dense gradients."""
+"""Gradient dot products between examples: from factors, from dense gradients, and as kronfluence has them."""
 
 import shutil
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from unlearnkit import ledger
 from unlearnkit.batching import Batch
-from unlearnkit.bench.setting import Setting, interleaved, parts, report
+from unlearnkit.bench import peers, sides
+from unlearnkit.bench.setting import Options, Setting, parts
+from unlearnkit.bench.timing import chosen, interleaved, scratch, simple, summary
 
 TRAIN, QUERIES = 32, 8  # all pairs of so many examples
+PASSES, FACTORS, DENSE = "forward and backward", "factors", "dense loop"
 
 
-def run(setting: Setting, rounds: int, only: list[str]) -> dict:
-    """Sides: forward and backward alone, capture with dots, and a naive loop with dense dots."""
-    folder = Path(tempfile.mkdtemp(prefix="unlearnkit-bench-"))
-    groups = {"train": setting.examples(1, TRAIN, "t"), "query": setting.examples(2, QUERIES, "q")}
-    names = {k: list(b.ids) for k, b in groups.items()}
+def run(options: Options) -> dict:
+    """Sides: the passes alone, capture with dots, a naive loop with dense dots, and kronfluence's scores."""
+    setting = Setting.make(options)
+    train, queries = setting.examples(1, TRAIN, "t"), setting.examples(2, QUERIES, "q")
     found: dict[str, torch.Tensor] = {}
 
-    def chunks():
-        for batch in groups.values():
+    def batches() -> Iterator[Batch]:
+        for batch in (train, queries):
             yield from parts(batch, setting.batch)
 
     def passes(_round: int) -> None:
-        for batch in chunks():
-            setting.model.zero_grad(set_to_none=False)
+        for batch in batches():
             setting.backward(batch)
 
-    def factored(_round: int) -> None:
-        shutil.rmtree(folder / "ledger", ignore_errors=True)
-        everybody = names["train"] + names["query"]
-        store = ledger.create(folder / "ledger", setting.model, everybody, {}, "float32")
-        with ledger.Recorder(setting.model, store) as recorder:
-            for step, batch in enumerate(chunks()):
-                setting.model.zero_grad(set_to_none=False)
-                recorder.expect(batch, range(len(batch.ids)))
-                setting.backward(batch)
-                recorder.finish(1, step, 0.0)
-            recorder.commit(1)
-        found["factored"] = ledger.GradientLedger(store).dot(names["train"], names["query"])
+    def factored(_round: int, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        book = sides.recorded(setting, folder, list(batches()), "float32")
+        found[FACTORS] = book.dot(train.ids, queries.ids)
 
     def dense(_round: int) -> None:
-        queries = [_gradient(setting, one) for one in parts(groups["query"], 1)]
-        rows = []
-        for one in parts(groups["train"], 1):
-            mine = _gradient(setting, one)
-            rows.append([sum((mine[n] * q[n]).sum().item() for n in mine) for q in queries])
-        found["dense"] = torch.tensor(rows)
+        found[DENSE] = dense_dots(setting, train, queries)
 
-    sides = {"forward and backward": passes, "factors": factored, "dense loop": dense}
-    try:
-        seconds = interleaved(sides, rounds, only)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    result = report(seconds, "forward and backward")
-    if len(found) == 2:
-        difference = (found["factored"] - found["dense"]).norm() / found["dense"].norm()
-        result["relative_error"] = difference.item()
-    return result | {"pairs": [TRAIN, QUERIES]}
+    with scratch() as folder:
+        every = {
+            PASSES: simple(passes),
+            FACTORS: simple(lambda number: factored(number, folder / "ledger")),
+            DENSE: simple(dense),
+            **peers.kronfluence(setting, train, queries, folder / "kronfluence"),
+        }
+        picked = {PASSES: every[PASSES]} | chosen(every, options.only)
+        seconds, missing = interleaved(picked, options.rounds)
+    result = summary(seconds, PASSES) | {"missing": missing, "pairs": [TRAIN, QUERIES]}
+    if FACTORS in found and DENSE in found:
+        difference = found[FACTORS].double() - found[DENSE].double()
+        result["relative_error"] = (difference.abs().max() / found[DENSE].abs().max()).item()
+    return result
 
 
-def _gradient(setting: Setting, one: Batch) -> dict[str, torch.Tensor]:
-    setting.model.zero_grad(set_to_none=False)
-    setting.backward(one)
-    return {n: p.grad.clone() for n, p in setting.model.named_parameters()}
+def dense_dots(setting: Setting, train: Batch, queries: Batch) -> torch.Tensor:
+    """(train, queries) dot products of whole gradients, one backward pass an example."""
+    kept = [setting.gradient(one) for one in parts(queries, 1)]
+    rows = []
+    for one in parts(train, 1):
+        mine = setting.gradient(one)
+        rows.append([sum((mine[n] * query[n]).sum().item() for n in mine) for query in kept])
+    return torch.tensor(rows)

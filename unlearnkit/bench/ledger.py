@@ -1,110 +1,102 @@
-"""A training step that keeps every example's gradient, in several ways, against a plain step."""
+"""A training step that keeps every example's gradient, in several ways, against a plain step; and bytes."""
 
-import contextlib
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections import defaultdict
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
+from transformers import PreTrainedModel
 
-from unlearnkit import ledger
-from unlearnkit.batching import Batch, example_loss
-from unlearnkit.bench.setting import Setting, interleaved, parts, report
-from unlearnkit.experiments.cells import peak_memory, reset_peak_memory
+from unlearnkit.batching import Batch
+from unlearnkit.bench import sides
+from unlearnkit.bench.setting import Options, Setting, parts
+from unlearnkit.bench.timing import chosen, interleaved, scratch, summary
+from unlearnkit.layers import Slot, tags
+from unlearnkit.ledger import GradientLedger
+from unlearnkit.ledger.sites import Site, discover
 
-STEPS = 3  # consecutive steps a turn: the ledger's writer overlaps with the step after
+TOKENS = (16, 32)  # lengths at which bytes an example are told
+CHECKED = 2  # examples whose gradients are compared with autograd
+DENSE_AT_A_TIME = 2  # factor on one batch of dense gradients: the most that a side has on disk
 
 
-def run(setting: Setting, rounds: int, only: list[str]) -> dict:
-    """Sides: plain, ledger in three encodings, the naive loop, vmap, and Opacus where it is installed."""
-    folder = Path(tempfile.mkdtemp(prefix="unlearnkit-bench-"))
-    optimizer = setting.optimizer()
-    peaks: dict[str, int] = {}
-    sizes: dict[str, float] = {}
-
-    def side(name: str, steps: Callable[[int], int]) -> Callable[[int], None]:
-        def turn(number: int) -> None:
-            reset_peak_memory()
-            steps(number)
-            peaks[name] = max(peaks.get(name, 0), peak_memory())
-
-        return turn
-
-    def plain(number: int) -> None:
-        for k in range(STEPS):
-            setting.step(setting.examples(STEPS * number + k), optimizer)
-
-    def with_ledger(dtype: str) -> Callable[[int], None]:
-        def steps(number: int) -> None:
-            path = folder / dtype
-            shutil.rmtree(path, ignore_errors=True)
-            chosen = [setting.examples(STEPS * number + k) for k in range(STEPS)]
-            store = ledger.create(path, setting.model, [i for b in chosen for i in b.ids], {}, dtype)
-            with ledger.Recorder(setting.model, store) as recorder:
-                for k, batch in enumerate(chosen):
-                    recorder.expect(batch, range(len(batch.ids)))
-                    setting.model.zero_grad(set_to_none=False)
-                    setting.backward(batch)
-                    recorder.finish(1, k, optimizer.param_groups[0]["lr"])
-                    optimizer.step()
-                recorder.commit(1)
-            sizes[dtype] = ledger.GradientLedger(store).info()["bytes_per_record"]
-
-        return steps
-
-    def naive(number: int) -> None:
-        for k in range(STEPS):
-            _naive_step(setting, setting.examples(STEPS * number + k), optimizer, folder)
-
-    def vmapped(number: int) -> None:
-        for k in range(STEPS):
-            _vmap_step(setting, setting.examples(STEPS * number + k), optimizer)
-
-    sides = {"plain": plain, **{f"ledger {d}": with_ledger(d) for d in ("float16", "float32")}}
-    sides |= {"naive loop, safetensors": naive, "torch.func vmap, kept in memory": vmapped}
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        seconds = interleaved({n: side(n, s) for n, s in sides.items()}, rounds, only)
-    dense = sum(p.numel() for p in setting.model.parameters()) * 4
+def run(options: Options) -> dict:
+    """Seconds a step of every side, bytes an example, bytes by layer kind, and errors against autograd."""
+    setting = Setting.make(options)
+    dense = setting.dense_bytes()
+    with scratch(DENSE_AT_A_TIME * options.batch * dense) as folder:
+        picked = chosen(sides.every(setting, folder), options.only)
+        picked = {sides.PLAIN: sides.plain(setting)} | picked
+        seconds, missing = interleaved(picked, options.rounds)
+        stored = sizes(setting, folder)
+        exact = {dtype: error(setting, folder / f"exact-{dtype}", dtype) for dtype in sides.OURS}
     return {
-        **report(seconds, "plain"),
-        "steps_a_turn": STEPS,
-        "peak_bytes": peaks,
-        "bytes_an_example": sizes,
-        "dense_float32_bytes": dense,
-        "smaller_than_dense": {d: dense / s for d, s in sizes.items()},
+        **summary(seconds, sides.PLAIN),
+        "missing": missing,
+        "dense_bytes": dense,
+        "parameters": dense // 4,
+        "relative_error": exact,
+        **stored,
     }
 
 
-def _naive_step(setting: Setting, batch: Batch, optimizer, folder: Path) -> None:
-    """One backward per example, its whole gradient saved; their sum is the step's gradient."""
-    total = {n: torch.zeros_like(p) for n, p in setting.model.named_parameters()}
-    for one in parts(batch, 1):
-        setting.model.zero_grad(set_to_none=False)
-        setting.backward(one)
-        grads = {n: p.grad for n, p in setting.model.named_parameters()}
-        save_file(grads, folder / "naive.safetensors")
-        for name, gradient in grads.items():
-            total[name] += gradient
-    for name, parameter in setting.model.named_parameters():
-        parameter.grad.copy_(total[name])
-    optimizer.step()
+def sizes(setting: Setting, folder: Path) -> dict:
+    """Bytes an example at two lengths and in each encoding, and those of the default by layer kind."""
+    found, kinds = [], []
+    for tokens in sorted({*TOKENS, setting.tokens}):
+        batch = Setting(setting.model, setting.batch, tokens).examples(0)
+        for dtype in sides.OURS:
+            book = sides.recorded(setting, folder / f"{tokens}-{dtype}", [batch], dtype)
+            found.append({"tokens": tokens, "dtype": dtype, "bytes": book.info()["bytes_per_record"]})
+            if tokens == setting.tokens and dtype == "float16":
+                kinds = by_kind(setting.model, book.bytes_by_site(), len(batch.ids))
+    return {"bytes_an_example": found, "bytes_by_kind": kinds}
 
 
-def _vmap_step(setting: Setting, batch: Batch, optimizer) -> None:
-    """All dense per-example gradients at once by vectorised autodiff."""
-    from torch.func import functional_call, grad, vmap
+def by_kind(model: PreTrainedModel, sizes: dict[str, int], examples: int) -> list[dict]:
+    """Bytes an example by layer kind and part, beside the dense gradient's; a shared input counts once.
 
-    parameters = {n: p.detach() for n, p in setting.model.named_parameters()}
+    The input (tied) and output roles of the token matrix are told apart; only one of them is dense bytes.
+    """
+    stored: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    sites, layers = discover(model), tags(model)
+    site_kind = {site.module: kind_of(site, layers) for site in sites}
+    names = {"x": "inputs", "d": "output gradients", "g": "dense", "ids": "token ids"}
+    for name, size in sizes.items():
+        module, _, part = name.rpartition("/")
+        if module in site_kind:
+            stored[site_kind[module]][names.get(part, "sums over tokens")] += size / examples
+    dense: dict[str, float] = defaultdict(float)
+    numbers, counted = {n: p.numel() for n, p in model.named_parameters()}, set()
+    for site in sites:
+        for slot in site.slots():
+            if slot.parameter not in counted:
+                counted.add(slot.parameter)
+                dense[site_kind[site.module]] += 4 * numbers[slot.parameter]
+    return [{"kind": k, "dense_bytes": dense[k], "parts": dict(parts)} for k, parts in stored.items()]
 
-    def loss(weights, input_ids, labels):
-        inputs = {"input_ids": input_ids[None], "use_cache": False}
-        logits = functional_call(setting.model, weights, (), inputs, tie_weights=True).logits
-        return example_loss(logits, labels[None])[0] / setting.batch
 
-    gradients = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, batch.input_ids, batch.labels)
-    for name, parameter in setting.model.named_parameters():
-        parameter.grad.copy_(gradients[name].sum(0))
-    optimizer.step()
+def kind_of(site: Site, tagged: dict[Slot, frozenset[str]]) -> str:
+    """Attention, MLP, norm, token input, token output or position: what a person would call the module."""
+    layers = set().union(*(tagged[slot] for slot in site.slots()))
+    for layer, kind in (
+        ("embedding.input", "token embedding"),
+        ("embedding.output", "output head"),
+        ("position", "position embedding"),
+        ("norms", "norms"),
+    ):
+        if layer in layers:
+            return kind
+    return "attention" if "att" in site.module.rsplit(".", 2)[-2] else "MLP"
+
+
+def error(setting: Setting, path: Path, dtype: str) -> float:
+    """Largest relative error of a stored gradient against autograd of one example alone, over parameters."""
+    batch = setting.examples(0)
+    book = sides.recorded(setting, path, [batch], dtype)
+    return max(_error(setting, book, one) for one in list(parts(batch, 1))[:CHECKED])
+
+
+def _error(setting: Setting, book: GradientLedger, one: Batch) -> float:
+    ours, worst = dict(book.stream(one.ids)), 0.0
+    for name, theirs in setting.gradient(one).items():
+        worst = max(worst, ((ours[name] - theirs).norm() / theirs.norm().clamp(min=1e-30)).item())
+    return worst

@@ -1,19 +1,30 @@
-"""What all benchmarks share: a model, batches of random tokens, and interleaved timing."""
+"""A model and batches of random tokens for it: what every benchmark works on."""
 
-import statistics
-import time
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from tqdm.auto import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from unlearnkit import models
-from unlearnkit.batching import Batch, example_loss
-from unlearnkit.errors import ConfigError
+from unlearnkit.batching import IGNORED, Batch, example_loss
 
 LEARNING_RATE = 1e-6  # small: the weights must stay where they are, the work must not
+GPT2_SHAPE = "gpt2-shape"  # GPT-2 124M with random weights; "gpt2-shape-BLOCKSxWIDTH" is a smaller one
+SMALL_VOCABULARY = 8192  # of the smaller shapes, as gpt2-tiny's: their parameters are not all embedding
+NO_DROPOUT = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a benchmark is asked for. `only` names sides to run; empty means all."""
+
+    model: str = "smollm2-135m"
+    batch: int = 8
+    tokens: int = 32
+    rounds: int = 5
+    only: tuple[str, ...] = ()
 
 
 def parts(batch: Batch, size: int) -> Iterator[Batch]:
@@ -21,6 +32,19 @@ def parts(batch: Batch, size: int) -> Iterator[Batch]:
     for start in range(0, len(batch.ids), size):
         rows = slice(start, start + size)
         yield Batch(batch.ids[rows], batch.input_ids[rows], batch.attention_mask[rows], batch.labels[rows])
+
+
+def random_gpt2(name: str) -> GPT2LMHeadModel:
+    """GPT-2 with random weights: 124M, or of the blocks and width that the name ends with."""
+    small = re.fullmatch(GPT2_SHAPE + r"-(\d+)x(\d+)", name)
+    shape = {}
+    if small:
+        blocks, width = map(int, small.groups())
+        shape = {"n_layer": blocks, "n_embd": width, "n_head": max(1, width // 64)}
+        shape |= {"vocab_size": SMALL_VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return GPT2LMHeadModel(GPT2Config(**shape, **NO_DROPOUT)).eval()
 
 
 @dataclass
@@ -32,13 +56,11 @@ class Setting:
     tokens: int
 
     @classmethod
-    def make(cls, name: str, batch: int, tokens: int) -> "Setting":
-        """`gpt2-shape` is GPT-2 124M with random weights; any other name is loaded."""
-        torch.manual_seed(0)
-        if name == "gpt2-shape":
-            rates = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-            return cls(GPT2LMHeadModel(GPT2Config(**rates)).eval(), batch, tokens)
-        return cls(models.load(name)[0], batch, tokens)
+    def make(cls, options: Options) -> "Setting":
+        """The model of that name (a registered one, a folder, or a random GPT-2), ready to train."""
+        random = options.model.startswith(GPT2_SHAPE)
+        model = random_gpt2(options.model) if random else models.load(options.model)[0]
+        return cls(model, options.batch, options.tokens)
 
     def examples(self, seed: int, count: int | None = None, prefix: str = "x") -> Batch:
         """A batch of random tokens, all of them targets."""
@@ -46,52 +68,28 @@ class Setting:
         shape = (count or self.batch, self.tokens)
         ids = torch.randint(0, self.model.config.vocab_size, shape, generator=generator)
         labels = ids.clone()
-        labels[:, 0] = -100
+        labels[:, 0] = IGNORED
         names = tuple(f"{prefix}{seed}-{k}" for k in range(shape[0]))
         return Batch(names, ids, torch.ones_like(ids), labels)
 
-    def backward(self, batch: Batch) -> None:
-        """Forward and backward of (1/B) sum_i l_i into `.grad`."""
-        losses = example_loss(self.model(**batch.inputs()).logits, batch.labels)
-        (losses.sum() / self.batch).backward()
+    def losses(self, batch: Batch) -> torch.Tensor:
+        """l_i of each example, shape (B,)."""
+        return example_loss(self.model(**batch.inputs()).logits, batch.labels)
 
-    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
-        """A plain training step."""
+    def backward(self, batch: Batch) -> None:
+        """Forward and backward of (1/B) sum_i l_i into `.grad`, which is emptied first."""
         self.model.zero_grad(set_to_none=False)
-        self.backward(batch)
-        optimizer.step()
+        (self.losses(batch).sum() / self.batch).backward()
+
+    def gradient(self, one: Batch) -> dict[str, torch.Tensor]:
+        """Dense gradient of the examples' terms, by parameter name: autograd, no ledger."""
+        self.backward(one)
+        return {n: p.grad.clone() for n, p in self.model.named_parameters()}
 
     def optimizer(self) -> torch.optim.Optimizer:
+        """Plain SGD, which moves the weights next to nothing."""
         return torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE)
 
-
-def interleaved(
-    sides: dict[str, Callable[[int], object]], rounds: int, only: list[str] | None = None
-) -> dict[str, list[float]]:
-    """Seconds of each side, a value per round; in every round all sides run once, in turn.
-
-    A first round warms up and does not count. `only` picks sides; ConfigError for an unknown one.
-    """
-    if unknown := set(only or ()) - set(sides):
-        raise ConfigError(f"unknown side {sorted(unknown)[0]!r}; known: {', '.join(sides)}")
-    chosen = {name: side for name, side in sides.items() if not only or name in only}
-    seconds: dict[str, list[float]] = {name: [] for name in chosen}
-    for number in tqdm(range(rounds + 1), desc="rounds"):
-        for name, side in chosen.items():
-            started = time.perf_counter()
-            side(number)
-            if number:
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
-
-
-def report(seconds: dict[str, list[float]], baseline: str) -> dict:
-    """Medians, and the median over rounds of each side's ratio to the baseline of the same round."""
-    base = seconds[baseline]
-    return {
-        "baseline": baseline,
-        "median_seconds": {n: statistics.median(s) for n, s in seconds.items()},
-        "ratio": {
-            n: statistics.median(a / b for a, b in zip(s, base, strict=True)) for n, s in seconds.items()
-        },
-    }
+    def dense_bytes(self) -> int:
+        """Size of one example's whole gradient in float32."""
+        return sum(p.numel() for p in self.model.parameters()) * 4

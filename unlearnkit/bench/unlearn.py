@@ -1,50 +1,67 @@
-"""Applying a forget request from the ledger, against a training step and against retraining without it."""
+"""Applying a forget request from the ledger, against a training step and against retraining without it.
 
-import shutil
-import tempfile
-from pathlib import Path
+Retraining is measured outright, once: as many plain steps as the retain examples and the default number of
+epochs ask for. How the ratio grows with data and epochs follows from seconds a step; the time of an
+application is measured at several sizes of the ledger.
+"""
 
-from unlearnkit import ledger, unlearning
-from unlearnkit.bench.setting import LEARNING_RATE, Setting, interleaved, report
+from unlearnkit import data, unlearning
+from unlearnkit.bench import sides
+from unlearnkit.bench.setting import LEARNING_RATE, Options, Setting
+from unlearnkit.bench.timing import Side, chosen, interleaved, scratch, simple, summary
+from unlearnkit.training import Recipe
 
 REQUEST = 20  # examples to forget
-EXAMPLES, EPOCHS = 110, 5  # the study's data and default epochs, for the retraining side
+SIZES = (24, 64, 112, 224)  # examples in the ledger, the request among them
+RETRAINING = "retraining"
 
 
-def run(setting: Setting, rounds: int, only: list[str]) -> dict:
-    """Sides: a plain step, and first-epoch unlearning of 20 examples; retraining is so many plain steps."""
-    folder = Path(tempfile.mkdtemp(prefix="unlearnkit-bench-"))
-    optimizer = setting.optimizer()
-    batches = [setting.examples(seed) for seed in range(-(-REQUEST // setting.batch))]
-    ids = [i for batch in batches for i in batch.ids]
-    store = ledger.create(folder / "ledger", setting.model, ids, {})
-    with ledger.Recorder(setting.model, store) as recorder:
-        for number, batch in enumerate(batches):
-            setting.model.zero_grad(set_to_none=False)
-            recorder.expect(batch, range(len(batch.ids)))
-            setting.backward(batch)
-            recorder.finish(1, number, LEARNING_RATE)
-        recorder.commit(1)
-    book = ledger.GradientLedger(store)
+def run(options: Options) -> dict:
+    """Sides: a plain step; a first-epoch request of 20 from ledgers of several sizes; retraining, once."""
+    setting = Setting.make(options)
+    examples, epochs = len(data.dave(seed=0)), Recipe().epochs
+    steps = epochs * -(-(examples - REQUEST) // setting.batch)
+    with scratch() as folder:
+        every = {sides.PLAIN: sides.plain(setting)}
+        for size in SIZES:
+            every[request_side(size)] = _request(setting, folder / str(size), size)
+        every[RETRAINING] = _retraining(setting, steps)
+        picked = {sides.PLAIN: every[sides.PLAIN]} | chosen(every, options.only)
+        seconds, missing = interleaved(picked, options.rounds)
+    return {
+        **summary(seconds, sides.PLAIN),
+        "missing": missing,
+        "request": REQUEST,
+        "sizes": list(SIZES),
+        "retraining": {"examples": examples - REQUEST, "epochs": epochs, "steps": steps},
+    }
 
-    def plain(number: int) -> None:
-        setting.step(setting.examples(100 + number), optimizer)
 
-    def unlearn(_number: int) -> None:
+def request_side(size: int) -> str:
+    """Name of the side that applies a request from a ledger of so many examples."""
+    return f"request from {size}"
+
+
+def _request(setting: Setting, path, size: int) -> Side:
+    """All layers, applied; the ledger was recorded before. Each batch's first examples are asked for."""
+    batches = [setting.examples(seed) for seed in range(-(-size // setting.batch))]
+    book = sides.recorded(setting, path, batches, "float16")
+    stride = len(book.example_ids) / REQUEST  # spread over the ledger, as a person's facts are
+    asked = [book.example_ids[int(k * stride)] for k in range(REQUEST)]
+
+    def turn(_round: int) -> None:
+        # The plain steps between the turns move the weights away from where the ledger was recorded.
         unlearning.apply(
-            "first_epoch", setting.model, request=ids[:REQUEST], ledger=book, alpha=LEARNING_RATE
+            "first_epoch",
+            setting.model,
+            request=asked,
+            ledger=book,
+            alpha=LEARNING_RATE,
+            check_model=False,
         )
 
-    sides = {"plain": plain, "unlearning.apply": unlearn}
-    try:
-        seconds = interleaved(sides, rounds, only)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    result = report(seconds, "plain")
-    steps = EPOCHS * -(-(EXAMPLES - REQUEST) // setting.batch)
-    return result | {
-        "request": REQUEST,
-        "retraining_steps": steps,
-        "retraining_epochs": EPOCHS,
-        "faster_than_retraining": {n: steps / r for n, r in result["ratio"].items() if n != "plain"},
-    }
+    return simple(turn)
+
+
+def _retraining(setting: Setting, steps: int) -> Side:
+    return Side(sides.plain(setting, steps).open, once=True)

@@ -1,0 +1,239 @@
+"""The bars that the benchmarks must reach, and a table of how far the committed results reach them.
+
+Reads figures/benchmarks/*.json and runs nothing. Imports no torch.
+"""
+
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from unlearnkit import paths
+from unlearnkit.errors import DataError
+
+FOLDER = paths.ROOT / "figures" / "benchmarks"
+LARGE = ("gpt2-shape", "smollm2-135m")
+TINY = "gpt2-tiny"
+# Every result that the table reads: benchmark, model, and options beside the defaults.
+EXPECTED: dict[tuple[str, str], str] = {
+    **{(what, model): "" for what in ("ledger", "memory", "unlearn", "influence") for model in LARGE},
+    ("scale", TINY): " --tokens 16",
+    ("growth", "shapes"): "",
+}
+Results = dict[tuple[str, str], dict]
+PLAIN, OURS = "plain step", "ledger fp16"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of the table: `value(result)` of a benchmark is held against `limit`.
+
+    `side` is the side that it needs: where that is missing, the table says why.
+    """
+
+    measure: str
+    what: str
+    limit: float
+    at_most: bool
+    value: Callable[[dict], float]
+    side: str = ""
+    unit: str = "×"
+    models: tuple[str, ...] = LARGE
+
+    @property
+    def words(self) -> str:
+        """`≤ 1.08 ×`"""
+        return f"{'≤' if self.at_most else '≥'} {self.limit:g} {self.unit}".strip()
+
+    def reached(self, value: float) -> bool:
+        return value <= self.limit if self.at_most else value >= self.limit
+
+
+def ratio(result: dict, side: str, base: str) -> float:
+    """Median over rounds of one side's seconds over another's of the same round."""
+    mine, theirs = (result["sides"][name]["seconds"] for name in (side, base))
+    return statistics.median(a / b for a, b in zip(mine, theirs, strict=False))
+
+
+def times(side: str, base: str) -> Callable[[dict], float]:
+    return lambda result: ratio(result, side, base)
+
+
+def smaller(tokens: int) -> Callable[[dict], float]:
+    """How many times smaller an example's record is than its dense float32 gradient."""
+
+    def value(result: dict) -> float:
+        sizes = {(r["tokens"], r["dtype"]): r["bytes"] for r in result["bytes_an_example"]}
+        return result["dense_bytes"] / sizes[tokens, "float16"]
+
+    return value
+
+
+def _peak(result: dict) -> float:
+    return result["peak_bytes"][OURS] / result["peak_bytes"][PLAIN]
+
+
+def _request(result: dict) -> str:
+    """The side that applies the request from the ledger nearest to the study's size."""
+    facts = result["retraining"]["examples"] + result["request"]
+    return f"request from {min(result['sizes'], key=lambda size: abs(size - facts))}"
+
+
+def _change(key: str) -> Callable[[dict], float]:
+    """Change, in per cent of the smaller size's value and without its sign, at ten times the examples."""
+
+    def value(result: dict) -> float:
+        small, large = (size[key] for size in result["sizes"])
+        return 100 * abs(large / small - 1)
+
+    return value
+
+
+FACTORS, PASSES = "factors", "forward and backward"
+BARS = (
+    Bar("step with the 16-bit ledger / plain step", "ledger", 1.08, True, times(OURS, PLAIN), OURS),
+    Bar(
+        "step with the fp32 ledger / plain step",
+        "ledger",
+        1.25,
+        True,
+        times("ledger fp32", PLAIN),
+        "ledger fp32",
+    ),
+    Bar("naive loop / ours", "ledger", 3, False, times("naive loop", OURS), "naive loop"),
+    Bar("vmap(grad) / ours", "ledger", 1.7, False, times("vmap", OURS), "vmap"),
+    Bar("Opacus / ours", "ledger", 1.7, False, times("Opacus", OURS), "Opacus"),
+    Bar("bergson, unprojected / ours", "ledger", 1.7, False, times("bergson", OURS), "bergson"),
+    Bar("dense fp32 / bytes an example, 32 tokens", "ledger", 28, False, smaller(32)),
+    Bar("dense fp32 / bytes an example, 16 tokens", "ledger", 55, False, smaller(16)),
+    Bar("peak memory / the plain step's", "memory", 1.25, True, _peak, OURS),
+    Bar(
+        "error against autograd, fp32 store",
+        "ledger",
+        1e-5,
+        True,
+        lambda r: r["relative_error"]["float32"],
+        unit="",
+    ),
+    Bar(
+        "error against autograd, 16 bits",
+        "ledger",
+        1e-3,
+        True,
+        lambda r: r["relative_error"]["float16"],
+        unit="",
+    ),
+    Bar("request of 20, applied / plain step", "unlearn", 2, True, lambda r: ratio(r, _request(r), PLAIN)),
+    Bar(
+        "retraining / request of 20, applied",
+        "unlearn",
+        20,
+        False,
+        lambda r: ratio(r, "retraining", _request(r)),
+        "retraining",
+    ),
+    Bar(
+        "dots from factors against dense, error",
+        "influence",
+        1e-4,
+        True,
+        lambda r: r["relative_error"],
+        "dense loop",
+        "",
+    ),
+    Bar("capture and dots / forward and backward", "influence", 1.3, True, times(FACTORS, PASSES), FACTORS),
+    Bar(
+        "kronfluence's identity scores / ours",
+        "influence",
+        1,
+        False,
+        times("kronfluence identity", FACTORS),
+        "kronfluence identity",
+    ),
+    Bar(
+        "kronfluence's EK-FAC / ours",
+        "influence",
+        10,
+        False,
+        times("kronfluence EK-FAC", FACTORS),
+        "kronfluence EK-FAC",
+    ),
+    Bar(
+        "peak memory, 10,000 examples against 1,000",
+        "scale",
+        10,
+        True,
+        _change("peak_bytes"),
+        unit="% change",
+        models=(TINY,),
+    ),
+    Bar(
+        "throughput, 10,000 examples against 1,000",
+        "scale",
+        10,
+        True,
+        _change("examples_a_second"),
+        unit="% change",
+        models=(TINY,),
+    ),
+)
+
+
+def load(folder: Path = FOLDER) -> Results:
+    """The results in a folder by (benchmark, model). DataError for a file that is none."""
+    found: Results = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            result = json.loads(path.read_text())
+            key = (result["what"], "shapes" if result["what"] == "growth" else result["model"])
+        except (ValueError, TypeError, KeyError):
+            raise DataError(
+                f"{path} is no result of a benchmark: delete it, and run that one again"
+            ) from None
+        found[key] = result
+    return found
+
+
+def command(what: str, model: str) -> str:
+    """The command that makes a result."""
+    chosen = "" if what == "growth" else f" --model {model}"
+    target = f"figures/benchmarks/{what}-{model}.json"
+    return f"python -m unlearnkit bench {what}{chosen}{EXPECTED.get((what, model), '')} --json {target}"
+
+
+def lacking(results: Results) -> list[str]:
+    """The commands that make the results which are not there."""
+    return [command(*key) for key in EXPECTED if key not in results]
+
+
+def table(results: Results) -> pd.DataFrame:
+    """A row for each bar and model: measure, model, must reach, measured, reached."""
+    rows = []
+    for bar in BARS:
+        for model in bar.models:
+            measured, reached = _held(bar, results.get((bar.what, model)), model)
+            rows.append(
+                {
+                    "measure": bar.measure,
+                    "model": model,
+                    "must reach": bar.words,
+                    "measured": measured,
+                    "reached": reached,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _held(bar: Bar, result: dict | None, model: str) -> tuple[str, str]:
+    if result is None:
+        return f"no result yet: `bench {bar.what} --model {model}`", "–"
+    if bar.side in result.get("missing", {}):
+        return result["missing"][bar.side], "–"
+    try:
+        value = bar.value(result)
+    except KeyError as lacking_part:
+        return f"the result holds no {lacking_part}", "–"
+    return f"{value:.3g} {bar.unit}".strip(), "yes" if bar.reached(value) else "no"
