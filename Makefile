@@ -31,11 +31,11 @@ reproduce: env  ## run the study, its notebooks and the report: what is missing 
 quick: env  ## every notebook on a tiny model (4 minutes)
 	@$(MAKE) --no-print-directory reproduce PROFILE=quick
 
-models: env  ## fetch the default model (or MODEL=...) into the user's cache
-	@$(PY) -m unlearnkit models fetch "$(or $(MODEL),smollm2-135m)"
+models: env  ## fetch all that runs and tests need, or MODEL=...: no network later
+	@$(PY) -m unlearnkit models fetch $(if $(MODEL),"$(MODEL)")
 
-test: env  ## all tests, with the default model fetched first
-	@$(PY) -m unlearnkit models fetch smollm2-135m
+test: env  ## all tests, with what they need fetched first
+	@$(PY) -m unlearnkit models fetch
 	$(PY) -m pytest -q --timeout 600 tests
 
 lint: env  ## ruff

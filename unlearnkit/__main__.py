@@ -31,9 +31,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m unlearnkit", description="A study of unlearning.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    models = commands.add_parser("models", help="fetch a model into the user's cache")
+    models = commands.add_parser("models", help="fetch models and texts, so that no network is needed later")
     models.add_argument("action", choices=["fetch"])
-    models.add_argument("name", help="smollm2-135m, gpt2-tiny, gpt2, a hub id or a local folder")
+    which = "smollm2-135m, gpt2-tiny, gpt2, a hub id or a folder; without it all that runs and tests need"
+    models.add_argument("name", nargs="?", help=which)
     models.set_defaults(run=_models)
 
     commands.add_parser("bench", help="measure speed and size: bench ledger --json FILE")
@@ -56,10 +57,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _models(options: argparse.Namespace) -> None:
-    from . import data, models
+    from . import data, models, offline
 
-    print(models.fetch(options.name))
-    data.utility_text("eval")  # the other thing that a run needs the network for
+    if options.name:
+        print(models.fetch(options.name))
+        data.utility_text("eval")  # the other thing that a run of that model needs the network for
+        return
+    for line in offline.fetch_all():
+        print(line, flush=True)
 
 
 def _reproduce(options: argparse.Namespace) -> None:

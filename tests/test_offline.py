@@ -1,0 +1,96 @@
+"""What `models fetch` gathers: all that runs and tests ask for, so that no network is needed later."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from unlearnkit import __main__, data, models, offline, packages, paths, profiles
+
+NO_NETWORK = {
+    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    "PIP_EXTRA_INDEX_URL": "",
+    "PIP_FIND_LINKS": "",
+    "PIP_RETRIES": "0",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+@pytest.fixture
+def sources(empty_cache, monkeypatch):
+    """Stand-ins that put files of known size where the real ones do; returns what was asked for."""
+    asked = []
+
+    def put(name, path, size):
+        asked.append(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+        return path
+
+    def tokenizer():
+        folder = put("tokenizer", empty_cache / "models" / "gpt2-tokenizer" / "vocab.json", 4_000_000).parent
+        return SimpleNamespace(name_or_path=str(folder))
+
+    articles = empty_cache / "texts" / offline.text.CLEANED
+    folder = empty_cache / "models"
+    monkeypatch.setattr(
+        packages, "fetch", lambda spec, sha, member: put("news", empty_cache / "packages" / "n", 2_000_000)
+    )
+    monkeypatch.setattr(data, "utility_text", lambda part: put("articles", articles, 3_000_000))
+    monkeypatch.setattr(models, "gpt2_tokenizer", tokenizer)
+    monkeypatch.setattr(
+        models, "fetch", lambda name: put(name, folder / name / "model.safetensors", 5_000_000).parent
+    )
+    return asked
+
+
+def test_everything_is_fetched_and_listed_with_its_size(sources, capsys):
+    assert __main__.main(["models", "fetch"]) == 0
+    assert sources == ["news", "articles", "tokenizer", *offline.MODELS]
+    lines = capsys.readouterr().out.splitlines()
+    sizes = [line.split(" MB")[0].split()[-1] for line in lines]
+    assert sizes == [
+        "2.0",
+        "3.0",
+        "4.0",
+        *["5.0"] * len(offline.MODELS),
+        f"{9 + 5 * len(offline.MODELS):.1f}",
+    ]
+    for line, name in zip(lines[2:-1], ("gpt2 tokenizer", *offline.MODELS), strict=True):
+        assert line.startswith(name)
+        assert Path(line.split(" MB  ")[1]).is_dir()
+
+
+def test_one_model_by_name_is_all_that_is_fetched(sources, capsys):
+    assert __main__.main(["models", "fetch", "gpt2-tiny"]) == 0
+    assert sources == ["gpt2-tiny", "articles"]
+    assert capsys.readouterr().out.strip().endswith("gpt2-tiny")
+
+
+def test_every_model_that_runs_and_tests_name_is_among_them():
+    runs = {profiles.get(name)["model"] for name in ("quick", "default")}
+    calls = [
+        node
+        for path in Path(__file__).parent.glob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("models.load", "models.fetch")
+    ]
+    tests = {arg.value for call in calls for arg in call.args if isinstance(arg, ast.Constant)}
+    built = {name for name, entry in models.REGISTRY.items() if entry.build}
+    assert {"smollm2-135m", "gpt2-tiny"} <= tests & built
+    assert runs | (tests & built) <= set(offline.MODELS) <= built
+
+
+@pytest.mark.smollm2
+def test_nothing_is_fetched_twice():
+    """With the cache filled, as `make test` does first, the same command needs no network."""
+    command = [sys.executable, "-m", "unlearnkit", "models", "fetch"]
+    done = subprocess.run(
+        command, cwd=paths.ROOT, env=os.environ | NO_NETWORK, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()][-4:-1] == list(offline.MODELS)
