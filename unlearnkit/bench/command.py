@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from unlearnkit.bench import growth, influence, ledger, memory, report, scale, unlearn
+from unlearnkit.bench import growth, influence, ledger, memory, report, results, scale, unlearn
 from unlearnkit.bench.setting import Options
 from unlearnkit.bench.timing import provenance
 from unlearnkit.tables.build import markdown
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", default="", help="comma-separated names of sides to run")
     given = parser.parse_args(arguments)
     if given.what == "report":
-        print(markdown(report.table(report.load())))
+        print(markdown(report.table(results.load())))
         return 0
     only = tuple(name.strip() for name in given.only.split(",") if name.strip())
     options = Options(given.model, given.batch, given.tokens, given.rounds, only)

@@ -48,8 +48,8 @@ def run(options: Options) -> dict:
         seconds, missing = interleaved(picked, options.rounds)
     result = summary(seconds, PASSES) | {"missing": missing, "pairs": [TRAIN, QUERIES]}
     if FACTORS in found and DENSE in found:
-        difference = found[FACTORS].double() - found[DENSE].double()
-        result["relative_error"] = (difference.abs().max() / found[DENSE].abs().max()).item()
+        ours, theirs = found[FACTORS].double(), found[DENSE].double()
+        result["relative_error"] = ((ours - theirs).abs() / theirs.abs()).max().item()
     return result
 
 

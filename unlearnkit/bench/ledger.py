@@ -59,7 +59,7 @@ def by_kind(model: PreTrainedModel, sizes: dict[str, int], examples: int) -> lis
     stored: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     sites, layers = discover(model), tags(model)
     site_kind = {site.module: kind_of(site, layers) for site in sites}
-    names = {"x": "inputs", "d": "output gradients", "g": "dense", "ids": "token ids"}
+    names = {"x": "inputs", "d": "output gradients", "g": "dense gradients", "ids": "token ids"}
     for name, size in sizes.items():
         module, _, part = name.rpartition("/")
         if module in site_kind:

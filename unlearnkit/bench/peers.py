@@ -165,7 +165,7 @@ class Kronfluence:
             factor_args=FactorArguments(strategy=strategy),
             overwrite_output_dir=True,
         )
-        found = self.analyzer.compute_pairwise_scores(
+        self.analyzer.compute_pairwise_scores(
             strategy,
             strategy,
             self.queries,
@@ -174,7 +174,7 @@ class Kronfluence:
             per_device_train_batch_size=self.batch,
             overwrite_output_dir=True,
         )
-        return found["all_modules"].T
+        return self.analyzer.load_pairwise_scores(strategy)["all_modules"].T
 
 
 def _rows(batch: Batch) -> list[dict[str, torch.Tensor]]:

@@ -1,29 +1,12 @@
-"""The bars that the benchmarks must reach, and a table of how far the committed results reach them.
+"""The bars that the benchmarks must reach, and a table of how far they do. Imports no torch."""
 
-Reads figures/benchmarks/*.json and runs nothing. Imports no torch.
-"""
-
-import json
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from unlearnkit import paths
-from unlearnkit.errors import DataError
+from unlearnkit.bench.results import LARGE, TINY, Results, ratio, request_side
 
-FOLDER = paths.ROOT / "figures" / "benchmarks"
-LARGE = ("gpt2-shape", "smollm2-135m")
-TINY = "gpt2-tiny"
-# Every result that the table reads: benchmark, model, and options beside the defaults.
-EXPECTED: dict[tuple[str, str], str] = {
-    **{(what, model): "" for what in ("ledger", "memory", "unlearn", "influence") for model in LARGE},
-    ("scale", TINY): " --tokens 16",
-    ("growth", "shapes"): "",
-}
-Results = dict[tuple[str, str], dict]
 PLAIN, OURS = "plain step", "ledger fp16"
 
 
@@ -52,12 +35,6 @@ class Bar:
         return value <= self.limit if self.at_most else value >= self.limit
 
 
-def ratio(result: dict, side: str, base: str) -> float:
-    """Median over rounds of one side's seconds over another's of the same round."""
-    mine, theirs = (result["sides"][name]["seconds"] for name in (side, base))
-    return statistics.median(a / b for a, b in zip(mine, theirs, strict=False))
-
-
 def times(side: str, base: str) -> Callable[[dict], float]:
     return lambda result: ratio(result, side, base)
 
@@ -74,12 +51,6 @@ def smaller(tokens: int) -> Callable[[dict], float]:
 
 def _peak(result: dict) -> float:
     return result["peak_bytes"][OURS] / result["peak_bytes"][PLAIN]
-
-
-def _request(result: dict) -> str:
-    """The side that applies the request from the ledger nearest to the study's size."""
-    facts = result["retraining"]["examples"] + result["request"]
-    return f"request from {min(result['sizes'], key=lambda size: abs(size - facts))}"
 
 
 def _change(key: str) -> Callable[[dict], float]:
@@ -126,17 +97,19 @@ BARS = (
         lambda r: r["relative_error"]["float16"],
         unit="",
     ),
-    Bar("request of 20, applied / plain step", "unlearn", 2, True, lambda r: ratio(r, _request(r), PLAIN)),
+    Bar(
+        "request of 20, applied / plain step", "unlearn", 2, True, lambda r: ratio(r, request_side(r), PLAIN)
+    ),
     Bar(
         "retraining / request of 20, applied",
         "unlearn",
         20,
         False,
-        lambda r: ratio(r, "retraining", _request(r)),
+        lambda r: ratio(r, "retraining", request_side(r)),
         "retraining",
     ),
     Bar(
-        "dots from factors against dense, error",
+        "dots from factors against dense, largest error",
         "influence",
         1e-4,
         True,
@@ -180,33 +153,6 @@ BARS = (
         models=(TINY,),
     ),
 )
-
-
-def load(folder: Path = FOLDER) -> Results:
-    """The results in a folder by (benchmark, model). DataError for a file that is none."""
-    found: Results = {}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            result = json.loads(path.read_text())
-            key = (result["what"], "shapes" if result["what"] == "growth" else result["model"])
-        except (ValueError, TypeError, KeyError):
-            raise DataError(
-                f"{path} is no result of a benchmark: delete it, and run that one again"
-            ) from None
-        found[key] = result
-    return found
-
-
-def command(what: str, model: str) -> str:
-    """The command that makes a result."""
-    chosen = "" if what == "growth" else f" --model {model}"
-    target = f"figures/benchmarks/{what}-{model}.json"
-    return f"python -m unlearnkit bench {what}{chosen}{EXPECTED.get((what, model), '')} --json {target}"
-
-
-def lacking(results: Results) -> list[str]:
-    """The commands that make the results which are not there."""
-    return [command(*key) for key in EXPECTED if key not in results]
 
 
 def table(results: Results) -> pd.DataFrame:

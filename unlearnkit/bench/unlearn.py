@@ -24,7 +24,7 @@ def run(options: Options) -> dict:
     with scratch() as folder:
         every = {sides.PLAIN: sides.plain(setting)}
         for size in SIZES:
-            every[request_side(size)] = _request(setting, folder / str(size), size)
+            every[side_name(size)] = _request(setting, folder / str(size), size)
         every[RETRAINING] = _retraining(setting, steps)
         picked = {sides.PLAIN: every[sides.PLAIN]} | chosen(every, options.only)
         seconds, missing = interleaved(picked, options.rounds)
@@ -37,7 +37,7 @@ def run(options: Options) -> dict:
     }
 
 
-def request_side(size: int) -> str:
+def side_name(size: int) -> str:
     """Name of the side that applies a request from a ledger of so many examples."""
     return f"request from {size}"
 
