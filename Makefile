@@ -7,7 +7,6 @@ DATA     ?=
 FORGET   ?=
 NOTEBOOK ?=
 P        ?=
-WHAT     ?= ledger
 PYTHON   ?= python3
 
 PY    := .venv/bin/python
@@ -53,9 +52,9 @@ publish: env  ## promote the finished default run to notebooks/, figures/ and th
 check: env  ## compare notebooks/ and figures/ with the code and a finished run
 	@$(PY) -m unlearnkit check --profile "$(PROFILE)"
 
-bench: env  ## measure speed and size: WHAT=ledger|influence|unlearn
-	@mkdir -p figures/benchmarks
-	$(PY) -m unlearnkit bench $(WHAT) --json figures/benchmarks/$(WHAT).json
+bench: env  ## run the benchmarks that figures/benchmarks lacks (30 minutes on idle cores)
+	@$(PY) -m unlearnkit bench missing
+	@$(PY) -m unlearnkit bench report
 
 clean:  ## remove executed notebooks and the report (cache/ and .venv stay)
 	rm -rf build .pytest_cache .ruff_cache

@@ -2,9 +2,13 @@
 
 import argparse
 import json
+import shlex
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from unlearnkit import paths
 from unlearnkit.bench import growth, influence, ledger, memory, report, results, scale, unlearn
 from unlearnkit.bench.setting import Options
 from unlearnkit.bench.timing import provenance
@@ -21,9 +25,12 @@ SUBJECTS = {
 
 
 def main(arguments: list[str]) -> int:
-    """Run a benchmark, print its result and write it if asked; `report` prints the table of bars."""
+    """Run a benchmark, print its result and write it if asked.
+
+    `report` prints the table of bars, `missing` runs whatever it lacks.
+    """
     parser = argparse.ArgumentParser(prog="python -m unlearnkit bench", description=__doc__)
-    parser.add_argument("what", choices=[*SUBJECTS, "report"])
+    parser.add_argument("what", choices=[*SUBJECTS, "report", "missing"])
     parser.add_argument("--json", type=Path, help="write the result to this file")
     parser.add_argument("--model", default=Options.model, help="gpt2-shape, or any model that loads")
     parser.add_argument("--batch", type=int, default=Options.batch, help="examples a step")
@@ -31,6 +38,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=Options.rounds, help="rounds; medians are reported")
     parser.add_argument("--only", default="", help="comma-separated names of sides to run")
     given = parser.parse_args(arguments)
+    if given.what == "missing":
+        return run_missing()
     if given.what == "report":
         print(markdown(report.table(results.load())))
         return 0
@@ -42,6 +51,18 @@ def main(arguments: list[str]) -> int:
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(text)
+    return 0
+
+
+def run_missing() -> int:
+    """Make every result that figures/benchmarks lacks, one process each; a later call does the rest."""
+    for line in results.lacking(results.load()):
+        print(line, file=sys.stderr, flush=True)
+        done = subprocess.run(
+            [sys.executable, *shlex.split(line)[1:]], stdout=subprocess.DEVNULL, cwd=paths.ROOT
+        )
+        if done.returncode:
+            return done.returncode
     return 0
 
 

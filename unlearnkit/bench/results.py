@@ -67,7 +67,7 @@ def kinds(result: dict) -> pd.DataFrame:
 
 
 def load(folder: Path | None = None) -> Results:
-    """The results in a folder (figures/benchmarks) by (benchmark, model). DataError for a file that is none."""
+    """The results in a folder (figures/benchmarks) by benchmark and model; DataError for another file."""
     found: Results = {}
     for path in sorted((folder or FOLDER).glob("*.json")):
         try:
