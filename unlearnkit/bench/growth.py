@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from unlearnkit.bench import sides
 from unlearnkit.bench.setting import GPT2_SHAPE, Options, Setting
-from unlearnkit.bench.timing import interleaved, quartiles, scratch, summary
+from unlearnkit.bench.timing import interleaved, quartiles, scratch, summary, tell
 
 BASE = Options(model=f"{GPT2_SHAPE}-12x256")
 BATCHES = (2, 4, 8, 16, 32)
@@ -27,6 +27,7 @@ def run(options: Options) -> dict:
     """At each point the ratio of a step with the ledger to a plain one, and bytes against dense ones."""
     found = []
     for what, at in points():
+        tell(f"{what}: {at.model}, {at.batch} x {at.tokens} tokens")
         setting = Setting.make(at)
         value = {"examples a step": at.batch, "tokens an example": at.tokens}
         with scratch() as folder:

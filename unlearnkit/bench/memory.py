@@ -4,7 +4,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from unlearnkit.bench import sides
 from unlearnkit.bench.setting import Options, Setting
-from unlearnkit.bench.timing import chosen, in_child, reason, scratch
+from unlearnkit.bench.timing import chosen, in_child, reason, scratch, tell
 from unlearnkit.experiments.cells import peak_memory, reset_peak_memory
 
 TURNS = 2
@@ -19,6 +19,7 @@ def run(options: Options) -> dict:
     del setting, every
     peaks, missing, loaded = {}, {}, 0
     for name, peer in peers.items():
+        tell(f"  {name}, in a process of its own")
         try:
             loaded, peaks[name] = in_child(peak, options, name)
         except BrokenProcessPool:

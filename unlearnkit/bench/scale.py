@@ -6,7 +6,7 @@ import time
 from unlearnkit import ledger
 from unlearnkit.bench import sides
 from unlearnkit.bench.setting import LEARNING_RATE, Options, Setting
-from unlearnkit.bench.timing import in_child, quartiles, scratch
+from unlearnkit.bench.timing import in_child, quartiles, scratch, tell
 from unlearnkit.experiments.cells import peak_memory, reset_peak_memory
 
 SIZES = (1_000, 10_000)
@@ -28,6 +28,7 @@ def run(options: Options) -> dict:
     found = []
     for size in SIZES:
         rounds = options.rounds if size == SIZES[0] else 1
+        tell(f"  {size} examples, {rounds} times, each in a process of its own")
         runs = [in_child(record, options, size, needed) for _ in range(rounds)]
         rates = [r["examples_a_second"] for r in runs]
         found.append(

@@ -108,9 +108,12 @@ def naive_step(setting: Setting, batch: Batch, folder: Path) -> None:
 def vmap_gradients(setting: Setting, batch: Batch) -> dict[str, torch.Tensor]:
     """All dense gradients at once by vectorised autodiff, each (B, *shape)."""
     parameters = {n: p.detach() for n, p in setting.model.named_parameters()}
+    # A finished causal mask: making one looks at the values of tensors, which vmap does not allow.
+    length = batch.input_ids.shape[1]
+    mask = torch.full((1, 1, length, length), torch.finfo(torch.float32).min).triu(1)
 
     def loss(weights, input_ids, labels):
-        inputs = {"input_ids": input_ids[None], "use_cache": False}
+        inputs = {"input_ids": input_ids[None], "attention_mask": mask, "use_cache": False}
         logits = functional_call(setting.model, weights, (), inputs, tie_weights=True).logits
         return example_loss(logits, labels[None])[0] / setting.batch
 

@@ -83,17 +83,18 @@ def interleaved(sides: dict[str, Side], rounds: int) -> tuple[dict[str, list[flo
                     raise
                 missing[name] = reason(side.peer, error)
                 seconds.pop(name)
-                _tell(f"  {name}: {missing[name]}")
+                tell(f"  {name}: {missing[name]}")
                 continue
             if number:
                 seconds[name].append(taken)
-            _tell(f"  round {number} of {rounds}: {name}: {taken:.3g} s")
+            tell(f"  round {number} of {rounds}: {name}: {taken:.3g} s")
         if number == 0:
-            _tell(f"  warmed up; about {rounds * (time.perf_counter() - began) / 60:.1f} min to go")
+            tell(f"  warmed up; about {rounds * (time.perf_counter() - began) / 60:.1f} min to go")
     return seconds, missing
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """A line of progress, on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 

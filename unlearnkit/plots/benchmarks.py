@@ -19,6 +19,7 @@ PARTS = {
 def ratios(tables: dict[str, pd.DataFrame], baseline: str, ours: str, label: str) -> plt.Figure:
     """One panel a model: every side's median ratio on a log axis, whiskers its quartiles, ours in colour."""
     longest = max(len(table) for table in tables.values())
+    top = max(table[["high", "ratio"]].to_numpy().max() for table in tables.values())
     drawn, axes = figure(0.34 * longest + 1.1, 1, len(tables), squeeze=False, sharex=True)
     for ax, (model, table) in zip(axes.flat, tables.items(), strict=True):
         table = table[table["side"] != baseline].iloc[::-1].reset_index(drop=True)
@@ -33,7 +34,7 @@ def ratios(tables: dict[str, pd.DataFrame], baseline: str, ours: str, label: str
         ax.tick_params(axis="y", length=0)
         _plain_log(ax)
         ax.set(title=model, ylim=(-0.6, len(table) - 0.4), xlabel=label)
-        ax.set_xlim(0.8, max(2.0, table["high"].max(), table["ratio"].max()) * 2.2)
+        ax.set_xlim(0.8, max(2.0, top) * 2.5)
     return drawn
 
 
