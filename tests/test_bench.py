@@ -198,9 +198,9 @@ def test_random_shapes():
     assert torch.equal(model.transformer.wte.weight, random_gpt2("gpt2-shape-3x128").transformer.wte.weight)
 
 
-def run_tiny(what: str, model: str = TINY, tokens: int = 32) -> dict:
+def run_tiny(what: str) -> dict:
     """A benchmark's result as its JSON file would hold it."""
-    return json.loads(json.dumps(command.measure(what, Options(model, 4, tokens, 1))))
+    return json.loads(json.dumps(command.measure(what, Options(TINY, 4, 8, 1))))
 
 
 @pytest.fixture(scope="module")
@@ -218,8 +218,9 @@ def measured(tmp_path_factory):
     patch.setattr(memory, "in_child", lambda function, *arguments: function(*arguments))
     patch.setattr(scale, "in_child", lambda function, *arguments: function(*arguments))
     patch.setattr(scale, "SIZES", (16, 160))
+    made = {what: run_tiny(what) for what in {what for what, _ in results.EXPECTED}}
     for what, model in results.EXPECTED:
-        result = run_tiny(what) | {"model": model}
+        result = made[what] | {"model": model}
         (folder / f"{what}-{model}.json").write_text(json.dumps(result))
     patch.undo()
     return folder
@@ -262,7 +263,7 @@ def test_the_notebook_runs_on_these_results_and_without_any(measured, tmp_path, 
         for cell in notebooks.source("08_ledger")["cells"]:
             if cell["cell_type"] == "code":
                 exec("".join(cell["source"]), space)
-        assert len(space["listed"].splitlines()) == (1 if drawn else 1 + len(results.EXPECTED))
+        assert len(space["listed"].splitlines()) == (0 if drawn else 1 + len(results.EXPECTED))
         assert drawn == 0 or len(list(made.glob("*.svg"))) == drawn
 
 
