@@ -65,8 +65,10 @@ def growth(table: pd.DataFrame) -> plt.Figure:
             ax.tick_params(axis="x", labelsize=8)
     axes[0, 0].set_ylabel("step with ledger,\n× plain step")
     axes[1, 0].set_ylabel("dense fp32 bytes,\n× the record's")
-    axes[1, 0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes[1, 0].yaxis.set_minor_formatter(lambda value, _: "")
+    low, high = table["smaller"].min(), table["smaller"].max()
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200) if low / 2 <= tick <= high * 2]
+    axes[1, 0].set_yticks(ticks, [str(tick) for tick in ticks])
+    axes[1, 0].set_yticks([], minor=True)
     return drawn
 
 
@@ -88,11 +90,11 @@ def kinds(tables: dict[str, pd.DataFrame]) -> plt.Figure:
             labels[part] = ax.barh(heights, width, left=left, height=0.62, color=PARTS[part])
             left = left + width
         for height, (end, dense) in enumerate(zip(left, table["dense"], strict=True)):
-            text = f"of {dense / 1e6:,.3g} MB" if dense else "shared"
+            text = f"dense {dense / 1e6:,.3g} MB" if dense else "tied"
             note(ax, text, (end, height), "data", (4, 0), va="center", fontsize=8)
         ax.set_yticks(heights, table.index, color=INK)
         ax.tick_params(axis="y", length=0)
-        ax.set(title=model, xlabel="MB an example", xlim=(0, left.max() * 1.45))
+        ax.set(title=model, xlabel="MB an example", xlim=(0, left.max() * 1.55))
     drawn.legend(
         labels.values(),
         labels.keys(),
