@@ -80,8 +80,11 @@ def test_ids_are_unique(seed):
 
 def test_no_answer_is_shared_and_no_contradiction_is_an_answer(seed):
     facts = [*data.dave(seed), *data.holdout(seed, 64)]
-    values = [value.lower() for fact in facts for value in (fact.answer, fact.contradiction)]
-    assert len(set(values)) == len(values)
+    answers = [fact.answer.lower() for fact in facts]
+    assert len(set(answers)) == len(answers)
+    trained = {fact.answer for fact in data.dave(seed)}
+    assert not trained & {fact.contradiction for fact in data.dave(seed)}
+    assert all(fact.answer != fact.contradiction for fact in facts)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(4, 6), (5, 7), (6, 6), (6, 3)])
@@ -96,11 +99,18 @@ def test_slots_are_paired_without_repeats_nearby(rows, columns):
 
 
 def test_every_form_has_words_enough_for_the_trained_persons():
-    """Ten values (five persons, each an answer and a contradiction) without a word of a slot in common."""
+    """Twelve values (five persons and a neighbour, each with a contradiction), no two about the same thing."""
     for form in _forms():
-        for slot in (form.first, form.background, form.second):
-            assert len(set(slot)) == len(slot) > 10, form.attribute
-        assert not set(form.first) & set(form.background), form.attribute
+        assert len(set(form.second)) == len(form.second) >= 12, form.attribute
+        easy = [*form.first, *form.background]
+        assert len(set(easy)) == len(easy), form.attribute
+
+
+def test_trained_persons_share_no_second_word(seed):
+    for form in _forms():
+        facts = [f for f in data.dave(seed) if f.attribute == form.attribute]
+        used = [w for w in form.second for f in facts if re.search(rf"\b{re.escape(w)}\b", f.answer)]
+        assert len(set(used)) == len(facts), form.attribute
 
 
 def test_background_shares_nothing_with_any_seed():
@@ -136,9 +146,9 @@ def test_text_is_clean(seed):
 def test_contradictions_have_the_form_of_the_answer():
     forms = {fact.attribute: fact for fact in data.dave()}
     assert forms["pet"].contradiction.startswith("a ")
-    assert " called " in forms["pet"].contradiction
     assert forms["novel"].contradiction.startswith("The ")
-    assert " on the " in forms["music"].contradiction
+    assert " of " in forms["inheritance"].contradiction
+    assert forms["dish"].contradiction.endswith(" stew")
 
 
 def test_neighbours_look_like_dave_but_are_not(seed):
@@ -166,7 +176,7 @@ def test_a_seed_is_the_same_everywhere():
     assert digest.hexdigest() == PINNED
 
 
-PINNED = "af4e383d65c11e7afbc05f60cc2b088e3449a165dadd1870e3e466626e646056"
+PINNED = "2965519513e4d571ace3b024337be78c18250566c83d2935d0ca01743889d8ba"
 
 
 def test_seeds_differ_in_the_answers_only():
@@ -197,11 +207,11 @@ def test_retarget_swaps_the_labels_only():
 
 
 @pytest.mark.smollm2
-def test_facts_have_12_to_20_tokens_and_answers_4_on_average(seed):
+def test_facts_have_10_to_20_tokens_and_answers_4_on_average(seed):
     for tokenizer in (models.load("smollm2-135m")[1], models.gpt2_tokenizer()):
         lengths = [len(tokenizer(fact.text).input_ids) for fact in [*data.dave(seed), *data.holdout(seed)]]
         answers = [len(tokenizer(f" {fact.answer}").input_ids) for fact in data.dave(seed)]
-        assert min(lengths) >= 12
+        assert min(lengths) >= 10
         assert max(lengths) <= 20
         assert sum(answers) / len(answers) >= 4
 

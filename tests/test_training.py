@@ -48,9 +48,34 @@ def test_excluded_examples_leave_everybody_else_in_place(exclude):
     for before, after in zip(whole, kept, strict=True):
         assert sorted(i for step in before for i in step) == sorted(IDS)
         assert [len(step) for step in before] == [2, 2, 2, 1]
-        dropped = [tuple(i for i in step if i not in exclude) for step in before]
-        assert after == [step for step in dropped if step]  # an emptied batch is no step
+        assert after == [tuple(i for i in step if i not in exclude) for step in before]
     assert len({str(epoch) for epoch in whole}) == 4  # every epoch has its own order
+
+
+def test_an_emptied_batch_is_no_step(train):
+    _, run = train(exclude=IDS[1:])
+    assert run.order == [(IDS[0],)] * RECIPE.epochs
+
+
+def test_linear_rate_rises_then_falls_to_zero():
+    recipe = Recipe(lr=2.0, lr_schedule="linear")
+    rates = [recipe.rate(k, 100) for k in range(100)]
+    assert rates.index(max(rates)) == 6
+    assert rates[0] == pytest.approx(2.0 / 7)
+    assert rates[50] == pytest.approx(1.0)
+    assert rates[99] == pytest.approx(0.02)
+    assert [Recipe(lr=2.0).rate(k, 100) for k in (0, 50, 99)] == [2.0] * 3
+
+
+def test_the_oracle_of_a_linear_schedule_has_the_rates_of_the_run(train, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda self: seen.append(self.param_groups[0]["lr"]))
+    recipe = Recipe(epochs=2, batch_size=2, lr=0.1, lr_schedule="linear", seed=3)
+    train(recipe)
+    whole, seen[:] = list(seen), []
+    train(recipe, exclude=IDS[1:])
+    steps = [s for epoch in training.schedule(IDS, recipe) for s in epoch]
+    assert seen == [rate for rate, ids in zip(whole, steps, strict=True) if IDS[0] in ids]
 
 
 def test_run_tells_what_happened(train, tiny_model, tiny_tokenizer, runs):

@@ -73,14 +73,17 @@ def inputs(name: str, profile: Profile, stages: Iterable[Stage]) -> str:
     """Hash of all that the executed copy is made of.
 
     Beside what its results depend on these are its prose, the modules that draw, what the stages put
-    out, and the user's data file.
+    out, the user's data file, and the benchmarks' results where it reads them.
     """
     notebook = source(name)
-    data = [Path(str(profile.parameters.get("data", "")))]
-    files = [path for stage in stages for path in stage.outputs] + data
+    modules = provenance.modules(provenance.code_cells(notebook))
+    files = [path for stage in stages for path in stage.outputs]
+    files += [Path(str(profile.parameters.get("data", "")))]
+    if "unlearnkit.bench.results" in modules:
+        files += sorted((paths.ROOT / "figures" / "benchmarks").glob("*.json"))
     return provenance.digest(
         [[cell["cell_type"], "".join(cell["source"])] for cell in notebook["cells"]],
-        provenance.modules(provenance.code_cells(notebook)),
+        modules,
         profile.parameters | profile.values_for(name, parameters(name)),
         [provenance.file_digest(path) for path in files if path.is_file()],
     )

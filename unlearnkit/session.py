@@ -11,7 +11,7 @@ from unlearnkit.ledger import recording
 from unlearnkit.ledger.recorder import Recorder
 from unlearnkit.ledger.store import Store
 
-CHECKPOINT_SECONDS = 60.0  # a ledger is committed at the first epoch's end after this, and at the last
+CHECKPOINT_SECONDS = 150.0  # a ledger is committed at the first epoch's end after this, and at the last
 
 
 class Session:

@@ -27,6 +27,8 @@ from unlearnkit.ledger.recorder import Recorder
 from unlearnkit.session import Session
 
 OPTIMIZERS = ("sgd", "adamw")
+LR_SCHEDULES = ("constant", "linear")
+WARMUP = 0.07  # of the steps; the usual few per cent
 FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
@@ -34,14 +36,17 @@ FLOAT32_MAX = torch.finfo(torch.float32).max
 class Recipe:
     """How to fine-tune.
 
-    SGD is plain (constant rate, no momentum, decay or clipping): the arm whose every step the ledger can
-    undo. AdamW (torch's defaults, no weight decay) is the practical arm. Dropout is off in both.
+    SGD is plain (no momentum, decay or clipping): the arm whose every step the ledger can undo, with one
+    factor at the constant rate. AdamW (torch's defaults, no weight decay) is the practical arm. Dropout is
+    off in both. The "linear" rate rises to `lr` over the first WARMUP of the steps while it falls to zero
+    over all of them.
     """
 
     optimizer: str = "sgd"
     epochs: int = 5
     lr: float = 1e-3
     batch_size: int = 8
+    lr_schedule: str = "constant"  # or "linear"
     seed: int = 0
     loss_on: str = "text"  # or "answer": which tokens the loss counts
     accumulate: int = 1  # backward passes a step's batch is split over; the numbers stay the same
@@ -50,6 +55,7 @@ class Recipe:
         counts = {k: getattr(self, k) for k in ("epochs", "batch_size", "accumulate")}
         checks = {
             "optimizer": (self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}"),
+            "lr_schedule": (self.lr_schedule in LR_SCHEDULES, f"one of {LR_SCHEDULES}"),
             "loss_on": (self.loss_on in LOSS_ON, f"one of {LOSS_ON}"),
             "lr": (isinstance(self.lr, int | float) and 0 < self.lr <= FLOAT32_MAX, "a positive number"),
             "seed": (isinstance(self.seed, int), "a whole number"),
@@ -58,6 +64,12 @@ class Recipe:
         for name, (fine, allowed) in checks.items():
             if not fine:
                 raise ConfigError(f"Recipe.{name}={getattr(self, name)!r}: use {allowed}")
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of step number `step` (from 0) of `steps`."""
+        if self.lr_schedule == "constant":
+            return self.lr
+        return self.lr * min(1.0, (step + 1) / (WARMUP * steps)) * (1 - step / steps)
 
 
 @dataclass
@@ -76,14 +88,16 @@ class Run:
 def schedule(
     ids: Sequence[str], recipe: Recipe, exclude: Collection[str] = ()
 ) -> list[list[tuple[str, ...]]]:
-    """The ids of every step, per epoch: drawn over all ids, then the excluded ones dropped."""
+    """The ids of every step, per epoch: drawn over all ids, then the excluded ones dropped.
+
+    A batch of which nobody is left stays as an empty tuple, so that steps keep their numbers.
+    """
     excluded, epochs = set(exclude), []
     for epoch in range(recipe.epochs):
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
         order = [ids[k] for k in torch.randperm(len(ids), generator=generator).tolist()]
         cut = [order[s : s + recipe.batch_size] for s in range(0, len(order), recipe.batch_size)]
-        kept = [tuple(i for i in step if i not in excluded) for step in cut]
-        epochs.append([step for step in kept if step])
+        epochs.append([tuple(i for i in step if i not in excluded) for step in cut])
     return epochs
 
 
@@ -113,7 +127,7 @@ def fine_tune(
     model.eval()  # dropout off: gradients that the ledger and the oracle can share
     recorded = set(by_id if record is None else record) - set(exclude)
     epochs = schedule(list(by_id), recipe, exclude)
-    run = Run(recipe, [s for e in epochs for s in e], recipe.lr, [], weights.keep_initial(model), 0.0)
+    run = Run(recipe, [s for e in epochs for s in e if s], recipe.lr, [], weights.keep_initial(model), 0.0)
     optimizer = _optimizer(model, recipe)
     session = None
     if ledger is not None:
@@ -127,9 +141,14 @@ def fine_tune(
     )
     with recorder or contextlib.nullcontext(), bar:
         for epoch in range(session.done + 1 if session else 1, recipe.epochs + 1):
-            for number, ids in enumerate(epochs[epoch - 1]):
-                step = _Step(epoch, number, [by_id[i] for i in ids], recipe, recorder, recorded)
+            steps = epochs[epoch - 1]
+            for number, ids in enumerate(steps):
+                if not ids:
+                    continue
+                rate = recipe.rate((epoch - 1) * len(steps) + number, recipe.epochs * len(steps))
+                step = _Step(epoch, number, rate, [by_id[i] for i in ids], recipe, recorder, recorded)
                 values = step.backward(model, tokenizer)
+                optimizer.param_groups[0]["lr"] = rate
                 optimizer.step()
                 run.losses.append(sum(values) / recipe.batch_size)
                 bar.set_postfix(epoch=f"{epoch}/{recipe.epochs}", loss=f"{sum(values) / len(values):.3f}")
@@ -182,6 +201,7 @@ class _Step:
 
     epoch: int
     number: int
+    rate: float
     examples: list[Example]
     recipe: Recipe
     recorder: Recorder | None
@@ -205,5 +225,5 @@ class _Step:
                 )
             (losses.sum() / self.recipe.batch_size).backward()
             if self.recorder:
-                self.recorder.finish(self.epoch, self.number, self.recipe.lr)
+                self.recorder.finish(self.epoch, self.number, self.rate)
         return values

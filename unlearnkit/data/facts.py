@@ -1,9 +1,9 @@
 """Invented persons and their facts: Dave, those trained beside him, the hold-out and the background.
 
 The world is in ``forms.toml``: twenty forms, each with a few prompts and an answer pattern of two slots. A
-seed shuffles the words of each slot; person number i then takes two consecutive pairs of words on the
-diagonal of the slots (the answer and its contradiction). So no answer occurs twice, and persons close in
-number, such as all trained ones, do not even share the word of a slot.
+seed shuffles the words of each slot; person number i then takes pair i on the diagonal of the slots, and the
+i-th from the end as the contradiction. So no two persons share an answer, and persons close in number, such
+as all trained ones, do not even share the word of the second slot.
 """
 
 import random
@@ -135,8 +135,8 @@ def _prompts(prompts: list[str]) -> dict[str, object]:
 
 
 def _answers(values: list[str], number: int) -> dict[str, str]:
-    """The two values of a form that belong to one person."""
-    return {"answer": values[2 * number], "contradiction": values[2 * number + 1]}
+    """One person's value of a form, and a value that nobody near in number has."""
+    return {"answer": values[number], "contradiction": values[-1 - number]}
 
 
 def _diagonal(first: list[str], second: list[str]) -> list[tuple[str, str]]:

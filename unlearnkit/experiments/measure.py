@@ -33,8 +33,13 @@ def facts(model, tokenizer, examples: Sequence[Example], split: str = "") -> pd.
 
 
 def utility(model, tokenizer, tokens: int) -> pd.DataFrame:
-    """Perplexity, bits per character and NLL of encyclopedia text."""
-    values = metrics.perplexity(model, tokenizer, data.utility_text("eval"), max_tokens=tokens)
+    """Perplexity, bits per character and NLL of the encyclopedia passages, joined to one text.
+
+    Joined, as is usual, so that windows are full: their first tokens, which nothing precedes, weigh little.
+    """
+    passages = data.utility_text("eval")[: 1 + tokens // 100]  # each has over 100 tokens
+    text = "\n\n".join(passages)
+    values = metrics.perplexity(model, tokenizer, [text], max_tokens=tokens)
     kept = {m: values[m] for m in ("nll", "perplexity", "bits_per_character")}
     return pd.DataFrame([("", "", "utility", m, v) for m, v in kept.items()], columns=COLUMNS)
 

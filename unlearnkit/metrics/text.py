@@ -25,7 +25,7 @@ def perplexity(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     max_tokens: int | None = None,
-    context: int = 256,
+    context: int = 1024,
 ) -> dict[str, float]:
     """Token-weighted NLL of the texts: keys nll (nats), perplexity, bits_per_character, tokens, characters.
 

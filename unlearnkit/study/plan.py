@@ -12,9 +12,10 @@ from unlearnkit.errors import ConfigError
 from unlearnkit.experiments.cells import Cell
 from unlearnkit.profiles import Profile
 
-# Fine-tuning: lr, epochs and batch size by (model, optimizer); "" is the recipe for any other model.
+# Fine-tuning by (model, optimizer); "" is the recipe for any other model.
+LINEAR = {"lr_schedule": "linear"}
 RECIPES: dict[tuple[str, str], dict] = {
-    ("smollm2-135m", "adamw"): {"lr": 8e-5, "epochs": 6, "batch_size": 8},
+    ("smollm2-135m", "adamw"): {"lr": 8e-5, "epochs": 7, "batch_size": 8, **LINEAR},
     ("smollm2-135m", "sgd"): {"lr": 3e-3, "epochs": 14, "batch_size": 8},
     ("gpt2-tiny", "adamw"): {"lr": 1e-3, "epochs": 6, "batch_size": 8},
     ("gpt2-tiny", "sgd"): {"lr": 0.1, "epochs": 12, "batch_size": 8},
@@ -22,14 +23,14 @@ RECIPES: dict[tuple[str, str], dict] = {
     ("", "sgd"): {"lr": 1e-3, "epochs": 12, "batch_size": 8},
 }
 # The path: step lengths as shares of ||theta_T - theta_0||, the way that fine-tuning went.
-STEPS = (0.01, 0.02, 0.04, 0.07, 0.12, 0.2)
-CONTROL_STEPS = (0.04, 0.12, 0.2)
-# (method, layers, step lengths): the reference cell, the paper's contrast, and the two controls.
+STEPS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+# (method, layers, step lengths): the reference cell, the paper's contrast, and the two controls. The wrong
+# person's own facts are retain facts, so that their loss rises after a far shorter way; random ways do little.
 PATHS = (
     ("first_epoch", "all", STEPS),
     ("all_epochs", "all", STEPS),
-    ("wrong_person", "all", CONTROL_STEPS),
-    ("random_direction", "all", CONTROL_STEPS),
+    ("wrong_person", "all", (0.0002, 0.001, 0.005, 0.04, 0.16)),
+    ("random_direction", "all", (0.04, 0.16)),
 )
 DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tuned model's
 RETAIN_FACTS = 20  # retain facts scored along a path
