@@ -99,7 +99,7 @@ def test_slots_are_paired_without_repeats_nearby(rows, columns):
 
 
 def test_every_form_has_words_enough_for_the_trained_persons():
-    """Twelve values (five persons and a neighbour, each with a contradiction), no two about the same thing."""
+    """Twelve values: five persons and a neighbour, each with a contradiction, no two on the same thing."""
     for form in _forms():
         assert len(set(form.second)) == len(form.second) >= 12, form.attribute
         easy = [*form.first, *form.background]

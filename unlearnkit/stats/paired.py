@@ -5,6 +5,7 @@ believe); the functions are the same.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -123,4 +124,10 @@ def mde(n: int, sd: float, alpha: float = 0.05, power: float = 0.8) -> float:
         raise ConfigError(f"power={power} must exceed alpha={alpha}, which even no difference reaches")
     if n < 2 or not np.isfinite(sd) or sd <= 0:
         raise ConfigError(f"n={n} and sd={sd}: a paired t test needs n >= 2 and a finite sd above 0")
-    return float(TTestPower().solve_power(nobs=n, alpha=alpha, power=power)) * sd
+    return _detectable_d(n, alpha, power) * sd
+
+
+@cache
+def _detectable_d(n: int, alpha: float, power: float) -> float:
+    """Smallest d_z found with that power; solved once for each n, since the search takes a while."""
+    return float(TTestPower().solve_power(nobs=n, alpha=alpha, power=power))

@@ -25,7 +25,7 @@ RECIPES: dict[tuple[str, str], dict] = {
 # The path: step lengths as shares of ||theta_T - theta_0||, the way that fine-tuning went.
 STEPS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 # (method, layers, step lengths): the reference cell, the paper's contrast, and the two controls. The wrong
-# person's own facts are retain facts, so that their loss rises after a far shorter way; random ways do little.
+# person's own facts are retain facts, so that their loss rises after a far shorter way.
 PATHS = (
     ("first_epoch", "all", STEPS),
     ("all_epochs", "all", STEPS),

@@ -1,0 +1,71 @@
+"""The decision rule, on contrasts whose truth is planted."""
+
+import numpy as np
+import pytest
+
+from unlearnkit import claims
+from unlearnkit.claims import NOT_REPLICATED, REPLICATED, UNDECIDED, Claim, verdicts
+from unlearnkit.errors import ConfigError
+
+EFFECT = Claim("E", "it helps", "it does", "a minus b", margin=0.1)
+NONE = Claim("N", "it does nothing", "it does", "a minus b", margin=0.1, kind="no impact")
+SEEDS, SD = 6, 0.05
+DRAWS = 400
+
+
+def shares(claim, truth, sd=SD, seeds=SEEDS, draws=DRAWS):
+    """How often each verdict comes out when every seed's contrast is truth + noise."""
+    rng = np.random.default_rng(0)
+    found = [verdicts({claim.id: rng.normal(truth, sd, seeds)}, "arm", [claim]) for _ in range(draws)]
+    told = [rows[0]["verdict"] for rows in found]
+    return {v: told.count(v) / draws for v in (REPLICATED, NOT_REPLICATED, UNDECIDED)}
+
+
+def test_planted_truths_are_found():
+    assert shares(EFFECT, truth=0.3)[REPLICATED] > 0.95
+    assert shares(EFFECT, truth=-0.3)[NOT_REPLICATED] > 0.99
+    assert shares(EFFECT, truth=0.0)[NOT_REPLICATED] > 0.9
+    assert shares(NONE, truth=0.0)[REPLICATED] > 0.9
+    assert shares(NONE, truth=0.3)[NOT_REPLICATED] > 0.95
+
+
+def test_an_effect_at_the_margin_is_seldom_denied_and_seldom_called_none():
+    assert shares(EFFECT, truth=0.1)[NOT_REPLICATED] < 0.05
+    assert shares(NONE, truth=0.1)[REPLICATED] <= 0.05
+
+
+def test_noise_is_undecided_but_for_the_nominal_rate():
+    """Where noise is twenty margins wide nothing can be said, and nothing is, some 95 times in 100."""
+    for claim in (EFFECT, NONE):
+        assert shares(claim, truth=0.0, sd=2.0, seeds=3)[UNDECIDED] > 0.93
+        assert shares(claim, truth=0.0, sd=2.0, seeds=10)[UNDECIDED] > 0.93
+
+
+def test_a_single_seed_decides_nothing():
+    row = verdicts({"E": [9.0]}, "arm", [EFFECT])[0]
+    assert (row["verdict"], row["estimate"], row["ci_low"], row["p_holm"]) == (UNDECIDED, 9.0, None, None)
+
+
+def test_holm_runs_over_the_claims_of_the_arm():
+    values = {"C1": [0.30, 0.36, 0.33, 0.41], "C4": [0.2, 0.5, -0.1, 0.4]}
+    rows = {r["id"]: r for r in verdicts(values, "arm")}
+    assert rows["C1"]["p_holm"] == pytest.approx(2 * rows["C1"]["p"])
+    assert rows["C4"]["p_holm"] == pytest.approx(rows["C4"]["p"])
+    assert rows["C1"]["verdict"] == REPLICATED
+
+
+def test_equal_values_have_an_interval_but_no_p():
+    row = verdicts({"N": [0.02, 0.02, 0.02]}, "arm", [NONE])[0]
+    assert (row["p"], row["verdict"]) == (None, REPLICATED)
+
+
+def test_unknown_claim():
+    with pytest.raises(ConfigError, match="unknown claims: 'C9'; choose from C1, C1a"):
+        verdicts({"C9": [1.0, 2.0]}, "arm")
+
+
+def test_every_claim_of_the_paper_is_there_once():
+    ids = [c.id for c in claims.CLAIMS]
+    assert len(set(ids)) == len(ids)
+    assert {i[:2] for i in ids} == {"C1", "C2", "C3", "C4", "C5"}
+    assert all(c.kind in claims.KINDS and c.margin > 0 for c in claims.CLAIMS)
