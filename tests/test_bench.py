@@ -284,6 +284,25 @@ def test_report_holds_values_against_bars():
     assert "no result yet" in table.loc[("Opacus / ours", "smollm2-135m"), "measured"]
 
 
+def test_summary_has_a_column_a_model_and_marks_what_is_missed():
+    def result(seconds):
+        return {
+            "sides": {
+                n: {"seconds": [s]} for n, s in zip(("plain step", "ledger fp16"), seconds, strict=True)
+            }
+        }
+
+    assert report.summary({}) == ""
+    told = report.summary(
+        {("ledger", "gpt2-shape"): result((1, 2)), ("ledger", "smollm2-135m"): result((1, 1))}
+    )
+    assert told.splitlines() == [
+        "| measure | must reach | gpt2-shape | smollm2-135m |",
+        "| --- | --- | --- | --- |",
+        "| step with the 16-bit ledger / plain step | ≤ 1.08 × | 2 × (**not reached**) | 1 × |",
+    ]
+
+
 def test_memory_of_a_side_is_that_of_a_process_of_its_own():
     loaded, peak = timing.in_child(memory.peak, Options(TINY, 2, 4), "plain step")
     assert 0 < loaded <= peak

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from . import execute, notebooks, paths, report
+from .bench import report as bench_report
+from .bench import results as bench_results
 from .errors import UnlearnkitError
 from .profiles import Profile
 
@@ -15,6 +17,7 @@ FIGURES = paths.ROOT / "figures"
 BENCHMARKS = "benchmarks"  # below figures/: written by `bench`, not by a run
 README = paths.ROOT / "README.md"
 RESULTS = re.compile(r"(<!-- results:start -->\n).*?(<!-- results:end -->)", re.S)
+COSTS = re.compile(r"(<!-- benchmarks:start -->\n).*?(<!-- benchmarks:end -->)", re.S)
 
 VOLATILE_CELL_METADATA = ("papermill", "execution", "ExecuteTime")
 VOLATILE_RECORD = ("inputs", "figures", "seconds")
@@ -144,7 +147,11 @@ def _readme(profile: Profile) -> bytes:
     if not RESULTS.search(text):
         raise PublishError("README.md has no <!-- results:start --> and <!-- results:end --> lines to fill")
     summary = stable_text((profile.folder / "summary.md").read_text(), {})
-    return RESULTS.sub(lambda match: match[1] + summary + match[2], text).encode()
+    text = RESULTS.sub(lambda match: match[1] + summary + match[2], text)
+    if COSTS.search(text):
+        costs = bench_report.summary(bench_results.load())
+        text = COSTS.sub(lambda match: match[1] + costs + match[2], text)
+    return text.encode()
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -173,6 +173,25 @@ def table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def summary(results: Results) -> str:
+    """The large models' measured bars as a Markdown table, a column a model; "" before any benchmark ran."""
+    rows = table(results)
+    rows = rows[(rows["reached"] != "–") & rows["model"].isin(LARGE)]
+    if rows.empty:
+        return ""
+    models = [model for model in LARGE if model in set(rows["model"])]
+    told = {
+        (r.measure, r.model): r.measured + {"yes": "", "no": " (**not reached**)"}[r.reached]
+        for r in rows.itertuples()
+    }
+    asked = dict(zip(rows["measure"], rows["must reach"], strict=True))
+    lines = [["measure", "must reach", *models], ["---"] * (2 + len(models))]
+    lines += [
+        [measure, bar, *(told.get((measure, m), "–") for m in models)] for measure, bar in asked.items()
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
 def _held(bar: Bar, result: dict | None, model: str) -> tuple[str, str]:
     if result is None:
         return f"no result yet: `bench {bar.what} --model {model}`", "–"
