@@ -81,7 +81,7 @@ def step_axis(ax: plt.Axes, shares: Iterable[float]) -> None:
     """Step length as a share of the fine-tuning displacement: linear up to the first step, then log."""
     ticks = sorted({s for s in shares if s > 0})
     ax.set_xscale("symlog", linthresh=ticks[0], linscale=0.7)
-    ax.set_xticks([0, *ticks], ["0", *(f"{s:.0%}" if s >= 0.01 else f"{s:.1%}" for s in ticks)])
+    ax.set_xticks([0, *ticks], ["0", *(f"{100 * s:.2g}%" for s in ticks)])
     ax.set_xticks([], minor=True)
     ax.tick_params(axis="x", labelsize=8)
     ax.set_xlim(0, ticks[-1] * 1.1)
