@@ -60,7 +60,10 @@ def growth(table: pd.DataFrame) -> plt.Figure:
         bottom.set(xlabel=what, yscale="log")
         for ax in (top, bottom):
             ax.set_xscale("log")
-            ax.set_xticks(mine["value"], [_short(value) for value in mine["value"]])
+            apart = [
+                v for v, before in zip(mine["value"], [0, *mine["value"]], strict=False) if v > 1.6 * before
+            ]
+            ax.set_xticks(apart, [_short(value) for value in apart])
             ax.set_xticks([], minor=True)
             ax.tick_params(axis="x", labelsize=8)
     axes[0, 0].set_ylabel("step with ledger,\n× plain step")
