@@ -10,7 +10,7 @@ from unlearnkit.errors import ConfigError
 EFFECT = Claim("E", "it helps", "it does", "a minus b", margin=0.1)
 NONE = Claim("N", "it does nothing", "it does", "a minus b", margin=0.1, kind="no impact")
 SEEDS, SD = 6, 0.05
-DRAWS = 400
+DRAWS = 1000  # so that a rate of 0.05 has a standard error of 0.007
 
 
 def shares(claim, truth, sd=SD, seeds=SEEDS, draws=DRAWS):
@@ -35,10 +35,13 @@ def test_an_effect_at_the_margin_is_seldom_denied_and_seldom_called_none():
 
 
 def test_noise_is_undecided_but_for_the_nominal_rate():
-    """Where noise is twenty margins wide nothing can be said, and nothing is, some 95 times in 100."""
+    """Where noise is twenty margins wide nothing can be said, and nothing is, some 95 times in 100.
+
+    A little less for an effect, since "too small to matter" begins at the margin and not at zero: 0.94.
+    """
     for claim in (EFFECT, NONE):
-        assert shares(claim, truth=0.0, sd=2.0, seeds=3)[UNDECIDED] > 0.93
-        assert shares(claim, truth=0.0, sd=2.0, seeds=10)[UNDECIDED] > 0.93
+        assert shares(claim, truth=0.0, sd=2.0, seeds=3)[UNDECIDED] > 0.92
+        assert shares(claim, truth=0.0, sd=2.0, seeds=10)[UNDECIDED] > 0.92
 
 
 def test_a_single_seed_decides_nothing():

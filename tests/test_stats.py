@@ -7,6 +7,7 @@ import pandas as pd
 import pingouin
 import pytest
 from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from unlearnkit import stats
@@ -62,6 +63,12 @@ def test_wilcoxon_is_none_where_it_cannot_reach_significance():
     same = [*BEFORE[:5], 1.0, 2.0]
     assert stats.wilcoxon(same, [*AFTER[:5], 1.0, 2.0]) is None  # seven pairs, five of which differ
     assert stats.wilcoxon(BEFORE[:6], AFTER[:6]) is not None
+
+
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_holm_is_that_of_statsmodels(n):
+    p = np.random.default_rng(n).uniform(0, 0.2, n)
+    assert stats.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_holm_by_hand():
