@@ -1,7 +1,7 @@
 """The paper's claims as tests, with margins and decision rule: written before the runs that they judge.
 
 Every claim comes down to one number a training seed, its primary contrast, signed so that the paper's claim
-is a positive number (or, for "no impact", a number near zero). `MARGIN`s are the smallest effects that would
+is a positive number (or, for "no impact", a number near zero). Margins are the smallest effects that would
 matter to somebody who has to forget a person, in the contrast's own unit. They are fixed here, in nats a
 token, and not taken from the data.
 

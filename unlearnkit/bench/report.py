@@ -49,6 +49,10 @@ def smaller(tokens: int) -> Callable[[dict], float]:
     return value
 
 
+def error(dtype: str) -> Callable[[dict], float]:
+    return lambda result: result["relative_error"][dtype]
+
+
 def _peak(result: dict) -> float:
     return result["peak_bytes"][OURS] / result["peak_bytes"][PLAIN]
 
@@ -81,22 +85,8 @@ BARS = (
     Bar("dense fp32 / bytes an example, 32 tokens", "ledger", 28, False, smaller(32)),
     Bar("dense fp32 / bytes an example, 16 tokens", "ledger", 55, False, smaller(16)),
     Bar("peak memory / the plain step's", "memory", 1.25, True, _peak, OURS),
-    Bar(
-        "error against autograd, fp32 store",
-        "ledger",
-        1e-5,
-        True,
-        lambda r: r["relative_error"]["float32"],
-        unit="",
-    ),
-    Bar(
-        "error against autograd, 16 bits",
-        "ledger",
-        1e-3,
-        True,
-        lambda r: r["relative_error"]["float16"],
-        unit="",
-    ),
+    Bar("error against autograd, fp32 store", "ledger", 1e-5, True, error("float32"), unit=""),
+    Bar("error against autograd, 16 bits", "ledger", 1e-3, True, error("float16"), unit=""),
     Bar(
         "request of 20, applied / plain step", "unlearn", 2, True, lambda r: ratio(r, request_side(r), PLAIN)
     ),
