@@ -5,7 +5,7 @@ import time
 
 from unlearnkit import ledger
 from unlearnkit.bench import sides
-from unlearnkit.bench.setting import LEARNING_RATE, Options, Setting
+from unlearnkit.bench.setting import Options, Setting
 from unlearnkit.bench.timing import in_child, quartiles, scratch, tell
 from unlearnkit.experiments.cells import peak_memory, reset_peak_memory
 
@@ -57,10 +57,7 @@ def record(options: Options, size: int, needed: float) -> dict:
         started = time.perf_counter()
         with ledger.Recorder(setting.model, store) as recorder:
             for step in range(steps):
-                batch = setting.examples(step)
-                recorder.expect(batch, range(len(batch.ids)))
-                setting.backward(batch)
-                recorder.finish(1, step, LEARNING_RATE)
+                sides.record(setting, recorder, setting.examples(step), 1, step)
                 optimizer.step()
             recorder.commit(1)
         seconds = time.perf_counter() - started

@@ -9,11 +9,11 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from unlearnkit import models
 from unlearnkit.batching import IGNORED, Batch, example_loss
+from unlearnkit.models.tiny import NO_DROPOUT
 
 LEARNING_RATE = 1e-6  # small: the weights must stay where they are, the work must not
 GPT2_SHAPE = "gpt2-shape"  # GPT-2 124M with random weights; "gpt2-shape-BLOCKSxWIDTH" is a smaller one
 SMALL_VOCABULARY = 8192  # of the smaller shapes, as gpt2-tiny's: their parameters are not all embedding
-NO_DROPOUT = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
 
 
 @dataclass(frozen=True)

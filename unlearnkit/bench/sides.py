@@ -57,10 +57,7 @@ def with_ledger(setting: Setting, folder: Path, dtype: str, steps: int = STEPS) 
     def turn(number: int) -> None:
         recorder = state["recorder"]
         for step in range(steps):
-            batch = setting.examples(steps * number + step)
-            recorder.expect(batch, range(len(batch.ids)))
-            setting.backward(batch)
-            recorder.finish(number + 1, step, LEARNING_RATE)
+            record(setting, recorder, setting.examples(steps * number + step), number + 1, step)
             optimizer.step()
         recorder.commit(number + 1)
 
@@ -78,14 +75,19 @@ def with_ledger(setting: Setting, folder: Path, dtype: str, steps: int = STEPS) 
     return Side(opened, pieces=steps)
 
 
+def record(setting: Setting, recorder: ledger.Recorder, batch: Batch, epoch: int, step: int) -> None:
+    """Forward and backward of one step, every example of it recorded."""
+    recorder.expect(batch, range(len(batch.ids)))
+    setting.backward(batch)
+    recorder.finish(epoch, step, LEARNING_RATE)
+
+
 def recorded(setting: Setting, path: Path, batches: list[Batch], dtype: str) -> ledger.GradientLedger:
     """A ledger of these batches' gradients in the model as it is: one epoch, no step taken."""
     store = ledger.create(path, setting.model, [i for b in batches for i in b.ids], {}, dtype)
     with ledger.Recorder(setting.model, store) as recorder:
         for step, batch in enumerate(batches):
-            recorder.expect(batch, range(len(batch.ids)))
-            setting.backward(batch)
-            recorder.finish(1, step, LEARNING_RATE)
+            record(setting, recorder, batch, 1, step)
         recorder.commit(1)
     return ledger.GradientLedger(store)
 
