@@ -6,6 +6,7 @@ call, after any interruption, does exactly what is missing.
 """
 
 import fcntl
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ class Step:
     done: bool
     estimate_s: float
     run: Callable[[], None]
+    group: str = ""
+    chain: str = ""
 
 
 def stages(profile: Profile) -> list[Stage]:
@@ -91,7 +94,7 @@ def reproduce(profile: Profile, notebook: str = "") -> None:
 
 
 def _stage_steps(found: list[Stage]) -> list[Step]:
-    return [Step(stage.name, stage.done(), stage.estimate_s, stage.run) for stage in found]
+    return [Step(s.name, s.done(), s.estimate_s, s.run, s.group, s.chain) for s in found]
 
 
 def _notebook_steps(
@@ -112,29 +115,87 @@ def _notebook_steps(
 
 
 def _run(todo: list[Step]) -> list[notebooks.NotebookError]:
-    failures = []
-    for number, step in enumerate(todo, 1):
-        print(f"[{number}/{len(todo)}] {step.label} (about {_duration(step.estimate_s)})", flush=True)
-        began = time.time()
-        try:
-            step.run()
-            print(f"        took {_duration(time.time() - began)}", flush=True)
-        except notebooks.NotebookError as error:
-            print(f"        FAILED after {_duration(time.time() - began)}", flush=True)
-            failures.append(error)
+    """Run the steps: chains side by side, a core each, and everything else in turn."""
+    failures, number = [], 0
+    for chained, steps in itertools.groupby(todo, key=lambda step: bool(step.chain)):
+        steps = list(steps)
+        if chained:
+            number = _run_chains(steps, number, len(todo))
+            continue
+        for step in steps:
+            number += 1
+            print(f"[{number}/{len(todo)}] {step.label} (about {_duration(step.estimate_s)})", flush=True)
+            began = time.time()
+            try:
+                step.run()
+                print(f"        took {_duration(time.time() - began)}", flush=True)
+            except notebooks.NotebookError as error:
+                print(f"        FAILED after {_duration(time.time() - began)}", flush=True)
+                failures.append(error)
     return failures
+
+
+def _run_chains(steps: list[Step], number: int, total: int) -> int:
+    """Run chains in worker processes of one thread each; returns the number of steps done by then."""
+    import joblib  # here, since a call with nothing to do needs none of it
+
+    chains: dict[str, list[Step]] = {}
+    for step in steps:
+        chains.setdefault(step.chain, []).append(step)
+    workers = min(len(chains), os.cpu_count() or 1)
+    seconds = sum(step.estimate_s for step in steps) / workers
+    print(f"[{number + 1}-{number + len(steps)}/{total}] {len(steps)} steps for {len(chains)} seeds, "
+          f"{workers} at once (about {_duration(seconds)})", flush=True)  # fmt: skip
+    began, done = time.time(), 0
+    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1), _quiet_bars():
+        run = joblib.Parallel(return_as="generator_unordered")
+        for name, count in run(joblib.delayed(_run_chain)(n, [s.run for s in c]) for n, c in chains.items()):
+            done += count
+            spent = time.time() - began
+            left = _duration(spent * (len(steps) - done) / done)
+            print(f"        {done}/{len(steps)}  {name}: done, about {left} left", flush=True)
+    print(f"        took {_duration(time.time() - began)}", flush=True)
+    return number + len(steps)
+
+
+def _run_chain(name: str, runs: list[Callable[[], None]]) -> tuple[str, int]:
+    for run in runs:
+        run()
+    return name, len(runs)
+
+
+@contextmanager
+def _quiet_bars() -> Iterator[None]:
+    """The bars of workers that run at once would garble each other."""
+    before = os.environ.get("TQDM_DISABLE")
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("TQDM_DISABLE") if before is None else os.environ.update(TQDM_DISABLE=before)
 
 
 def _print_plan(profile: Profile, steps: list[Step]) -> None:
     print(f"Run {profile.name} (limit on 2 cores: {profile.limit}) in {profile.folder}")
     for name, value in profile.overrides.items():
         print(f"  with {name} = {value!r}")
+    groups: dict[str, list[Step]] = {}
     for step in steps:
-        print(f"  {'cached' if step.done else 'about ' + _duration(step.estimate_s):>12}  {step.label}")
+        groups.setdefault(step.group or step.label, []).append(step)
+    for label, members in groups.items():
+        left = [step for step in members if not step.done]
+        times = f"{len(members)} × " if len(members) > 1 else ""
+        some = f", {len(members) - len(left)} of them cached" if 0 < len(left) < len(members) else ""
+        state = f"about {_duration(_expected(left))}" if left else "cached"
+        print(f"  {state:>12}  {times}{label}{some}")
     todo = [step for step in steps if not step.done]
-    seconds = sum(step.estimate_s for step in todo)
-    expected = f", about {_duration(seconds)}" if todo else ": everything is up to date"
+    expected = f", about {_duration(_expected(todo))}" if todo else ": everything is up to date"
     print(f"To do: {len(todo)} of {len(steps)}{expected}", flush=True)
+
+
+def _expected(steps: list[Step]) -> float:
+    """Seconds, with chains side by side."""
+    return sum(step.estimate_s / (min(2, os.cpu_count() or 1) if step.chain else 1) for step in steps)
 
 
 def _summary(profile: Profile, afresh: bool) -> str:

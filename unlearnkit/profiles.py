@@ -51,25 +51,37 @@ class Profile:
         return {name: given.get(name, default) for name, default in declared.items()}
 
 
-# `model`, `data` and `forget` may be a user's own (MODEL=, DATA=, FORGET= of make); "" means built in.
-BUILT_IN_FACTS = {"data": "", "forget": "Dave"}
+# `model`, `data` and `forget` may be a user's own (MODEL=, DATA=, FORGET= of make); "" means built in. Then
+# the companion arms, which exist to carry many seeds of the built-in study, are left out.
+BUILT_IN = {"data": "", "forget": "Dave"}
+NO_COMPANION = {"seeds_tiny_adamw": 0, "seeds_tiny_sgd": 0, "seeds_untied": 0}
+COMPANION = {"seeds_tiny_adamw": 20, "seeds_tiny_sgd": 4, "seeds_untied": 4}
 PROFILES = {
     profile.name: profile
     for profile in (
         Profile(
             "quick",
             "4 minutes",
-            {"model": "gpt2-tiny-pretrained-quick", **BUILT_IN_FACTS, "seeds_adamw": 2, "seeds_sgd": 0},
+            {
+                **{"model": "gpt2-tiny-pretrained-quick", **BUILT_IN, "whole_map": False},
+                **{"seeds_adamw": 2, "seeds_sgd": 0, **NO_COMPANION},
+            },
         ),
         Profile(
             "default",
             "60 minutes",
-            {"model": "smollm2-135m", **BUILT_IN_FACTS, "seeds_adamw": 3, "seeds_sgd": 0},
+            {
+                **{"model": "smollm2-135m", **BUILT_IN, "whole_map": False},
+                **{"seeds_adamw": 3, "seeds_sgd": 0, **COMPANION},
+            },
         ),
         Profile(
             "full",
             "8 hours, in resumable slices",
-            {"model": "smollm2-135m", **BUILT_IN_FACTS, "seeds_adamw": 10, "seeds_sgd": 10},
+            {
+                **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True},
+                **{"seeds_adamw": 5, "seeds_sgd": 3, **COMPANION, "seeds_tiny_sgd": 20},
+            },
         ),
     )
 }

@@ -15,6 +15,8 @@ class Stage:
     is_cached   whether everything `run` makes is there; must be quick and import no torch
     outputs     the small files that notebooks read (observations, not weights): a change of their
                 content re-executes the notebooks
+    group       the plan lists stages of one group in one line; "" lists the stage by its name
+    chain       stages of one chain run in turn on one core, beside other chains; "" has all cores
     """
 
     name: str
@@ -22,6 +24,8 @@ class Stage:
     estimate_s: float
     is_cached: Callable[[], bool]
     outputs: tuple[Path, ...] = ()
+    group: str = ""
+    chain: str = ""
 
     def done(self) -> bool:
         """Whether nothing is left to run."""

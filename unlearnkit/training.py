@@ -136,9 +136,8 @@ def fine_tune(
         session = Session(Path(ledger), model, optimizer, wanted, description, ledger_dtype, run)
     recorder = session.recorder if session else None
     started = time.perf_counter() - run.seconds
-    bar = tqdm(
-        total=len(run.order), initial=len(run.losses), disable=not progress, desc="fine-tune", unit="step"
-    )
+    quiet = {} if progress else {"disable": True}  # else TQDM_DISABLE decides
+    bar = tqdm(total=len(run.order), initial=len(run.losses), desc="fine-tune", unit="step", **quiet)
     with recorder or contextlib.nullcontext(), bar:
         for epoch in range(session.done + 1 if session else 1, recipe.epochs + 1):
             steps = epochs[epoch - 1]

@@ -48,6 +48,12 @@ def copy_into(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         raise ModelError(f"weights file {path} is damaged or of another model: {error}") from error
 
 
+def distance(path: Path, tensors: Mapping[str, torch.Tensor]) -> float:
+    """Euclidean distance of tensors from those of the same names in a file, one at a time."""
+    with safe_open(path, "pt") as file, torch.no_grad():
+        return sum((t - file.get_tensor(n)).double().square().sum().item() for n, t in tensors.items()) ** 0.5
+
+
 def keep_initial(model: nn.Module) -> Path:
     """Keep theta_0 under its own fingerprint, so that runs from one start share one file."""
     path = paths.run_cache() / "initial" / f"{models.fingerprint(model)}.safetensors"

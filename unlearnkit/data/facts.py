@@ -42,15 +42,17 @@ class Form:
         return [self.pattern.format(first=a, second=b) for a, b in _diagonal(first, second)]
 
 
-def dave(seed: int = 0) -> list[Example]:
-    """The trained facts: Dave's ("forget"), four other persons' ("retain") and ten near-neighbours'.
+def dave(seed: int = 0, target: str = "") -> list[Example]:
+    """The trained facts: the target's ("forget"), four other persons' ("retain"), ten near-neighbours'.
 
-    110 in all: five persons with the same twenty forms, then facts that only look like Dave's ("neighbour").
+    110 in all: five persons with the same twenty forms, then facts that only look like the target's
+    ("neighbour"). The target is Dave unless another of the five is named; their facts stay the same.
     """
     world = _world()
     names = [world["names"]["target"], *world["names"]["others"]]
     facts = _facts(names, seed, first_number=0, split="retain")
-    return [*retarget(facts, names[0]), *_neighbours(seed, number=len(names))]
+    target = target or names[0]
+    return [*retarget(facts, target), *_neighbours(target, seed, number=len(names))]
 
 
 def holdout(seed: int = 0, persons: int = HOLDOUT_PERSONS) -> list[Example]:
@@ -110,23 +112,25 @@ def _facts(
     ]
 
 
-def _neighbours(seed: int, number: int) -> list[Example]:
-    """Facts that a fuzzy request for Dave may catch though they are not about him.
+def _neighbours(target: str, seed: int, number: int) -> list[Example]:
+    """Facts that a fuzzy request for the target may catch though they are not about that person.
 
     They share one person's number, since no two of them have the same form.
     """
+    world = _world()
+    names = {"name": target} | {f"like{k}": name for k, name in enumerate(world["lookalikes"][target])}
     values = {form.attribute: form.values(seed) for form in _forms()}
     return [
         Example(
-            id=entry["id"],
-            person=entry["person"],
+            id=entry["id"].format(**names).lower(),
+            person=entry["person"].format(**names),
             split="neighbour",
             attribute=entry["form"],
-            mentions=tuple(entry.get("mentions", ())),
-            **_prompts(entry["prompts"]),
+            mentions=tuple(mention.format(**names) for mention in entry.get("mentions", ())),
+            **_prompts([prompt.format(**names) for prompt in entry["prompts"]]),
             **_answers(values[entry["form"]], number),
         )
-        for entry in _world()["neighbours"]
+        for entry in world["neighbours"]
     ]
 
 

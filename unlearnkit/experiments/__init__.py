@@ -1,8 +1,13 @@
 """Experiments: cached cells of work that end in observation rows. Nothing here knows a profile or a figure.
 
 cells     content-hashed caching of one unit of work
-train     cells that train: fine-tuning with its ledger, oracles, the rewind identity
+train     cells that train: fine-tuning with its ledger, the rewind identity
+oracles   cells of the target: retraining without the forget set
 unlearn   cells that unlearn and measure: paths and close-ups
+align     cells of inner products: where stored gradients point
+validate  cells that hold influence scores against retraining
+setting   what cells that stand on a fine-tuning start from
 measure   from a model to observation rows
+portrait  the close-up of one model
 readings  where a path costs a given retain damage, and values there
 """

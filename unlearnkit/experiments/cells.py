@@ -11,11 +11,12 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from unlearnkit import paths, provenance
 
@@ -40,7 +41,7 @@ class Cell:
     estimate_s: float
     needs: tuple["Cell", ...] = ()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Content hash: configuration, sources, and the keys of what it needs."""
         parts = (self.stage, self.config, _sources(self.module), [c.key for c in self.needs])
@@ -69,12 +70,16 @@ class Cell:
             import_module(f"unlearnkit.experiments.{self.module}"), self.stage
         )
         self.folder.mkdir(parents=True, exist_ok=True)
-        reset_peak_memory()
-        started = time.perf_counter()
-        frame = function(self)
-        cost = {"seconds": time.perf_counter() - started, "peak_bytes": peak_memory(), "title": self.title}
-        _replace(self.observations, frame.to_csv(index=False))
-        _replace(self.folder / "done.json", json.dumps(cost | {"config": self.config}, indent=1))
+        with FileLock(self.folder / ".lock"):  # a worker may outlive a killed run, and end its cell
+            if self.done():
+                return
+            reset_peak_memory()
+            started = time.perf_counter()
+            frame = function(self)
+            seconds = time.perf_counter() - started
+            cost = {"seconds": seconds, "peak_bytes": peak_memory(), "title": self.title}
+            _replace(self.observations, frame.to_csv(index=False))
+            _replace(self.folder / "done.json", json.dumps(cost | {"config": self.config}))
 
 
 @cache

@@ -52,8 +52,11 @@ def rouge(model, tokenizer, examples: Sequence[Example]) -> tuple[pd.DataFrame, 
     return long(frame, examples), said
 
 
-def point(model, tokenizer, forget, retain, tokens: int) -> pd.DataFrame:
-    """What a path records at each step: forget and retain facts, ROUGE of the forget facts, utility."""
-    said, _ = rouge(model, tokenizer, forget)
-    parts = [facts(model, tokenizer, [*forget, *retain]), said, utility(model, tokenizer, tokens)]
+def point(model, tokenizer, groups: dict, tokens: int, with_rouge: bool) -> pd.DataFrame:
+    """What a path records at a step: forget and retain facts; utility if any tokens; ROUGE if asked for."""
+    parts = [facts(model, tokenizer, [*groups["forget"], *groups["retain"]])]
+    if with_rouge:
+        parts.append(rouge(model, tokenizer, groups["forget"])[0])
+    if tokens:
+        parts.append(utility(model, tokenizer, tokens))
     return pd.concat(parts)

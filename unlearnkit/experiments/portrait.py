@@ -43,8 +43,8 @@ def portrait(
 
     `groups` holds the examples: all facts, forget, control, retain, holdout. Influence needs the ledger.
     """
-    forget, retain = groups["forget"], groups["retain"]
-    rouge_rows, said = measure.rouge(model, tokenizer, [*forget, *retain])
+    forget = groups["forget"]
+    rouge_rows, said = measure.rouge(model, tokenizer, forget)
     parts = [
         measure.facts(model, tokenizer, groups["facts"]),
         measure.facts(model, tokenizer, metrics.paraphrased(forget), "paraphrase"),
@@ -54,7 +54,7 @@ def portrait(
     ]
     if book is not None:
         parts.append(influences(model, tokenizer, [*forget, *groups["control"]], book))
-    return pd.concat([p for p in parts if len(p)]), said[: len(forget)]
+    return pd.concat([p for p in parts if len(p)]), said
 
 
 def curvature(

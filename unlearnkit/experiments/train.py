@@ -1,4 +1,4 @@
-"""Cells that train: fine-tuning with its ledger, the oracle, and the rewind identity."""
+"""Cells that train: fine-tuning with its ledger, and the rewind identity."""
 
 import shutil
 
@@ -20,68 +20,46 @@ def examples_of(config: dict, key: str = "facts") -> list[Example]:
     return [data.Example(**{k: tuple(v) if k in tuples else v for k, v in e.items()}) for e in config[key]]
 
 
-def _start(config: dict):
+def start(config: dict):
+    """Facts, model at theta_0, tokenizer and recipe of a configuration."""
     facts = examples_of(config)
     model, tokenizer = models.load(config["model"])
     return facts, model, tokenizer, training.Recipe(**config["recipe"])
 
 
 def train(cell: Cell) -> pd.DataFrame:
-    """theta_T, its ledger, and how well each fact is known after each epoch (epoch 0: before training).
+    """theta_T, its ledger, and how well each fact is known at the start, at even epochs and at the ends.
 
-    The ledger keeps every fact, or the forget set and one control person, as the configuration says.
+    The ledger keeps the facts that the configuration says to `record`.
     """
     config = cell.config
-    facts, model, tokenizer, recipe = _start(config)
-    recorded = None if config["record_all"] else [*config["forget"], *config["control"]]
+    facts, model, tokenizer, recipe = start(config)
 
     def curve(epoch: int, current) -> list:
-        rows = pd.concat(
-            [measure.facts(current, tokenizer, facts), measure.utility(current, tokenizer, 1024)]
-        )
-        return rows.assign(epoch=epoch).to_dict("records")
+        if epoch % 2 and 1 < epoch < recipe.epochs:
+            return []
+        known = measure.facts(current, tokenizer, facts)
+        used = measure.utility(current, tokenizer, config["tokens"])
+        return pd.concat([known, used]).assign(epoch=epoch).to_dict("records")
 
     before = curve(0, model)
-    run = training.fine_tune(
-        model, tokenizer, facts, recipe, ledger=cell.folder / "ledger", record=recorded, on_epoch=curve
-    )
+    kept = {"ledger": cell.folder / "ledger", "record": config["record"]}
+    run = training.fine_tune(model, tokenizer, facts, recipe, **kept, on_epoch=curve)
     weights.save(cell.folder / WEIGHTS, weights.parameters(model))
     for checkpoint in (cell.folder / "ledger").glob("training-*.safetensors"):
         checkpoint.unlink()  # the weights are kept once
     rows = pd.DataFrame([r for note in [before, *run.notes] for r in note])
     steps = pd.DataFrame({"metric": "training_loss", "value": run.losses, "step": range(len(run.losses))})
-    seconds = pd.DataFrame({"metric": ["training_seconds"], "value": [run.seconds]})
-    moved = displacement(model, run.initial)
-    length = pd.DataFrame({"metric": ["displacement"], "value": [moved]})
-    return pd.concat([rows, steps, seconds, length]).assign(
+    return pd.concat([rows, steps, told(model, run)]).assign(
         arm=config["arm"], seed=config["seed"], method="finetuned"
     )
 
 
-def oracle(cell: Cell) -> pd.DataFrame:
-    """The model retrained without the forget set: same start, same order of everything else."""
-    config = cell.config
-    facts, model, tokenizer, recipe = _start(config)
-    run = training.fine_tune(model, tokenizer, facts, recipe, exclude=config["forget"])
-    weights.save(cell.folder / WEIGHTS, weights.parameters(model))
-    rows = pd.DataFrame(
-        {
-            "metric": ["training_seconds", "displacement"],
-            "value": [run.seconds, displacement(model, run.initial)],
-        }
-    )
-    return rows.assign(arm=config["arm"], seed=config["seed"], method="oracle")
-
-
-def displacement(model, initial) -> float:
-    """||theta - theta_0||, one tensor at a time."""
-    from safetensors import safe_open
-
-    with safe_open(initial, "pt") as start, torch.no_grad():
-        squares = sum(
-            (p - start.get_tensor(n)).double().square().sum().item() for n, p in model.named_parameters()
-        )
-    return squares**0.5
+def told(model, run: training.Run) -> pd.DataFrame:
+    """How long a training took, and how far it went: ||theta_T - theta_0||."""
+    moved = weights.distance(run.initial, weights.parameters(model))
+    values = {"training_seconds": run.seconds, "displacement": moved}
+    return pd.DataFrame({"metric": list(values), "value": list(values.values())})
 
 
 class _Float64Sgd:
@@ -102,8 +80,8 @@ def rewind(cell: Cell) -> pd.DataFrame:
     The floor is the same rewind with the gradients of the very steps summed densely in float64.
     """
     config = cell.config
-    facts, model, tokenizer, recipe = _start(config)
-    start = {n: p.detach().clone() for n, p in model.named_parameters()}
+    facts, model, tokenizer, recipe = start(config)
+    initial = {n: p.detach().clone() for n, p in model.named_parameters()}
     folder = cell.folder / "ledger"
     shutil.rmtree(folder, ignore_errors=True)  # the float64 sums cannot resume
     watch = _Float64Sgd(model)
@@ -116,7 +94,7 @@ def rewind(cell: Cell) -> pd.DataFrame:
     squares = dict.fromkeys(("displacement", "ledger_error", "floor_error"), 0.0)
     now = dict(model.named_parameters())
     for name, total in book.stream(book.example_ids, "all"):
-        moved = start[name].double() - now[name].detach().double()
+        moved = initial[name].double() - now[name].detach().double()
         squares["displacement"] += moved.square().sum().item()
         squares["ledger_error"] += (moved - recipe.lr * total).square().sum().item()
         squares["floor_error"] += (moved - recipe.lr * watch.sums[name]).square().sum().item()

@@ -1,104 +1,174 @@
 """Cells that unlearn and measure: the paths, and close-ups of the models that the report compares."""
 
+import itertools
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pandas as pd
 from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import models, unlearning, weights
+from unlearnkit import metrics, models, unlearning
 from unlearnkit.experiments import measure, portrait
 from unlearnkit.experiments.cells import Cell
 from unlearnkit.experiments.readings import crossing
-from unlearnkit.experiments.train import WEIGHTS, examples_of
+from unlearnkit.experiments.setting import displacement_of, fine_tuned, groups_of, start_of
 from unlearnkit.ledger import GradientLedger
 
 BEFORE_AND_AFTER = ("finetuned", "first_epoch")  # the pair that a curvature score, the dear one, is for
 
 
-def _setting(cell: Cell, train: Cell):
-    """The fine-tuned model, its ledger, and the groups of examples."""
-    config = cell.config
-    facts = examples_of(config)
-    model, tokenizer = models.load(config["model"])
-    _stand(model, train)
-    by_id = {e.id: e for e in facts}
-    groups = {k: [by_id[i] for i in config[k]] for k in ("forget", "control", "retain")}
-    groups |= {"facts": facts, "holdout": examples_of(config, "holdout") if "holdout" in config else []}
-    return model, tokenizer, GradientLedger.open(train.folder / "ledger", model), groups
+@dataclass
+class Walk:
+    """What a path starts from: theta_T, its ledger, the groups of examples, how far fine-tuning went."""
+
+    config: dict
+    train: Cell
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    book: GradientLedger
+    groups: dict
+    moved: float
+
+    @classmethod
+    def from_cell(cls, cell: Cell) -> "Walk":
+        train = cell.needs[0]
+        standing = fine_tuned(cell.config, train)
+        return cls(cell.config, train, *standing, groups_of(cell.config), displacement_of(train))
+
+    def rounds(self, spec: dict) -> list[float]:
+        """Each round's step length, of a path whose steps name the length of all rounds so far."""
+        shares = [0.0, *spec["steps"]]
+        return [(b - a) * self.moved for a, b in itertools.pairwise(shares)]
 
 
-def _stand(model, cell: Cell) -> None:
-    """Put the model where a training cell ended."""
-    weights.copy_into(cell.folder / WEIGHTS, {n: p.data for n, p in model.named_parameters()})
+def paths(cell: Cell) -> pd.DataFrame:
+    """Forget and retain facts (and utility, ROUGE where asked) along each path of one layer selection.
 
-
-def _options(method: str, config: dict) -> dict:
-    return {"wrong_person": {"others": tuple(config["control"])}}.get(method, {})
-
-
-def walk(cell: Cell) -> pd.DataFrame:
-    """Forget, retain and utility along each path; step lengths are shares of ||theta_T - theta_0||."""
-    (train,) = cell.needs
-    config = cell.config
-    model, tokenizer, book, groups = _setting(cell, train)
-    told = pd.read_csv(train.observations)
-    moved = told.loc[told["metric"] == "displacement", "value"].iloc[0]
-
-    def look(**where) -> pd.DataFrame:
-        rows = measure.point(model, tokenizer, groups["forget"], groups["retain"], config["tokens"])
-        return rows.assign(**where)
-
-    found = [look(method="finetuned", layers="all", share=0.0, alpha=0.0, norm=0.0)]
-    bar = tqdm(total=sum(len(steps) for *_, steps in config["paths"]), desc="paths", unit="point")
-    for method, layers, steps in config["paths"]:
-        points = unlearning.path(
-            method,
-            model,
-            norms=[share * moved for share in steps],
-            request=config["forget"],
-            ledger=book,
-            layers=layers,
-            **_options(method, config),
-        )
-        for share, result in zip(steps, points, strict=True):
-            bar.set_postfix(method=method, share=share)
-            where = {"method": method, "layers": layers, "share": share}
-            found.append(look(**where, alpha=result.alpha, norm=result.norm, seconds=result.seconds))
+    Step lengths are shares of ||theta_T - theta_0||. A path with a `stop` is left once the retain facts have
+    lost that many nats. Only steps are rows: the start is `setting.start_of`.
+    """
+    config, walk = cell.config, Walk.from_cell(cell)
+    started, found = _mean_nll(start_of(walk.train), config["retain"]), []
+    bar = tqdm(total=sum(len(spec["steps"]) for spec in config["paths"]), desc=config["layers"], unit="point")
+    for spec in config["paths"]:
+        steps = _KINDS[spec["kind"]](spec, walk)
+        for share, told in zip(spec["steps"], steps, strict=False):
+            bar.set_postfix(path=spec["label"], share=share)
+            rows = measure.point(walk.model, walk.tokenizer, walk.groups, config["tokens"], config["rouge"])
+            found.append(rows.assign(method=spec["label"], layers=config["layers"], share=share, **told))
             bar.update()
+            if "stop" in spec and _mean_nll(rows, config["retain"]) - started > spec["stop"]:
+                break
+        steps.close()  # the model is at theta_T again
     bar.close()
     return pd.concat(found).assign(arm=config["arm"], seed=config["seed"])
 
 
+def _mean_nll(rows: pd.DataFrame, ids: list[str]) -> float:
+    return rows.loc[(rows["metric"] == "nll") & rows["example"].isin(ids), "value"].mean()
+
+
+def _line(spec: dict, walk: Walk) -> Iterator[dict]:
+    """Along one direction, every step from theta_T."""
+    options = spec.get("options", {})
+    if spec["method"] == "wrong_person":
+        options = options | {"others": tuple(walk.config["control"])}
+    for result in unlearning.path(
+        spec["method"],
+        walk.model,
+        norms=[share * walk.moved for share in spec["steps"]],
+        request=walk.config[spec.get("request", "forget")],
+        ledger=walk.book,
+        layers=walk.config["layers"],
+        **options,
+    ):
+        yield {"alpha": result.alpha, "norm": result.norm, "seconds": result.seconds}
+
+
+def _repeated(spec: dict, walk: Walk) -> Iterator[dict]:
+    """Gradients taken afresh before every step, each step from where the last one ended."""
+    first, alpha = None, 0.0
+    try:
+        for length in walk.rounds(spec):
+            result = unlearning.apply(
+                spec["method"],
+                walk.model,
+                request=walk.config["forget"],
+                examples=walk.groups["facts"],
+                tokenizer=walk.tokenizer,
+                layers=walk.config["layers"],
+                norm=length,
+                divisor=walk.config["recipe"]["batch_size"],
+            )
+            first, alpha = first or result, alpha + result.alpha
+            yield {"alpha": alpha, "norm": first.originals.distance(), "seconds": result.seconds}
+    finally:
+        if first:
+            first.revert()
+
+
+def _iterative(spec: dict, walk: Walk) -> Iterator[dict]:
+    """One example at a time, each left alone once it is no better known than the never-trained facts."""
+    level = _stranger_level(walk)
+    by_id = {e.id: e for e in walk.groups["forget"]}
+
+    def known(example_id: str) -> bool:
+        return metrics.score(walk.model, walk.tokenizer, [by_id[example_id]])["nll"].iloc[0] < level
+
+    order = walk.config["forget"][::-1] if spec.get("reverse") else walk.config["forget"]
+    rounds = unlearning.iterate(
+        walk.model,
+        order=order,
+        ledger=walk.book,
+        known=known,
+        norms=walk.rounds(spec),
+        layers=walk.config["layers"],
+    )
+    for done in rounds:
+        told = {"alpha": done.alpha, "norm": done.norm, "seconds": done.seconds}
+        yield told | {"removed": len(done.removed)}
+
+
+def _stranger_level(walk: Walk) -> float:
+    """Mean NLL of facts the model never met; without such facts, of the forget facts before training."""
+    if walk.groups["holdout"]:
+        return metrics.score(walk.model, walk.tokenizer, walk.groups["holdout"])["nll"].mean()
+    told = pd.read_csv(walk.train.observations)
+    return _mean_nll(told[told["epoch"] == 0], walk.config["forget"])
+
+
+_KINDS = {"line": _line, "repeated": _repeated, "iterative": _iterative}
+
+
 def portraits(cell: Cell) -> pd.DataFrame:
-    """Close-ups of pretrained, fine-tuned, oracle and unlearned models, with influence before and after.
+    """Close-ups of pretrained, fine-tuned and unlearned models, with influence before and after.
 
     Each method stands where its own path first costs the retain facts `damage` nats.
     """
-    train, oracle, walked = cell.needs
-    config = cell.config
-    path = pd.read_csv(walked.observations)
-    model, tokenizer, book, groups = _setting(cell, train)
+    train, reference = cell.needs
+    config, walk = cell.config, Walk.from_cell(cell)
+    path = pd.concat([start_of(train), pd.read_csv(reference.observations)])
     found, said = [], {}
 
-    def look(method: str, ledger=book, **where) -> None:
-        rows, said[method] = portrait.portrait(model, tokenizer, config, groups, ledger)
+    def look(method: str, book=walk.book, **where) -> None:
+        what = walk.model, walk.tokenizer, config, walk.groups, book
+        rows, said[method] = portrait.portrait(*what)
         if method in BEFORE_AND_AFTER:
-            rows = pd.concat([rows, portrait.curvature(model, tokenizer, config, groups, book)])
+            rows = pd.concat([rows, portrait.curvature(*what)])
         found.append(rows.assign(method=method, **where))
 
     look("finetuned", layers="all", norm=0.0, alpha=0.0)
     for method in ("first_epoch", "all_epochs"):
         norm, crossed = crossing(path, method, "all", config["damage"])
-        result = unlearning.apply(
-            method, model, request=config["forget"], ledger=book, norm=norm, **_options(method, config)
-        )
+        result = unlearning.apply(method, walk.model, request=config["forget"], ledger=walk.book, norm=norm)
         where = {"layers": "all", "norm": result.norm, "alpha": result.alpha, "seconds": result.seconds}
         look(method, crossed=crossed, **where)
         result.revert()
-    _stand(model, oracle)
-    look("oracle")
     if config["seed"] == 0:
-        model, _ = models.load(config["model"])  # `look` measures whatever `model` is
-        look("pretrained", ledger=None)
+        walk.model = None  # no two models at once
+        walk.model, _ = models.load(config["model"])
+        look("pretrained", book=None)
     (cell.folder / "continuations.json").write_text(json.dumps({"ids": config["forget"], "said": said}))
     return pd.concat(found).assign(arm=config["arm"], seed=config["seed"])

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers import logging as transformers_logging
 
 from unlearnkit.errors import ModelError
-from unlearnkit.models import pretraining, smollm2, tiny
+from unlearnkit.models import pretraining, smollm2, tiny, untied
 from unlearnkit.models.building import built_once
 
 DEFAULT = "smollm2-135m"
@@ -50,6 +50,11 @@ REGISTRY: dict[str, Entry] = {
         "gpt2-tiny after about a quarter of that pretraining",
         partial(pretraining.build, pretraining.QUICK),
         recipe=pretraining.QUICK.digest,
+    ),
+    "gpt2-tiny-pretrained-untied": Entry(
+        "gpt2-tiny-pretrained with a copy of its token matrix as an output head of its own",
+        untied.build,
+        recipe=pretraining.FULL.digest,
     ),
     "gpt2": Entry("GPT-2 small, the paper's model, from the model hub", hub_id="openai-community/gpt2"),
 }

@@ -3,6 +3,7 @@
 core      Method, Inputs, Result, and how a direction becomes a reversible change of the weights
 replay    recorded gradients added back: the paper's arms
 ascent    gradients taken afresh at every step
+iterative one example at a time, re-checked before each step
 controls  no change, random directions, random parameters, somebody else's gradients
 """
 
@@ -11,10 +12,11 @@ import difflib
 from unlearnkit.errors import MethodError
 from unlearnkit.unlearning import ascent, controls, replay
 from unlearnkit.unlearning.core import Inputs, Method, Result, change, walk
+from unlearnkit.unlearning.iterative import Round, iterate
 
 METHODS: dict[str, Method] = {m.name: m for m in (*replay.METHODS, *ascent.METHODS, *controls.METHODS)}
 
-__all__ = ["METHODS", "Inputs", "Method", "Result", "apply", "path"]
+__all__ = ["METHODS", "Inputs", "Method", "Result", "Round", "apply", "iterate", "path"]
 
 
 def _prepare(name: str, inputs: tuple, options: dict) -> tuple[Method, Inputs, object]:

@@ -129,13 +129,17 @@ class Originals:
     def restore(self) -> None:
         weights.copy_into(self.path, {n: p.data for n, p in self.touched.items()})
 
+    def distance(self) -> float:
+        """How far the touched weights are from what they were, one tensor at a time."""
+        return weights.distance(self.path, {n: p.data for n, p in self.touched.items()})
+
 
 def length(direction: Direction) -> float:
     """Euclidean norm of a streamed direction."""
     return math.sqrt(sum(g.double().square().sum().item() for _, g in direction))
 
 
-def _add(
+def add(
     touched: dict[str, torch.nn.Parameter], direction: Iterable[tuple[str, torch.Tensor]], alpha: float
 ) -> float:
     """theta += alpha * direction; returns the direction's norm. DivergenceError if a weight is not finite."""
@@ -152,7 +156,7 @@ def _add(
     return math.sqrt(squares)
 
 
-def _nonzero(size: float, method: Method) -> float:
+def nonzero(size: float, method: Method) -> float:
     """The length of a direction that is to turn a step length into an alpha."""
     if size == 0:
         raise MethodError(f"method {method.name!r} has a zero direction: no alpha gives a step of any length")
@@ -179,10 +183,10 @@ def change(method: Method, inputs: Inputs, options, alpha: float | None, norm: f
     total = 0.0
     try:
         if alpha is None:
-            alpha = norm / _nonzero(length(method.direction(inputs, options)), method)
+            alpha = norm / nonzero(length(method.direction(inputs, options)), method)
             _require_finite(alpha)
         for _ in range(getattr(options, "steps", 1)):
-            total += alpha * _add(touched, method.direction(inputs, options), alpha)
+            total += alpha * add(touched, method.direction(inputs, options), alpha)
         identity.note_change(inputs.model, before)
     except BaseException:
         originals.restore()
@@ -208,7 +212,7 @@ def walk(
     touched = parameters(inputs.model, inputs.layers)
     direction = Stored(method.direction(inputs, options))
     if alphas is None:
-        alphas = [norm / _nonzero(direction.length, method) for norm in norms]
+        alphas = [norm / nonzero(direction.length, method) for norm in norms]
     alphas = list(alphas)
     _require_finite(*alphas)
     before = identity.place(inputs.model)
@@ -217,7 +221,7 @@ def walk(
         for alpha in alphas:
             started = time.perf_counter()
             originals.restore()
-            norm = abs(alpha) * _add(touched, direction, alpha)
+            norm = abs(alpha) * add(touched, direction, alpha)
             seconds = time.perf_counter() - started
             identity.note_change(inputs.model, before)
             yield Result(method.name, alpha, norm, seconds, inputs.layers, list(touched), originals)

@@ -27,8 +27,9 @@ def _first_epoch_times_e(inputs: Inputs, options: NoOptions) -> Direction:
     return ((name, gradient.mul_(epochs)) for name, gradient in _first_epoch(inputs, options))
 
 
+FIRST_EPOCH = Method("first_epoch", "first-epoch gradients of the forget set (Zagardo 2024)", _first_epoch)
 METHODS = (
-    Method("first_epoch", "first-epoch gradients of the forget set (Zagardo 2024)", _first_epoch),
+    FIRST_EPOCH,
     Method("all_epochs", "the gradients of every epoch", _all_epochs),
     Method("single_epoch", "the gradients of one chosen epoch", _single_epoch, options=SingleEpoch),
     Method(

@@ -1,0 +1,30 @@
+"""Cells of the target: the model retrained without the forget set, and its close-up."""
+
+import json
+
+import pandas as pd
+
+from unlearnkit import training, weights
+from unlearnkit.experiments import portrait
+from unlearnkit.experiments.cells import Cell
+from unlearnkit.experiments.setting import groups_of
+from unlearnkit.experiments.train import WEIGHTS, start, told
+from unlearnkit.ledger import GradientLedger
+
+
+def oracle(cell: Cell) -> pd.DataFrame:
+    """Retrained without the forget set, from the same start and in the same order of everything else.
+
+    Influence in the oracle is taken with the gradients that the fine-tuning without it recorded.
+    """
+    config, (trained,) = cell.config, cell.needs
+    facts, model, tokenizer, recipe = start(config)
+    run = training.fine_tune(model, tokenizer, facts, recipe, exclude=config["forget"])
+    weights.save(cell.folder / WEIGHTS, weights.parameters(model))
+    book = GradientLedger.open(trained.folder / "ledger")  # of another model: compared, not applied
+    rows, said = portrait.portrait(model, tokenizer, config, groups_of(config), book)
+    told_of = {"ids": config["forget"], "said": {"oracle": said}}
+    (cell.folder / "continuations.json").write_text(json.dumps(told_of))
+    return pd.concat([rows, told(model, run)]).assign(
+        arm=config["arm"], seed=config["seed"], method="oracle", layers="all"
+    )

@@ -1,0 +1,46 @@
+"""What every cell that stands on a fine-tuning starts from: its model, its ledger, the groups of examples."""
+
+import pandas as pd
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unlearnkit import models, weights
+from unlearnkit.data import Example
+from unlearnkit.experiments.cells import Cell
+from unlearnkit.experiments.train import WEIGHTS, examples_of
+from unlearnkit.ledger import GradientLedger
+
+GROUPS = ("forget", "control", "fuzzy", "retain")
+
+
+def groups_of(config: dict) -> dict[str, list[Example]]:
+    """The configuration's examples by group: facts (all), forget, control, fuzzy, retain, holdout."""
+    facts = examples_of(config)
+    by_id = {e.id: e for e in facts}
+    groups = {name: [by_id[i] for i in config[name]] for name in GROUPS}
+    return groups | {"facts": facts, "holdout": examples_of(config, "holdout") if "holdout" in config else []}
+
+
+def stand(model: PreTrainedModel, cell: Cell) -> None:
+    """Put the model where a training cell ended."""
+    weights.copy_into(cell.folder / WEIGHTS, {n: p.data for n, p in model.named_parameters()})
+
+
+def fine_tuned(config: dict, train: Cell) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, GradientLedger]:
+    """The model at theta_T, its tokenizer and its ledger."""
+    model, tokenizer = models.load(config["model"])
+    stand(model, train)
+    return model, tokenizer, GradientLedger.open(train.folder / "ledger", model)
+
+
+def start_of(train: Cell) -> pd.DataFrame:
+    """theta_T as the start of every path: the fine-tuning's own last observations."""
+    rows = pd.read_csv(train.observations, keep_default_na=False, na_values=["nan"])
+    epoch = pd.to_numeric(rows["epoch"], errors="coerce")
+    last = rows[epoch == epoch.max()].drop(columns=["epoch", "step"])
+    return last.assign(value=pd.to_numeric(last["value"]), norm=0.0, share=0.0, alpha=0.0)
+
+
+def displacement_of(train: Cell) -> float:
+    """||theta_T - theta_0|| of a fine-tuning."""
+    rows = pd.read_csv(train.observations)
+    return rows.loc[rows["metric"] == "displacement", "value"].iloc[0]
