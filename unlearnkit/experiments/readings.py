@@ -5,18 +5,29 @@ matched damage is the first crossing on the path, linearly interpolated in the s
 crosses is read at its longest step, and marked. Imports no torch.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
 
+def start(trained: pd.DataFrame, ids: Collection[str]) -> pd.DataFrame:
+    """theta_T as the start of every path: a fine-tuning's last observations of `ids`, and of utility."""
+    epoch = pd.to_numeric(trained["epoch"], errors="coerce")
+    last = trained[epoch == epoch.max()]
+    last = last[last["example"].isin(ids) | (last["split"] == "utility")]
+    return last.drop(columns=["epoch", "step"]).assign(layers="all", norm=0.0, share=0.0, alpha=0.0)
+
+
 def curve(path: pd.DataFrame, method: str, layers: str, split: str, metric: str = "nll") -> pd.Series:
-    """Mean of a metric over a split along one path of one seed, by step length, the start included."""
+    """Mean of a metric over a split along one path of one seed, by step length, the start included.
+
+    The split "retain" is every scored fact outside of the request, neighbours among them.
+    """
     here = (path["method"] == method) & (path["layers"] == layers) | (path["method"] == "finetuned")
     rows = path[here & (path["metric"] == metric)]
-    rows = rows[rows["split"] != "utility"] if split == "retain" else rows
-    if split == "retain":  # the scored facts outside the request, neighbours among them
-        forget = set(rows.loc[rows["split"] == "forget", "example"])
-        rows = rows[~rows["example"].isin(forget)]
+    if split == "retain":
+        rows = rows[~rows["split"].isin(["forget", "utility"])]
     else:
         rows = rows[rows["split"] == split]
     return rows.groupby("norm")["value"].mean().sort_index()

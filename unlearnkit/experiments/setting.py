@@ -32,14 +32,6 @@ def fine_tuned(config: dict, train: Cell) -> tuple[PreTrainedModel, PreTrainedTo
     return model, tokenizer, GradientLedger.open(train.folder / "ledger", model)
 
 
-def start_of(train: Cell) -> pd.DataFrame:
-    """theta_T as the start of every path: the fine-tuning's own last observations."""
-    rows = pd.read_csv(train.observations, keep_default_na=False, na_values=["nan"])
-    epoch = pd.to_numeric(rows["epoch"], errors="coerce")
-    last = rows[epoch == epoch.max()].drop(columns=["epoch", "step"])
-    return last.assign(value=pd.to_numeric(last["value"]), norm=0.0, share=0.0, alpha=0.0)
-
-
 def displacement_of(train: Cell) -> float:
     """||theta_T - theta_0|| of a fine-tuning."""
     rows = pd.read_csv(train.observations)

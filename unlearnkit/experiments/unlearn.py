@@ -12,8 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit import metrics, models, unlearning
 from unlearnkit.experiments import measure, portrait
 from unlearnkit.experiments.cells import Cell
-from unlearnkit.experiments.readings import crossing
-from unlearnkit.experiments.setting import displacement_of, fine_tuned, groups_of, start_of
+from unlearnkit.experiments.readings import crossing, start
+from unlearnkit.experiments.setting import displacement_of, fine_tuned, groups_of
 from unlearnkit.ledger import GradientLedger
 
 BEFORE_AND_AFTER = ("finetuned", "first_epoch")  # the pair that a curvature score, the dear one, is for
@@ -37,6 +37,11 @@ class Walk:
         standing = fine_tuned(cell.config, train)
         return cls(cell.config, train, *standing, groups_of(cell.config), displacement_of(train))
 
+    def start(self) -> pd.DataFrame:
+        """Observations of theta_T on what a path scores."""
+        ids = {*self.config["forget"], *self.config["retain"]}
+        return start(pd.read_csv(self.train.observations), ids)
+
     def rounds(self, spec: dict) -> list[float]:
         """Each round's step length, of a path whose steps name the length of all rounds so far."""
         shares = [0.0, *spec["steps"]]
@@ -47,10 +52,10 @@ def paths(cell: Cell) -> pd.DataFrame:
     """Forget and retain facts (and utility, ROUGE where asked) along each path of one layer selection.
 
     Step lengths are shares of ||theta_T - theta_0||. A path with a `stop` is left once the retain facts have
-    lost that many nats. Only steps are rows: the start is `setting.start_of`.
+    lost that many nats. Only steps are rows: the start is `readings.start`.
     """
     config, walk = cell.config, Walk.from_cell(cell)
-    started, found = _mean_nll(start_of(walk.train), config["retain"]), []
+    started, found = _mean_nll(walk.start(), config["retain"]), []
     bar = tqdm(total=sum(len(spec["steps"]) for spec in config["paths"]), desc=config["layers"], unit="point")
     for spec in config["paths"]:
         steps = _KINDS[spec["kind"]](spec, walk)
@@ -147,9 +152,9 @@ def portraits(cell: Cell) -> pd.DataFrame:
 
     Each method stands where its own path first costs the retain facts `damage` nats.
     """
-    train, reference = cell.needs
+    _, reference = cell.needs
     config, walk = cell.config, Walk.from_cell(cell)
-    path = pd.concat([start_of(train), pd.read_csv(reference.observations)])
+    path = pd.concat([walk.start(), pd.read_csv(reference.observations)])
     found, said = [], {}
 
     def look(method: str, book=walk.book, **where) -> None:
