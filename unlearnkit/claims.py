@@ -42,7 +42,7 @@ class Claim:
 
 
 # D_F is the mean over forget facts of |NLL - the oracle's NLL|, read where retain facts have first lost
-# study.plan.DAMAGE_NATS. 0.1 nat is a change of a tenth in an answer token's probability.
+# study.grid.DAMAGE_NATS. 0.1 nat is a change of a tenth in an answer token's probability.
 CLAIMS = (
     Claim(
         "C1",

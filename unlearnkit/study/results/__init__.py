@@ -4,12 +4,14 @@ observed   the observation files as frames, costs, continuations
 learning   memorisation, perplexity, the hold-out yardstick, the ledger
 paths      unlearning paths against the oracle, readings at matched damage, contrasts over seeds
 influence  influence before and after
+verdicts   the claims' contrasts and verdicts, and what their spread over seeds is made of
 headline   the few numbers that a run prints last
 """
 
 from unlearnkit.study.results.headline import NAMES, headline, summary
 from unlearnkit.study.results.influence import INFLUENCES, UNITS, influence_pairs, influence_tests
 from unlearnkit.study.results.learning import (
+    closeups,
     learned,
     ledger_sizes,
     memorisation,
@@ -27,19 +29,25 @@ from unlearnkit.study.results.observed import (
     observations,
 )
 from unlearnkit.study.results.paths import (
+    CORE,
     along,
     contrasts,
+    crossing,
     matched_damage,
     methods,
     oracle_distance,
     oracle_floor,
     oracle_nll,
     oracle_points,
+    paired,
     path_table,
+    read,
     turning_points,
 )
+from unlearnkit.study.results.verdicts import claim_values, components, verdicts
 
 __all__ = [
+    "CORE",
     "INFLUENCES",
     "NAMES",
     "UNITS",
@@ -47,9 +55,13 @@ __all__ = [
     "arm_names",
     "arm_of",
     "arms",
+    "claim_values",
+    "closeups",
+    "components",
     "continuations",
     "contrasts",
     "costs",
+    "crossing",
     "headline",
     "influence_pairs",
     "influence_tests",
@@ -64,10 +76,13 @@ __all__ = [
     "oracle_floor",
     "oracle_nll",
     "oracle_points",
+    "paired",
     "path_table",
     "perplexities",
+    "read",
     "rewind",
     "summary",
     "turning_points",
+    "verdicts",
     "yardstick",
 ]

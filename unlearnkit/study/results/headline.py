@@ -1,7 +1,7 @@
 """The few numbers that the README, the overview and the end of a run print."""
 
 from unlearnkit.profiles import Profile
-from unlearnkit.study import plan
+from unlearnkit.study import grid
 from unlearnkit.study.results.learning import learned
 from unlearnkit.study.results.observed import arm_of, arms
 from unlearnkit.study.results.paths import matched_damage, methods, oracle_floor, oracle_nll, path_table
@@ -11,6 +11,11 @@ NAMES = {
     "all_epochs": "all epochs' gradients",
     "wrong_person": "wrong person's gradients",
     "random_direction": "random direction",
+    "random_subset": "gradient on random parameters",
+    "recomputed": "gradients taken afresh",
+    "fuzzy": "first epoch, fuzzy request",
+    "iterative": "first epoch, one fact at a time",
+    "iterative_reversed": "the same in reverse order",
 }
 
 
@@ -22,7 +27,7 @@ def headline(profile: Profile, arm: str | None = None) -> dict[str, float | str 
     before = path[path["method"] == "finetuned"]["oracle_distance"]
     found = {
         "arm": arm,
-        "target": arm_of(profile, arm).target,
+        "targets": arm_of(profile, arm).targets,
         "seeds": readings["seed"].nunique(),
         "memorisation": known["exact_memorisation"].mean(),
         "perplexity_change": known["perplexity_change"].mean(),
@@ -42,10 +47,10 @@ def _of_arm(found: dict) -> str:
     floor = "" if found["floor"] is None else f"; one oracle is {found['floor']:.2f} from the others"
     seeds = f"{found['seeds']} training seed{'s' * (found['seeds'] != 1)}"
     lines = [
-        f"**{found['arm']}**, {seeds}, target {found['target']}. Fine-tuning leaves "
+        f"**{found['arm']}**, {seeds}, forgetting {', '.join(found['targets'])}. Fine-tuning leaves "
         f"{found['memorisation']:.0%} of the answer tokens memorised and changes encyclopedia perplexity by "
         f"{found['perplexity_change']:+.0%}. Distance to the retrained oracle, in nats, where the retain "
-        f"facts have lost {plan.DAMAGE_NATS} nats{floor}:",
+        f"facts have lost {grid.DAMAGE_NATS} nats{floor}:",
         "",
         "| update | distance to the oracle |",
         "|---|---|",

@@ -5,7 +5,7 @@ import pandas as pd
 from unlearnkit import stats
 from unlearnkit.errors import DataError
 from unlearnkit.profiles import Profile
-from unlearnkit.study.results.observed import arm_of, observations
+from unlearnkit.study.results.observed import observations
 
 INFLUENCES = {
     "influence_activation": "activation-gradient product",
@@ -16,12 +16,14 @@ UNITS = ("facts of seed 0", "training seeds")
 
 
 def influence_pairs(
-    profile: Profile, arm: str, metric: str, method: str = "first_epoch", ids: tuple[str, ...] | None = None
+    profile: Profile, arm: str, metric: str, method: str = "first_epoch", split: str = "forget"
 ) -> pd.DataFrame:
-    """Influence of each forget fact (or of `ids`) before and after: seed, example, before, after."""
+    """Influence of each forget fact (or of another split) before and after: seed, example, before, after."""
     rows = observations(profile, "portraits", arm)
-    chosen = rows["example"].isin(arm_of(profile, arm).forget if ids is None else ids)
-    rows = rows[chosen & (rows["metric"] == metric) & rows["method"].isin(["finetuned", method])]
+    if method == "oracle":
+        rows = pd.concat([rows, observations(profile, "oracle", arm)])
+    chosen = (rows["split"] == split) & (rows["metric"] == metric)
+    rows = rows[chosen & rows["method"].isin(["finetuned", method])]
     wide = rows.pivot_table(index=["seed", "example"], columns="method", values="value")
     wide = wide.reindex(columns=["finetuned", method]).dropna()
     return wide.rename(columns={"finetuned": "before", method: "after"}).reset_index()

@@ -39,14 +39,14 @@ def learned(profile: Profile, arm: str) -> pd.DataFrame:
 def memorisation_by_person(profile: Profile, arm: str) -> pd.DataFrame:
     """Mean exact memorisation by person and epoch, over seeds: columns person, epoch, value.
 
-    The forget set goes under the target's name; persons with few facts are "few facts each".
+    A forget set goes under its target's name; persons with few facts are "few facts each".
     """
     rows = observations(profile, "train", arm)
     rows = rows[rows["metric"] == "exact_memorisation"]
-    here = arm_of(profile, arm)
-    count = rows.groupby("person")["example"].transform("nunique")
+    count = rows.groupby(["seed", "person"])["example"].transform("nunique")
     group = rows["person"].where(count >= PERSON_FACTS, "few facts each")
-    rows = rows.assign(person=group.where(~rows["example"].isin(here.forget), here.target))
+    targets = {s.seed: s.target for s in arm_of(profile, arm).settings}
+    rows = rows.assign(person=group.where(rows["split"] != "forget", rows["seed"].map(targets)))
     return rows.groupby(["person", "epoch"])["value"].mean().reset_index()
 
 
@@ -56,8 +56,8 @@ def perplexities(profile: Profile, arm: str) -> pd.DataFrame:
     exp of the token-weighted mean NLL of the answers; of running text for "utility". The pretrained model
     is the same for every seed. Sets that a run does not have are left out.
     """
-    rows = observations(profile, "portraits", arm)
-    forget = rows["example"].isin(arm_of(profile, arm).forget)
+    rows = closeups(profile, arm)
+    forget = rows["split"] == "forget"
     rows["set"] = rows["split"].where(rows["split"].isin(SETS[2:]), np.where(forget, "forget", "retain"))
     keys = ["example", "split", "set", "method", "seed"]
     wide = rows[rows["metric"].isin(["nll", "n_tokens"])]
@@ -70,24 +70,35 @@ def perplexities(profile: Profile, arm: str) -> pd.DataFrame:
     return table.reindex([s for s in SETS if s in table.index])
 
 
-def yardstick(profile: Profile, arm: str) -> pd.DataFrame:
-    """Mean answer NLL of never-trained persons and of the target, under the oracle and the fine-tuned model.
+def closeups(profile: Profile, arm: str) -> pd.DataFrame:
+    """All close-ups of an arm: of the fine-tuned and unlearned models, and of the oracles."""
+    return pd.concat(
+        [observations(profile, stage, arm) for stage in ("portraits", "oracle")], ignore_index=True
+    )
 
-    Columns: person, is_target, then `oracle` and `finetuned` (means over seeds, nats). Only attributes that
-    the hold-out covers count, for the target too; empty without a hold-out.
+
+def yardstick(profile: Profile, arm: str) -> pd.DataFrame:
+    """Mean answer NLL of never-trained persons and of the targets, under the oracle and the fine-tuned model.
+
+    Columns: person, is_target, then `oracle` and `finetuned` (means over seeds, nats). A person counts only
+    in the seeds that forget him or her. Only attributes that the hold-out covers count, for a target too;
+    empty without a hold-out.
     """
     here = arm_of(profile, arm)
-    attributes = {e.attribute for e in here.holdout}
-    owner = {e.id: e.person for e in here.holdout}
-    owner |= {e.id: here.target for e in here.facts if e.id in here.forget and e.attribute in attributes}
-    rows = observations(profile, "portraits", arm)
-    rows = rows[(rows["metric"] == "nll") & (rows["split"] != "paraphrase") & rows["example"].isin(owner)]
-    rows = rows[rows["method"].isin(["oracle", "finetuned"])]
+    held = here.settings[0].holdout
+    attributes = {e.attribute for e in held}
+    owner = {e.id: e.person for e in held}
+    for setting in here.settings:
+        wanted = [e for e in setting.facts if e.id in setting.forget and e.attribute in attributes]
+        owner |= {e.id: setting.target for e in wanted}
+    rows = closeups(profile, arm)
+    rows = rows[(rows["metric"] == "nll") & rows["split"].isin(["forget", "holdout"])]
+    rows = rows[rows["method"].isin(["oracle", "finetuned"]) & rows["example"].isin(owner)]
     table = rows.assign(person=rows["example"].map(owner)).pivot_table(
         index="person", columns="method", values="value"
     )
     table = table.reindex(columns=["oracle", "finetuned"]).reset_index()
-    return table.assign(is_target=table["person"] == here.target)
+    return table.assign(is_target=table["person"].isin(here.targets))
 
 
 def ledger_sizes(profile: Profile) -> pd.DataFrame:
@@ -102,7 +113,7 @@ def ledger_sizes(profile: Profile) -> pd.DataFrame:
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else 0
         if not size:
             continue
-        recorded = config["facts"] if config["record_all"] else [*config["forget"], *config["control"]]
+        recorded = config["record"]
         epochs = config["recipe"]["epochs"]
         weights = (cell.folder / "weights.safetensors").stat().st_size
         row = {"arm": config["arm"], "seed": config["seed"], "examples": len(recorded), "epochs": epochs}

@@ -13,8 +13,8 @@ NUMBERS = ("value", "share", "norm", "alpha", "seconds", "epoch", "step")
 
 
 def arms(profile: Profile) -> list[plan.Arm]:
-    """The arms that have a seed, the headline first."""
-    return [arm for arm in plan.arms(profile) if arm.seeds]
+    """The arms of a run, the headline first."""
+    return plan.arms(profile)
 
 
 def arm_names(profile: Profile) -> list[str]:
@@ -61,14 +61,15 @@ def costs(profile: Profile) -> pd.DataFrame:
 
 def continuations(profile: Profile, arm: str, seed: int = 0) -> pd.DataFrame:
     """What each model of the close-ups says about the forget facts: prompt, answer, a column a model."""
-    cell = next(
-        c
+    told = [
+        json.loads((c.folder / "continuations.json").read_text())
         for c in cells(profile)
-        if c.stage == "portraits" and c.config["arm"] == arm and c.config["seed"] == seed
-    )
-    told = json.loads((cell.folder / "continuations.json").read_text())
-    facts = {e.id: e for e in arm_of(profile, arm).facts}
-    table = pd.DataFrame(told["said"], index=pd.Index(told["ids"], name="example"))
+        if c.stage in ("portraits", "oracle") and c.config["arm"] == arm and c.config["seed"] == seed
+    ]
+    here = arm_of(profile, arm)
+    facts = {e.id: e for e in here.settings[here.seeds.index(seed)].facts}
+    said = {model: answers for part in told for model, answers in part["said"].items()}
+    table = pd.DataFrame(said, index=pd.Index(told[0]["ids"], name="example"))
     table.insert(0, "prompt", [facts[i].prompt for i in table.index])
     table.insert(1, "answer", [facts[i].answer for i in table.index])
     return table

@@ -1,36 +1,46 @@
 """Readings of the unlearning paths, with the retrained oracle as the target (definitions: field.md)."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
-from unlearnkit import stats
+from unlearnkit import profiles, stats
 from unlearnkit.errors import DataError
-from unlearnkit.experiments.readings import at, crossing
+from unlearnkit.experiments.readings import at, start
 from unlearnkit.profiles import Profile
-from unlearnkit.study import plan
+from unlearnkit.study import grid
 from unlearnkit.study.results.observed import arm_of, observations
 
 READ = ("forget_nll", "oracle_distance", "oracle_gap", "perplexity_ratio", "rougeL_recall", "share")
+CORE = ("first_epoch", "all_epochs", "wrong_person", "random_direction")
+KEYS = ["seed", "layers", "method", "share"]
 
 
 def oracle_nll(profile: Profile, arm: str) -> pd.DataFrame:
-    """NLL of each forget fact under each oracle seed: examples x seeds."""
-    rows = observations(profile, "portraits", arm)
-    rows = rows[(rows["method"] == "oracle") & (rows["metric"] == "nll") & (rows["split"] != "paraphrase")]
-    rows = rows[rows["example"].isin(arm_of(profile, arm).forget)]
+    """NLL of each forget fact under the oracle of each seed: examples x seeds, of the seed's target only."""
+    rows = observations(profile, "oracle", arm)
+    rows = rows[(rows["metric"] == "nll") & (rows["split"] == "forget")]
     return rows.pivot_table(index="example", columns="seed", values="value")
 
 
 def oracle_distance(nll: pd.Series, oracles: pd.DataFrame) -> float:
-    """D_F: mean over forget facts of |NLL_i - mean over oracle seeds of NLL_i|, in nats."""
-    return float((nll - oracles.mean(axis=1)).abs().mean())
+    """D_F: mean over forget facts of |NLL_i - mean over oracle seeds of NLL_i|, in nats.
+
+    The oracles are all those without the facts of `nll`, whatever their order of training.
+    """
+    return float((nll - oracles.reindex(nll.index).mean(axis=1)).abs().mean())
 
 
 def oracle_floor(oracles: pd.DataFrame) -> float | None:
-    """D_F of one oracle against the mean of the others, averaged; None with a single oracle."""
-    if oracles.shape[1] < 2:
-        return None
-    return float(np.mean([oracle_distance(oracles[s], oracles.drop(columns=s)) for s in oracles]))
+    """D_F of one oracle against the mean of the others without the same target; None where there are none."""
+    found = []
+    for seed in oracles:
+        own = oracles[seed].dropna()
+        others = oracles.drop(columns=seed).reindex(own.index).dropna(axis=1)
+        if others.shape[1]:
+            found.append(oracle_distance(own, others))
+    return float(np.mean(found)) if found else None
 
 
 def oracle_points(profile: Profile, arm: str) -> pd.DataFrame:
@@ -39,95 +49,158 @@ def oracle_points(profile: Profile, arm: str) -> pd.DataFrame:
     Their retain NLL counts the facts that a path scores. Their perplexity, measured on more text than a
     path's, is given as a ratio to the fine-tuned model's on that same text.
     """
-    here = arm_of(profile, arm)
-    rows = observations(profile, "portraits", arm)
-    rows = rows[rows["split"] != "paraphrase"]
-    retain = [e.id for e in here.retain()]
-    bystanders = [i for i in retain if i not in here.control] or retain
-
-    def mean(metric: str, ids: list[str], method: str = "oracle") -> pd.Series:
-        chosen = (rows["metric"] == metric) & rows["example"].isin(ids) & (rows["method"] == method)
-        return rows[chosen].groupby("seed")["value"].mean()
-
-    perplexity = mean("perplexity", [""]) / mean("perplexity", [""], "finetuned")
-    columns = {
-        "forget_nll": mean("nll", list(here.forget)),
-        "retain_nll": mean("nll", retain),
-        "damage": mean("nll", retain) - mean("nll", retain, "finetuned"),
-        "bystander_damage": mean("nll", bystanders) - mean("nll", bystanders, "finetuned"),
-        "rougeL_recall": mean("rougeL_recall", list(here.forget)),
-        "perplexity_ratio": perplexity,
+    tuned = observations(profile, "portraits", arm)
+    rows = {
+        "oracle": observations(profile, "oracle", arm),
+        "finetuned": tuned[tuned["method"] == "finetuned"],
     }
-    return pd.DataFrame(columns)
+    found = []
+    for setting in arm_of(profile, arm).settings:
+        retain = [e.id for e in setting.retain()]
+        sets = {
+            "forget": list(setting.forget),
+            "retain": retain,
+            "bystander": [i for i in retain if i not in setting.control] or retain,
+        }
+
+        def mean(method: str, ids: list[str], metric: str = "nll", seed: int = setting.seed) -> float:
+            here = rows[method]
+            here = here[(here["seed"] == seed) & (here["metric"] == metric) & here["example"].isin(ids)]
+            return here.loc[here["split"] != "paraphrase", "value"].mean()
+
+        found.append(
+            {
+                "seed": setting.seed,
+                "forget_nll": mean("oracle", sets["forget"]),
+                "retain_nll": mean("oracle", sets["retain"]),
+                "damage": mean("oracle", sets["retain"]) - mean("finetuned", sets["retain"]),
+                "bystander_damage": mean("oracle", sets["bystander"]) - mean("finetuned", sets["bystander"]),
+                "rougeL_recall": mean("oracle", sets["forget"], "rougeL_recall"),
+                "perplexity_ratio": mean("oracle", [""], "perplexity")
+                / mean("finetuned", [""], "perplexity"),
+            }
+        )
+    return pd.DataFrame(found).set_index("seed")
 
 
-def path_table(profile: Profile, arm: str) -> pd.DataFrame:
-    """Per seed, method and step: what a path figure draws.
+def path_table(
+    profile: Profile, arm: str, layers: str | None = "all", methods: tuple[str, ...] | None = CORE
+) -> pd.DataFrame:
+    """Per seed, layer selection, method and step: what a path figure draws; None asks for every one.
 
-    Columns: seed, method, share, norm, alpha, alpha_lr (alpha as a multiple of the learning rate), forget
-    and retain NLL, damage (retain NLL above the start's), bystander_damage (the same without the control
-    person's facts, which the wrong-person arm attacks; with them where there are no others),
-    oracle_distance (D_F), oracle_gap (forget NLL minus the oracles'), ROUGE-L recall of the forget facts,
-    perplexity_ratio (utility, to the start's). The start is method "finetuned".
+    Columns: seed, layers, method, share, norm, alpha, alpha_lr (alpha as a multiple of the learning rate),
+    forget and retain NLL, damage (retain NLL above the start's), bystander_damage (the same without the
+    control person's facts, which the wrong-person arm attacks; with them where there are no others),
+    oracle_distance (D_F), oracle_gap (forget NLL minus the oracles'), exact memorisation and ROUGE-L recall
+    of the forget facts, perplexity_ratio (utility, to the start's); NaN where a path did not measure it. The
+    start is method "finetuned" on "all".
     """
+    table = _points(profile.name, arm)
+    begin = table["method"] == "finetuned"
+    if layers is not None:
+        table = table[begin | (table["layers"] == layers)]
+    if methods is not None:
+        table = table[begin | table["method"].isin(methods)]
+    return table.reset_index(drop=True)
+
+
+@cache
+def _points(name: str, arm: str) -> pd.DataFrame:
+    profile = profiles.get(name)
     here = arm_of(profile, arm)
-    rows = observations(profile, "walk", arm)
     oracles = oracle_nll(profile, arm)
-    is_fact, forget = rows["example"] != "", rows["example"].isin(here.forget)
-    retain = is_fact & ~forget
-    bystanders = retain & ~rows["example"].isin(here.control)
-    keys = ["seed", "method", "share"]
+    trained, walked = observations(profile, "train", arm), observations(profile, "paths", arm)
+    parts = []
+    for setting in here.settings:
+        retain = [e.id for e in setting.retain()]
+        begin = start(trained[trained["seed"] == setting.seed], {*setting.forget, *retain})
+        rows = pd.concat([begin, walked[walked["seed"] == setting.seed]])
+        forget, kept = rows["example"].isin(setting.forget), rows["example"].isin(retain)
+        near = kept & ~rows["example"].isin(setting.control)
+        parts.append(_of_seed(rows, forget, kept, near if near.any() else kept, oracles))
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(alpha_lr=table["alpha"] / here.recipe["lr"])
+
+
+def _of_seed(
+    rows: pd.DataFrame, forget: pd.Series, retain: pd.Series, bystanders: pd.Series, oracles: pd.DataFrame
+) -> pd.DataFrame:
+    """One seed's part of a path table."""
 
     def mean(metric: str, where: pd.Series) -> pd.Series:
-        return rows[where & (rows["metric"] == metric)].groupby(keys)["value"].mean()
+        return rows[where & (rows["metric"] == metric)].groupby(KEYS)["value"].mean()
 
-    facts = rows[forget & (rows["metric"] == "nll")].set_index("example").groupby(keys)["value"]
-    table = (
-        rows.groupby(keys)[["norm", "alpha"]]
-        .first()
-        .assign(
-            forget_nll=mean("nll", forget),
-            retain_nll=mean("nll", retain),
-            bystander_nll=mean("nll", bystanders if bystanders.any() else retain),
-            oracle_distance=pd.Series({k: oracle_distance(nll, oracles) for k, nll in facts}),
-            rougeL_recall=mean("rougeL_recall", forget),
-            perplexity=mean("perplexity", ~is_fact),
-        )
-    )
-    table = table.reset_index()
-    start = table[table["method"] == "finetuned"].set_index("seed")
+    nll = rows[forget & (rows["metric"] == "nll")]
+    target = nll["example"].map(oracles.mean(axis=1))
+    distance = (nll["value"] - target).abs().groupby([nll[k] for k in KEYS]).mean()
+    table = rows.groupby(KEYS)[["norm", "alpha"]].first()
+    table = table.assign(
+        forget_nll=mean("nll", forget),
+        retain_nll=mean("nll", retain),
+        bystander_nll=mean("nll", bystanders),
+        exact_memorisation=mean("exact_memorisation", forget),
+        oracle_distance=distance,
+        rougeL_recall=mean("rougeL_recall", forget),
+        perplexity=mean("perplexity", ~(rows["example"] != "")),
+    ).reset_index()
+    begin = table[table["method"] == "finetuned"].iloc[0]
     return table.assign(
-        alpha_lr=table["alpha"] / here.recipe["lr"],
-        oracle_gap=table["forget_nll"] - oracles.mean().mean(),
-        damage=table["retain_nll"] - table["seed"].map(start["retain_nll"]),
-        bystander_damage=table["bystander_nll"] - table["seed"].map(start["bystander_nll"]),
-        perplexity_ratio=table["perplexity"] / table["seed"].map(start["perplexity"]),
+        oracle_gap=table["forget_nll"] - target.mean(),
+        damage=table["retain_nll"] - begin["retain_nll"],
+        bystander_damage=table["bystander_nll"] - begin["bystander_nll"],
+        perplexity_ratio=table["perplexity"] / begin["perplexity"],
     )
 
 
-def along(table: pd.DataFrame, method: str) -> pd.DataFrame:
-    """One method's rows of a path table, the start included, in order of the step length."""
-    return table[table["method"].isin([method, "finetuned"])].sort_values(["seed", "share"])
+def along(table: pd.DataFrame, method: str, layers: str = "all") -> pd.DataFrame:
+    """One path's rows of a path table, the start included, in order of the step length."""
+    here = (table["method"] == method) & (table["layers"] == layers)
+    return table[here | (table["method"] == "finetuned")].sort_values(["seed", "share"])
 
 
 def methods(table: pd.DataFrame) -> list[str]:
-    """The methods of a path table, in the plan's order."""
-    present = set(table["method"])
-    return [m for m in dict.fromkeys(m for m, *_ in plan.PATHS) if m in present]
+    """The methods of a path table, the core ones first."""
+    present = [m for m in dict.fromkeys(table["method"]) if m != "finetuned"]
+    return [*(m for m in CORE if m in present), *(m for m in present if m not in CORE)]
 
 
-def matched_damage(profile: Profile, arm: str, damage: float = plan.DAMAGE_NATS) -> pd.DataFrame:
-    """Per seed and method, the reading at matched retain damage; `crossed` is False where it never is."""
-    rows = observations(profile, "walk", arm)
-    table = path_table(profile, arm)
+def crossing(path: pd.DataFrame, damage: float) -> tuple[float, bool]:
+    """(step length, whether it crosses) where one seed's path first costs the retain facts `damage` nats."""
+    path = path.sort_values("norm")
+    x, y = path["norm"].to_numpy(), path["damage"].to_numpy()
+    above = np.flatnonzero(y >= damage)
+    if not len(above):
+        return float(x[-1]), False
+    k = int(above[0])
+    return float(x[k - 1] + (damage - y[k - 1]) / (y[k] - y[k - 1]) * (x[k] - x[k - 1])), True
+
+
+def matched_damage(
+    profile: Profile,
+    arm: str,
+    damage: float = grid.DAMAGE_NATS,
+    layers: str | None = "all",
+    methods: tuple[str, ...] | None = CORE,
+) -> pd.DataFrame:
+    """Per seed, layers and method, the reading at matched retain damage.
+
+    Columns: seed, layers, method, norm, crossed (False where the path never costs so much, and is read at its
+    longest step), and those of READ.
+    """
+    table = path_table(profile, arm, layers, methods)
     found = []
-    for seed, here in rows.groupby("seed"):
-        for method in methods(table):
-            norm, crossed = crossing(here, method, "all", damage)
-            mine = along(table[table["seed"] == seed], method).set_index("norm")
-            values = {c: at(mine[c], norm) for c in READ}
-            found.append({"seed": seed, "method": method, "norm": norm, "crossed": crossed, **values})
+    for (seed, name, method), _ in table[table["method"] != "finetuned"].groupby(KEYS[:3], sort=False):
+        mine = along(table[table["seed"] == seed], method, name)
+        norm, crossed = crossing(mine, damage)
+        row = {"seed": seed, "layers": name, "method": method, "norm": norm, "crossed": crossed}
+        found.append(row | read(mine, norm))
     return pd.DataFrame(found)
+
+
+def read(path: pd.DataFrame, norm: float) -> dict[str, float]:
+    """One seed's path at a step length: the columns of READ, interpolated; NaN where not measured."""
+    path = path.set_index("norm").sort_index()
+    return {c: at(path[c].dropna(), norm) if path[c].notna().sum() > 1 else np.nan for c in READ}
 
 
 def contrasts(profile: Profile, arm: str, value: str = "oracle_distance") -> pd.DataFrame:
@@ -137,13 +210,19 @@ def contrasts(profile: Profile, arm: str, value: str = "oracle_distance") -> pd.
     lower). One seed has a difference and nothing else.
     """
     wide = matched_damage(profile, arm).pivot_table(index="seed", columns="method", values=value)
+    others = {other: wide[other] for other in wide if other != "first_epoch" and "first_epoch" in wide}
+    return paired(wide["first_epoch"], others) if others else pd.DataFrame(columns=["against"])
+
+
+def paired(reference: pd.Series, others: dict[str, pd.Series]) -> pd.DataFrame:
+    """`reference` minus each of `others`, paired by seed; columns as for `contrasts`."""
     found = []
-    for other in (m for m in wide if m != "first_epoch" and "first_epoch" in wide):
-        difference = wide["first_epoch"] - wide[other]
-        row = {"against": other, "n": len(difference), "difference": difference.mean()}
+    for name, other in others.items():
+        difference = (reference - other).dropna()
+        row = {"against": name, "n": len(difference), "difference": difference.mean()}
         row["wins"] = int((difference < 0).sum())
         try:
-            test = stats.paired_t(wide[other], wide["first_epoch"])
+            test = stats.paired_t(other[difference.index], reference[difference.index])
             row |= {"ci_low": test.ci_low, "ci_high": test.ci_high, "p": test.p}
         except DataError:
             pass  # one seed, or no variance: a difference without an interval
@@ -155,7 +234,9 @@ def contrasts(profile: Profile, arm: str, value: str = "oracle_distance") -> pd.
     return table
 
 
-def turning_points(profile: Profile, arm: str, method: str = "first_epoch") -> pd.DataFrame:
+def turning_points(
+    profile: Profile, arm: str, method: str = "first_epoch", layers: str = "all"
+) -> pd.DataFrame:
     """Per seed, three marks of one path: re-exposure, meeting the oracle, and the end.
 
     dip        lowest forget NLL minus the start's over the measured steps: below 0 is re-exposure
@@ -163,9 +244,9 @@ def turning_points(profile: Profile, arm: str, method: str = "first_epoch") -> p
     damage_there, distance_there   retain damage and D_F at that step
     end_gap    forget NLL minus the oracles' at the longest step: above 0 is over-unlearning
     """
-    table, found = path_table(profile, arm), []
+    table, found = path_table(profile, arm, layers, (method,)), []
     for seed, here in table.groupby("seed"):
-        path = along(here, method)
+        path = along(here, method, layers)
         gap, share = path["oracle_gap"].to_numpy(), path["share"].to_numpy()
         row = {"seed": seed, "dip": min(gap[1:] - gap[0]), "end_gap": gap[-1], "meets": np.nan}
         if gap[0] < 0 and (above := np.flatnonzero(gap >= 0)).size:
