@@ -45,9 +45,12 @@ def stages(profile: Profile) -> list[Stage]:
 
 
 def _stage(cell: Cell) -> Stage:
-    """The tiny models run two seeds at once, a core each; others take all cores, one after the other."""
+    """A built-in model's seeds run side by side, a core each: two such models fit into the memory asked for.
+
+    A user's own model, which may be large, takes all cores, one cell after the other.
+    """
     chain = ""
-    if "gpt2-tiny" in cell.config["model"]:
+    if cell.config["model"] in grid.BLOCKS and cell.config["model"] != "gpt2":
         alone = cell.stage in ("retrain", "rewind")
         chain = cell.title if alone else f"{cell.config['arm']}, seed {cell.config['seed']}"
     group = f"{KINDS[cell.stage]} ({cell.config['arm']})"

@@ -36,9 +36,9 @@ PRIMARY_LAYERS = ("embedding", "last2")
 SPLIT_LAYERS = ("embedding.input", "embedding.output")
 NO_POSITION = ("smollm2-135m",)  # rotary positions have no parameters
 BLOCKS = {"smollm2-135m": 30, plan.TINY: 12, f"{plan.TINY}-quick": 12, f"{plan.TINY}-untied": 12, "gpt2": 12}
-# Seconds that one optimizer step of 8 facts takes (two threads; one for the tiny models, of which two run at
-# once), and one path point; measured, for estimates only.
-SECONDS = {"smollm2-135m": (1.4, 4.5), "": (0.2, 0.4)}
+# Seconds that one optimizer step of 8 facts takes on one core, and one path point; measured, for estimates
+# only.
+SECONDS = {"smollm2-135m": (2.4, 7.0), "": (0.2, 0.4)}
 
 
 def path(label: str, method: str, steps: tuple[float, ...], kind: str = "line", **more) -> dict:
