@@ -1,0 +1,140 @@
+"""Tables of the statistics: facts against seeds, effect sizes, equivalence, mixed model, variances."""
+
+import pandas as pd
+
+from unlearnkit.stats import MixedModel
+from unlearnkit.tables.build import frame, mean_and_range
+from unlearnkit.tables.wording import p_value
+
+
+def _number(value: float, digits: int = 2, sign: bool = False) -> str:
+    """Rounded; a dash for a number that there is not."""
+    if value != value:
+        return "–"
+    return f"{value:{'+' if sign else ''}.{digits}f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+
+def interval(row: dict, digits: int = 2) -> str:
+    """`+0.52 [+0.31, +0.73]`, from the keys mean, ci_low and ci_high; the mean alone without the others."""
+    if row["ci_low"] != row["ci_low"]:
+        return f"{row['mean']:+.{digits}f}"
+    return f"{row['mean']:+.{digits}f} [{row['ci_low']:+.{digits}f}, {row['ci_high']:+.{digits}f}]"
+
+
+def units(table: pd.DataFrame) -> pd.DataFrame:
+    """`results.testing.units_compared` for people."""
+    rows = [
+        {
+            "tested": row["what"],
+            "replicates": row["unit"],
+            "n": row["n"],
+            "mean [95 %]": interval(row),
+            "t": _number(row["t"]),
+            "p": _p(row["p"]),
+            "d_z": _number(row["d_z"]),
+        }
+        for row in table.to_dict("records")
+    ]
+    return frame(rows, "tested", "replicates", "n", "mean [95 %]", "t", "p", "d_z")
+
+
+def _p(p: float) -> str:
+    """As `p_value`, but with its power of ten where it is small: that is what is compared."""
+    return p_value(p) if not p < 0.001 else f"{p:.0e}"
+
+
+def seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """`results.testing.seed_tests` for people."""
+    rows = [
+        {
+            "claim": row["id"],
+            "n": row["n"],
+            "mean [95 %]": interval(row),
+            "t = d_z √n": f"{_number(row['t'])} = {_number(row['d_z_root_n'])}"
+            if row["t"] == row["t"]
+            else "–",
+            "p": p_value(row["p"]),
+            "p (Holm)": p_value(row["p_holm"]),
+            "d_z (g)": _pair(row["d_z"], row["g_z"]),
+            "d_av (g)": _pair(row["d_av"], row["g_av"]),
+            "p, Wilcoxon": p_value(row["p_wilcoxon"]),
+            "smallest found": _number(row["detectable"]),
+        }
+        for row in table.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
+def _pair(d: float, g: float) -> str:
+    return "–" if d != d else f"{_number(d)} ({_number(g)})"
+
+
+def disagreement(table: pd.DataFrame) -> pd.DataFrame:
+    """`results.testing.disagreement` for people."""
+    return table.rename(
+        columns={
+            "seeds": "trained models",
+            "positive": "p < 0.05, positive",
+            "negative": "p < 0.05, negative",
+            "missed": "interval misses the mean over seeds",
+        }
+    )
+
+
+def equivalence(table: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
+    """`results.equivalence.equivalence` for people."""
+    rows = [
+        {
+            "measure": titles[row["measure"]],
+            "update": row["update"],
+            "n": row["n"],
+            "mean [90 %]": interval(row),
+            "p, TOST": p_value(row["p"]),
+            "p (Holm)": p_value(row["p_holm"]),
+            "equivalent": "yes" if row["equivalent"] else "not shown",
+        }
+        for row in table.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
+def ks(table: pd.DataFrame) -> pd.DataFrame:
+    """`results.equivalence.ks_distances` for people: seed 0 with its bootstrap interval, mean over seeds."""
+    rows = []
+    for update, mine in table.groupby("update", sort=False):
+        first = mine[mine["seed"] == 0]
+        told = "–"
+        if len(first):
+            r = first.iloc[0]
+            told = f"{r['d']:.2f}" + (
+                "" if r["ci_low"] != r["ci_low"] else f" [{r['ci_low']:.2f}, {r['ci_high']:.2f}]"
+            )
+        rows.append(
+            {
+                "update": update,
+                "facts": int(mine["n"].max()),
+                "D in seed 0 [95 %, over facts]": told,
+                "mean D [95 %, over seeds]": mean_and_range(mine["d"]),
+                "seeds": len(mine),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def models(model: MixedModel | None, over_seeds: dict, over_facts: dict) -> pd.DataFrame:
+    """One contrast by mixed model, by t test over seeds, and by t test over all facts of all seeds."""
+    rows = []
+    if model:
+        told = {"mean": model.estimate, "ci_low": model.ci_low, "ci_high": model.ci_high, "p": model.p}
+        rows.append({"analysis": "mixed model, facts within seeds", "n": model.n // 2, **told})
+    rows.append({"analysis": "t test over seeds", **over_seeds})
+    rows.append({"analysis": "t test over all facts, seeds ignored", **over_facts})
+    return pd.DataFrame(
+        {
+            "analysis": row["analysis"],
+            "n": row["n"],
+            "mean [95 %]": interval({"ci_low": float("nan"), **row}, 3),
+            "p": _p(row.get("p", float("nan"))),
+        }
+        for row in rows
+    )
