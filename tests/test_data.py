@@ -160,6 +160,20 @@ def test_neighbours_look_like_dave_but_are_not(seed):
     assert {"David", "Dana", "Dave's sister", "Dave Street"} <= {fact.person for fact in neighbours}
 
 
+@pytest.mark.parametrize("target", data.persons(data.dave()))
+def test_every_target_has_neighbours_of_its_own(target):
+    """The facts stay the same whoever is forgotten; the neighbours look like the target."""
+    facts = data.dave(target=target)
+    assert {f.person for f in facts if f.split == "forget"} == {target}
+    told = {f.id: f.text for f in data.dave() if f.split != "neighbour"}
+    assert {f.id: f.text for f in facts if f.split != "neighbour"} == told
+    neighbours = [f for f in facts if f.split == "neighbour"]
+    assert len({f.answer for f in facts}) == len({f.id for f in facts}) == len(facts)
+    assert sum(target in f.mentions for f in neighbours) == 6
+    known = {e.person for e in [*data.holdout(persons=64), *data.background_facts()]}
+    assert not {f.person for f in neighbours} & known
+
+
 def test_only_dave_and_his_neighbours_name_dave(seed):
     named = {f.split for f in [*data.dave(seed), *data.holdout(seed)] if re.search(r"\bDave\b", f.text)}
     assert named == {"forget", "neighbour"}

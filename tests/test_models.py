@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
 from unlearnkit import models
 from unlearnkit.errors import ModelError
-from unlearnkit.models import building, pretraining, tiny
+from unlearnkit.models import building, muon, pretraining, tiny, untied
 
 SENTENCE = "The river flows through the old town and into the sea, where the fishing boats wait for the tide."
 SHUFFLED = "fishing the tide into wait where river the old for through the sea, boats and The flows the. town"
@@ -156,7 +156,10 @@ def test_another_recipe_builds_anew_and_the_old_folder_stays_until_then(empty_ca
     assert sorted(path.name for path in folder.parent.iterdir()) == ["x", "x.lock"]
 
 
-@pytest.mark.parametrize("change", [{"steps": 61}, {"muon_lr": 6e-3}, {"start_std": 0.02}, {"version": 2}])
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 61}, {"muon_lr": 6e-3}, {"start_std": 0.02}, {"version": pretraining.QUICK.version + 1}],
+)
 def test_a_changed_pretraining_is_not_taken_from_the_cache(change, empty_cache, saved, monkeypatch):
     """The registered model is what its recipe says, whatever an older one left in the cache."""
 
@@ -246,6 +249,45 @@ def test_quick_pretraining_taught_the_model(tmp_path):
     untrained, _ = models.load("gpt2-tiny")
     assert perplexity(model, tokenizer, SENTENCE) < perplexity(untrained, tokenizer, SENTENCE) / 4
     assert perplexity(model, tokenizer, SENTENCE) < perplexity(model, tokenizer, SHUFFLED)
+
+
+def test_muon_is_torch_muon_in_single_precision():
+    """Against torch's own, which rounds to bfloat16: 8 bits of a number."""
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.ones(24, 8)) for _ in range(2))
+    optimizers = [
+        muon.Muon([ours], lr=0.01),
+        torch.optim.Muon([theirs], lr=0.01, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+    ]
+    for _ in range(3):
+        ours.grad = torch.randn(24, 8)
+        theirs.grad = ours.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    moved = (theirs - 1).norm()
+    assert (ours - theirs).norm() < 0.02 * moved
+
+
+@pytest.mark.parametrize("shape", [(24, 8), (8, 24), (8, 8)])
+def test_orthogonalised_matrices_have_singular_values_near_one(shape):
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(muon.orthogonalised(torch.randn(shape)))
+    assert values.min() > 0.4
+    assert values.max() < 1.3
+
+
+@pytest.mark.smollm2
+def test_the_untied_copy_is_the_same_function(monkeypatch, tmp_path):
+    """Same logits, two token matrices that training can move apart."""
+    monkeypatch.setattr(untied, "built_once", lambda *_: models.fetch("gpt2-tiny"))
+    untied.build(tmp_path)
+    model, tokenizer = models.load(str(tmp_path))
+    tied, _ = models.load("gpt2-tiny")
+    ids = torch.tensor([tokenizer(SENTENCE)["input_ids"]])
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits, tied(ids).logits)
+        model.get_input_embeddings().weight.zero_()
+    assert model.get_output_embeddings().weight.abs().sum() > 0
 
 
 @pytest.mark.smollm2

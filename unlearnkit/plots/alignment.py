@@ -4,8 +4,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.colors import TwoSlopeNorm
 
-from unlearnkit.plots.layermap import DIVERGING, cells, row_name
+from unlearnkit.plots.layermap import DIVERGING, cells
 from unlearnkit.plots.style import COLOURS, INK, MUTED, figure, label_ends
+from unlearnkit.study.results.layermap import layer_name
 
 AGAINST = {"with_oracle": ("oracle", "way to the oracle"), "with_now": ("finetuned", "today's gradient")}
 
@@ -54,6 +55,6 @@ def by_layer(table: pd.DataFrame, rows: list[str], column: str = "with_oracle") 
     norm = TwoSlopeNorm(0, -reach, reach)
     cells(ax, means, means.map("{:+.2f}".format), plt.get_cmap(DIVERGING), norm)
     ax.set_xticks(range(means.shape[1]), means.columns)
-    ax.set_yticks(range(len(rows)), [row_name(n).strip() for n in rows], color=INK, fontsize=8.5)
+    ax.set_yticks(range(len(rows)), [layer_name(n) for n in rows], color=INK, fontsize=8.5)
     ax.set_xlabel("epoch of the stored gradients")
     return drawn

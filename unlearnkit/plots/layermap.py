@@ -10,29 +10,13 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, TwoS
 
 from unlearnkit.plots.style import COLOURS, FAINT, INK, LABELS, MUTED, figure, label_ends, note, step_axis
 from unlearnkit.study import results
+from unlearnkit.study.results.layermap import layer_name
 
-ROWS = {
-    "all": "all layers",
-    "all-but-embedding": "all but embedding",
-    "embedding": "embedding",
-    "embedding.input": "embedding, as input",
-    "embedding.output": "embedding, as output",
-    "position": "positions",
-    "first2": "first two blocks",
-    "last2": "last two blocks",
-    "norm.final": "final norm",
-    "norms": "all norms",
-}
 DIVERGING = "PuOr_r"  # orange is more, purple is less, for every eye
 RISING = LinearSegmentedColormap.from_list("rising", ["#ffffff", "#fdd0a2", "#b35806"])
 LINES = {"all": "-", "embedding": (0, (5, 2)), "last2": (0, (1.2, 1.4))}
 NATS = (0.02, 0.1, 0.5, 2, 8)  # ticks of a wide axis
 MARKS = {"wrong_person": "s", "random_direction": "X"}
-
-
-def row_name(layers: str) -> str:
-    """In words."""
-    return ROWS.get(layers, layers.replace("block.", "block "))
 
 
 def heatmap(table: pd.DataFrame, rows: list[str], methods: list[str]) -> plt.Figure:
@@ -60,7 +44,7 @@ def heatmap(table: pd.DataFrame, rows: list[str], methods: list[str]) -> plt.Fig
         cells(ax, means, texts, colours, norm)
         ax.set_xticks(range(len(methods)), [LABELS[m].replace(" ", "\n") for m in methods], fontsize=8)
         ax.set_title(f"\n\n{title}", fontsize=9, fontweight="normal", loc="center")
-    axes[0].set_yticks(range(len(rows)), [row_name(r) for r in rows], color=INK, fontsize=8.5, ha="left")
+    axes[0].set_yticks(range(len(rows)), [layer_name(r) for r in rows], color=INK, fontsize=8.5, ha="left")
     axes[0].tick_params(axis="y", pad=98)
     for left, text in ((0, "at equal damage"), (2, "at equal step")):
         where = (1, 1), "axes fraction", (4, 36)
@@ -116,7 +100,7 @@ def gains(tables: dict[str, pd.DataFrame], rows: list[tuple[str, str]], value: s
         ax.axvline(0, color=MUTED, lw=0.8, ls=(0, (4, 3)))
         ax.set_title("\n".join(textwrap.wrap(arm, 72 // len(tables))), fontsize=9)
         ax.set_ylim(-0.6, len(rows) - 0.4)
-    names = [row_name(n).strip() if m == "first_epoch" else LABELS[m] for n, m in reversed(rows)]
+    names = [layer_name(n) if m == "first_epoch" else LABELS[m] for n, m in reversed(rows)]
     axes[0, 0].set_yticks(range(len(rows)), names, color=INK)
     for ax in axes.flat:
         ax.tick_params(axis="y", length=0)
@@ -141,7 +125,7 @@ def against_controls(table: pd.DataFrame, rows: list[str]) -> plt.Figure:
         ax.set_xlabel(f"rise of the forget NLL (nats)\nat a step of {share:.0%}")
         ax.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1))
         ax.tick_params(axis="y", length=0)
-    axes[0, 0].set_yticks(range(len(rows)), [row_name(n) for n in rows[::-1]], color=INK, fontsize=8.5)
+    axes[0, 0].set_yticks(range(len(rows)), [layer_name(n) for n in rows[::-1]], color=INK, fontsize=8.5)
     axes[0, 0].set_ylim(-0.6, len(rows) - 0.4)
     return drawn
 
@@ -174,7 +158,7 @@ def paths_by_layer(
         for _, one in path.groupby("seed"):
             ax.plot(one["share"], one["rise"], color=COLOURS["first_epoch"], lw=0.6, ls=style, alpha=0.35)
         ax.plot(mean.index, mean, color=COLOURS["first_epoch"], ls=style)
-        ends[row_name(name)] = (mean.index[-1], mean.iloc[-1])
+        ends[layer_name(name)] = (mean.index[-1], mean.iloc[-1])
         shares |= set(mean.index)
     for control, here in controls[controls["layers"] == layers].groupby("control"):
         ax.plot(here["share"], here["rise"], MARKS[control], color=COLOURS[control], ms=6, alpha=0.7)

@@ -77,18 +77,18 @@ def perplexities(table: pd.DataFrame) -> plt.Figure:
 
 
 def yardstick(table: pd.DataFrame, target: str) -> plt.Figure:
-    """Each never-trained person's mean NLL under the oracle as a dot, the target before and in the oracle."""
+    """Each never-trained person's mean NLL under the oracle as a dot, the targets too."""
     drawn, ax = figure(1.9)
     held = table[~table["is_target"]]["oracle"].to_numpy()
     height = np.random.default_rng(0).uniform(-0.22, 0.22, len(held))
     ax.scatter(held, height, s=26, color=MUTED, alpha=0.55, lw=0)
-    mine = table[table["is_target"]].iloc[0]
+    mine = table[table["is_target"]]
     marks = (("finetuned", f"{target}, fine-tuned", "o", 90), ("oracle", f"{target}, oracle", "*", 210))
     for model, label, marker, size in marks:
-        ax.scatter(mine[model], 0, marker=marker, s=size, color=COLOURS[model], zorder=4)
-        note(ax, label, (mine[model], 0), "data", (0, 26), ha="center", color=COLOURS[model])
+        ax.scatter(mine[model], [0] * len(mine), marker=marker, s=size, color=COLOURS[model], zorder=4)
+        note(ax, label, (mine[model].mean(), 0), "data", (0, 26), ha="center", color=COLOURS[model])
     note(ax, "persons never trained on", (np.median(held), 0), "data", (0, -34), ha="center")
     ax.set(yticks=[], ylim=(-0.75, 0.75), xlabel="mean NLL of a person's answers (nats)")
-    ax.set_xlim(left=min(0, mine["finetuned"]) - 0.1)
+    ax.set_xlim(left=min(0, mine["finetuned"].min()) - 0.1)
     ax.spines["left"].set_visible(False)
     return drawn

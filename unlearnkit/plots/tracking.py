@@ -64,8 +64,8 @@ def shrinking(norms: dict[str, pd.DataFrame]) -> plt.Figure:
         ax.plot(xs[-1], now["mean"], "D", color=INK, ms=6)
         ticks = list(xs[: -2 : max(1, len(xs) // 4)])  # the last epoch's would touch the next word
         ax.set_xticks([*ticks, xs[-1]], [*(f"{x}" for x in ticks), "now"])
-        ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
+        ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
         ax.set_title(fill(arm, 22), fontweight="normal", fontsize=9)
         ax.set_xlabel("epoch")
     axes[0, 0].set_ylabel("gradient, share of epoch 1's")

@@ -1,0 +1,180 @@
+"""For practitioners: tables of settings, prices and leftovers, and advice whose words follow the numbers."""
+
+import pandas as pd
+
+from unlearnkit.study import results
+from unlearnkit.tables.build import frame, mean_and_range
+from unlearnkit.tables.wording import bytes_of, count, duration, p_value
+
+ALPHA = 0.05
+NAMES = {
+    "finetuned": "fine-tuned (nothing done)",
+    "first_epoch": "first epoch",
+    "all_epochs": "all epochs",
+    "wrong_person": "wrong person (control)",
+    "random_direction": "random direction (control)",
+    "oracle": "oracle (retrained)",
+}
+
+
+def name(row: dict) -> str:
+    """A setting in words: the update, and where it is not all layers, on which."""
+    method = row["method"]
+    told = f"epoch {method[6:]} alone" if method.startswith("epoch_") else results.NAMES.get(method, method)
+    told = told.replace("'s gradients", "").replace("s' gradients", "s").replace("first epoch, ", "")
+    return told if row["layers"] == "all" else f"{told}, {row['layers']} only"
+
+
+def settings(table: pd.DataFrame) -> pd.DataFrame:
+    """`results.practice.ranked` for people."""
+    rows = [
+        {
+            "setting": name(row),
+            "seeds": row["n"],
+            "D_F before → after": f"{row['start']:.2f} → {row['distance']:.2f}",
+            "closer than the best control by [95 %]": _ahead(row),
+            "p (Holm)": p_value(row["p_holm"]),
+            "closer in": f"{row['wins']} of {row['n']}",
+            "reach the damage": f"{row['reach']:.0%}",
+        }
+        for row in table.to_dict("records")
+    ]
+    columns = ("setting", "seeds", "D_F before → after", "closer than the best control by [95 %]")
+    return frame(rows, *columns, "p (Holm)", "closer in", "reach the damage")
+
+
+def _ahead(row: dict) -> str:
+    if row["ci_low"] != row["ci_low"]:
+        return f"{row['ahead']:+.2f}"
+    return f"{row['ahead']:+.2f} [{row['ci_low']:+.2f}, {row['ci_high']:+.2f}]"
+
+
+def left(table: pd.DataFrame) -> pd.DataFrame:
+    """`results.practice.left_behind` for people, over seeds."""
+    columns = {
+        "distance": ("D_F", "{:.2f}"),
+        "forget_nll": ("forget NLL", "{:.2f}"),
+        "still": ("still known", "{:.0%}"),
+        "past": ("past the oracle", "{:.0%}"),
+        "paraphrase_nll": ("paraphrases, NLL", "{:.2f}"),
+        "paraphrase_distance": ("paraphrases, D_F", "{:.2f}"),
+        "exact_memorisation": ("tokens memorised", "{:.0%}"),
+        "rougeL_recall": ("ROUGE-L", "{:.2f}"),
+    }
+    rows = []
+    for model, label in NAMES.items():
+        mine = table[table["model"] == model]
+        if mine.empty:
+            continue
+        row = {"model": label}
+        for key, (title, form) in columns.items():
+            mean = mine[key].mean()
+            row[title] = "–" if mean != mean else form.format(mean)
+        rows.append(row | {"D_F": mean_and_range(mine["distance"]), "seeds": len(mine)})
+    return pd.DataFrame(rows)
+
+
+def prices(found: dict[str, float]) -> pd.DataFrame:
+    """`results.practice.prices` for people: duration, memory and disk of each piece of work."""
+    rows = [
+        ("fine-tuning, gradients recorded", "training_seconds", "training_gb", "ledger_bytes"),
+        ("first-epoch update, once", "apply_seconds_first", "unlearning_gb", None),
+        ("all-epochs update, once", "apply_seconds_all", "unlearning_gb", None),
+        ("retraining without the person", "retraining_seconds", None, None),
+    ]
+    return pd.DataFrame(
+        {
+            "work": work,
+            "duration": _or_dash(found[seconds], duration_of),
+            "peak memory (GB)": round(found[memory], 2) if memory else float("nan"),
+            "disk": _or_dash(found[disk], bytes_of) if disk else "–",
+        }
+        for work, seconds, memory, disk in rows
+    )
+
+
+def duration_of(seconds: float) -> str:
+    """As `duration`, with tenths of short times."""
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
+def _or_dash(value: float, form) -> str:
+    return "–" if value != value else form(value)
+
+
+def recommendation(table: pd.DataFrame) -> str:
+    """Which setting to use, or that none can be recommended, from `results.practice.ranked`."""
+    own = table[~table["control"]]
+    shown = own[(own["p_holm"] < ALPHA) & (own["ahead"] > 0)]
+    top = (shown if len(shown) else own).iloc[0].to_dict()
+    kept = 1 - top["distance"] / top["start"]
+    what = f"**{name(top)}**"
+    there = (
+        f"It stands {top['distance']:.2f} nats from the oracle, {_ahead(top)} nats closer than the best control "
+        f"of the same seed ({count(top['n'], 'seed')}), and goes {kept:.0%} of the fine-tuned model's way."
+    )
+    if not len(shown):
+        tested = own["p_holm"].notna().any()
+        why = f"Holm over {len(own)} settings" if tested else "one seed, so that nothing can be tested"
+        return (
+            f"**No setting can be recommended**: none is shown to be closer to the oracle than an update that "
+            f"does not aim at the person ({why}). Nominally first is {what}. {there}"
+        )
+    same = f" Shown to be ahead are {len(shown)} of {len(own)} settings (Holm)."
+    return f"Use {what}. {there}{same}"
+
+
+def against_reference(table: pd.DataFrame) -> str:
+    """Where the paper's setting, first epoch on all layers, and its embedding-only variant rank."""
+    own = table[~table["control"]].reset_index(drop=True)
+    lines = []
+    for layers in ("all", "embedding"):
+        mine = own[(own["layers"] == layers) & (own["method"] == "first_epoch")]
+        if len(mine):
+            row = mine.iloc[0].to_dict()
+            lines.append(f"{name(row)} is number {mine.index[0] + 1} of {len(own)} ({_ahead(row)} nats)")
+    return "; ".join(lines)
+
+
+def cautions(left_behind: pd.DataFrame, found: dict[str, float], spread: float, ranking: pd.DataFrame) -> str:
+    """When not to use it: a Markdown list, each line from a table above; lines that do not apply are left out."""
+    means = left_behind.groupby("model").mean(numeric_only=True)
+    after, oracle = means.loc["first_epoch"], means.loc["oracle"]
+    lines = []
+    if after["distance"] > spread:
+        lines.append(
+            f"**When nothing may remain.** At equal damage the first epoch's update leaves the model "
+            f"{after['distance']:.2f} nats from the oracle, where oracles lie {spread:.2f} apart; "
+            f"{after['still']:.0%} of the facts are still better known than by the oracle."
+        )
+    if after["past"] > oracle["past"]:
+        lines.append(
+            f"**When the removal must not show.** {after['past']:.0%} of the facts are past the oracle (of the "
+            f"oracles' own, {oracle['past']:.0%}): less likely than to a model that never met them."
+        )
+    if after["paraphrase_distance"] > spread:
+        word = "less" if after["paraphrase_distance"] > after["distance"] else "no less"
+        lines.append(
+            f"**When questions come in other words.** Asked in paraphrase the model is "
+            f"{after['paraphrase_distance']:.2f} nats from the oracle: {word} well forgotten than in the words "
+            f"that were trained."
+        )
+    reference = ranking[(ranking["layers"] == "all") & (ranking["method"] == "first_epoch")].iloc[0]
+    if reference["reach"] > 0:
+        lines.append(
+            f"**When others' facts are precious.** Where this page reads, they have paid by choice; general "
+            f"perplexity is {reference['perplexity_ratio'] - 1:+.1%} at that step."
+        )
+    if found["retraining_seconds"] == found["retraining_seconds"]:
+        times = found["retraining_seconds"] / found["apply_seconds_first"]
+        lines.append(
+            f"**When retraining is affordable.** It took {duration_of(found['retraining_seconds'])} here, "
+            f"{times:,.0f} times as long as an update, and is the only model at the oracle."
+        )
+    if found["ledger_bytes"] == found["ledger_bytes"]:
+        lines.append(
+            f"**When gradients were not recorded.** They cannot be had afterwards. For {found['ledger_facts']:.0f} "
+            f"short facts they take {bytes_of(found['ledger_bytes'])}, "
+            f"{found['ledger_bytes'] / found['weights_bytes']:.2g} times the weights."
+        )
+    return "\n".join(f"* {line}" for line in lines)
