@@ -10,6 +10,7 @@ import pytest
 from unlearnkit import profiles
 from unlearnkit.plots import tracking as drawing
 from unlearnkit.study.results import influence, tracking, validation
+from unlearnkit.tables import tracking as tabled
 
 RUN, ARM = profiles.get("quick"), "a model, AdamW"
 PERSONS = ("Zoe", "Bob", "Cat", "near-neighbours")  # the target is last in the alphabet
@@ -121,6 +122,54 @@ def test_gradient_norms_count_every_parameter_once(stages):
     assert len(drawing.shrinking({ARM: table.reset_index()}).axes) == 1
 
 
+def test_what_is_left_of_a_gradient_is_a_mean_of_shares():
+    shares = {0: (1.0, 0.5, 0.2), 1: (1.0, 0.7, 0.4)}
+    rows = [
+        {"seed": seed, "vector": vector, "share": share}
+        for seed, values in shares.items()
+        for vector, share in zip(("epoch_1", "epoch_2", "now"), values, strict=True)
+    ]
+    assert tracking.remaining({ARM: pd.DataFrame(rows)}).loc[ARM].tolist() == pytest.approx([0.6, 0.3])
+
+
+def test_every_update_is_tested_and_what_cannot_be_has_a_dash(stages):
+    """All epochs move every fact alike but for a little, the first epoch much less evenly; one seed."""
+    rows = closeup("finetuned", {(0, "forget"): [1.0, 1.0, 1.0]})
+    rows += closeup("first_epoch", {(0, "forget"): [1.5, 2.5, 3.5]})
+    rows += closeup("all_epochs", {(0, "forget"): [1.9, 2.0, 2.1]})
+    stages["portraits"] = pd.DataFrame(rows)
+    stages["oracle"] = pd.DataFrame(closeup("oracle", {(0, "forget"): [0.0, 0.2, 0.1]}))
+    tests = tracking.tests_by_update(RUN, ARM)
+    facts = tests[tests["unit"] == influence.UNITS[0]].set_index("method")
+    assert facts["d_z"].to_dict() == pytest.approx({"first_epoch": 1.5, "all_epochs": 10, "oracle": -9})
+    assert tracking.larger_t({ARM: tests}, influence.UNITS[0]) == (0, 1)
+    assert tracking.larger_t({ARM: tests}, influence.UNITS[1]) == (0, 0)
+    table = tabled.by_update({ARM: tests}).set_index("replicates")
+    assert table.loc[influence.UNITS[0], "oracle"].startswith("-9.00 (p ")
+    assert (table.loc[influence.UNITS[1], list(tracking.AFTER.values())] == "–").all()
+
+
+def test_tables_follow_the_numbers_and_survive_one_seed_and_none(stages):
+    changes(stages, [3.0], [1.0])
+    (row,) = tabled.specificity({ARM: tracking.specificity(RUN, ARM)}).to_dict("records")
+    told = [row[c] for c in ("change, target", "change, control", "difference", "95 % interval", "p (Holm)")]
+    assert told == ["+3", "+1", "+2", "–", "–"]
+    levels = tabled.levels({ARM: tracking.levels(RUN, ARM)})
+    assert levels[["before", "after", "oracle", "falls in"]].to_numpy().tolist() == [
+        ["1.5", "4.5", "–", "0 of 1"],
+        ["1.5", "2.5", "–", "0 of 1"],
+    ]
+    stages["portraits"] = stages["portraits"].query("split == 'forget'")
+    assert tabled.specificity({ARM: tracking.specificity(RUN, ARM)}).empty
+    verdict = {"id": "C3a", "arm": ARM, "estimate": -0.5, "ci_low": None, "ci_high": None, "p_holm": None}
+    (row,) = tabled.verdicts([verdict | {"n_seeds": 1, "verdict": "undecided"}]).to_dict("records")
+    assert (row["fall, share of the score before"], row["95 % interval"], row["p (Holm)"]) == (
+        "-0.5",
+        "–",
+        "–",
+    )
+
+
 @pytest.fixture
 def linear(stages, monkeypatch):
     """A world in which every effect is exactly the sum of TracIn scores over the facts trained on."""
@@ -180,6 +229,8 @@ def test_leaving_a_person_out_is_told_by_true_scores_and_not_by_noise(linear):
     assert noise["ci_low"] < 0.4
     assert noise["rho"] < 0.6
     assert "count" not in table.index.get_level_values("scores")
+    shown = tabled.leave_one_person_out(table.reset_index()).set_index("left out")
+    assert shown.loc["everybody", "TracIn, all epochs"] == "+1.00 [1.00, 1.00]"
 
 
 def test_random_halves_are_told_by_true_scores_own_fact_or_not(linear):
@@ -193,6 +244,8 @@ def test_random_halves_are_told_by_true_scores_own_fact_or_not(linear):
     names = validation.TRACIN | validation.BASELINES
     drawn = drawing.against_retraining(effects, means.reset_index(), names, validation.SELF)
     assert len(drawn.axes) == 2
+    shown = tabled.datamodel(means.reset_index()).set_index("score")
+    assert shown.loc["TracIn, all epochs", "own fact held equal"] == "+1.00 [1.00, 1.00]"
 
 
 def test_the_query_that_lends_its_scores_changes_places_with_the_borrower(linear):

@@ -53,8 +53,8 @@ def specificity(profile: Profile, arm: str) -> pd.DataFrame:
     )
     change = change.reindex(columns=list(SPLITS.values())).dropna()
     found = []
-    for score, here in change.groupby("score", sort=False):
-        mine, other = (here[whose].droplevel("score") for whose in SPLITS.values())
+    for score in (s for s in INFLUENCES.values() if s in change.index):
+        mine, other = (change.loc[score, whose] for whose in SPLITS.values())
         found.append(paired(mine, {score: other}).assign(target=mine.mean(), control=other.mean()))
     result = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["against"])
     if "p" in result:
