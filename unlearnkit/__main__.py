@@ -1,6 +1,7 @@
 """Command line: `python -m unlearnkit COMMAND`. Each command is one call into the package."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--model", help="a model's name, hub id or local folder")
             command.add_argument("--data", help="your own facts: a JSONL file")
             command.add_argument("--forget", help="whom or what to forget: a name or ids")
+            command.add_argument("--keep-ledgers", action="store_true", help="delete no gradient ledger")
             command.add_argument("-p", metavar="NAME=VALUE", action="append", default=[], help="a parameter")
     return parser
 
@@ -70,6 +72,8 @@ def _models(options: argparse.Namespace) -> None:
 def _reproduce(options: argparse.Namespace) -> None:
     from . import execute, notebooks
 
+    if options.keep_ledgers:
+        os.environ["UNLEARNKIT_KEEP_LEDGERS"] = "1"  # study.KEEP_LEDGERS; workers inherit it
     if options.data and not Path(options.data).is_file():
         raise ConfigError(f"--data: there is no file {options.data}")
     data = options.data and str(Path(options.data).resolve())

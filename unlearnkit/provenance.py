@@ -13,6 +13,7 @@ import platform
 import re
 import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,13 @@ def digest(*parts: Any) -> str:
 
 def file_digest(path: Path) -> str:
     """A hash of a file's content."""
+    status = path.stat()
+    return _file_digest(path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _file_digest(path: Path, _mtime: int, _size: int) -> str:
+    """Read once a process: every notebook asks for all observations."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 

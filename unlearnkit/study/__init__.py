@@ -8,7 +8,9 @@ The cells run in `unlearnkit.experiments`, which knows nothing of this package: 
 observations never repeats an experiment.
 """
 
-from functools import cache
+import os
+import shutil
+from functools import cache, partial
 
 from unlearnkit.experiments.cells import Cell
 from unlearnkit.profiles import Profile
@@ -39,12 +41,43 @@ def _cells(name: str, *parameters: tuple) -> tuple[Cell, ...]:
     return tuple([*found, grid.rewind_cell(arms[0])])
 
 
+KEEP_LEDGERS = "UNLEARNKIT_KEEP_LEDGERS"  # environment variable: set, no ledger is deleted
+
+
 def stages(profile: Profile) -> list[Stage]:
-    """The run's cells, as the execution machinery lists and runs them."""
-    return [_stage(cell) for cell in cells(profile)]
+    """The run's cells, as the execution machinery lists and runs them.
+
+    Ledgers are the bulk of a run. One is deleted once every cell that reads it is done, but for seed 0's,
+    which notebooks show; a cell that is added later records it again.
+    """
+    readers: dict[str, list[Cell]] = {}
+    for cell in cells(profile):
+        if recorded := _recorded(cell):
+            readers.setdefault(recorded.key, []).append(cell)
+    return [
+        _stage(cell, tuple(readers[recorded.key]) if (recorded := _recorded(cell)) else ())
+        for cell in cells(profile)
+    ]
 
 
-def _stage(cell: Cell) -> Stage:
+def _recorded(cell: Cell) -> Cell | None:
+    """The fine-tuning whose ledger a cell reads."""
+    return next((need for need in cell.needs if need.stage == "train"), None)
+
+
+def _run(cell: Cell, readers: tuple[Cell, ...]) -> None:
+    """Run a cell, its ledger recorded again if it is gone; delete that after the last of its readers."""
+    recorded = _recorded(cell)
+    if recorded and not cell.done() and not (recorded.folder / "ledger").is_dir():
+        (recorded.folder / "done.json").unlink(missing_ok=True)
+        recorded.run()
+    cell.run()
+    kept = cell.config["seed"] == 0 or os.environ.get(KEEP_LEDGERS)
+    if recorded and not kept and all(reader.done() for reader in readers):
+        shutil.rmtree(recorded.folder / "ledger", ignore_errors=True)
+
+
+def _stage(cell: Cell, readers: tuple[Cell, ...]) -> Stage:
     """A built-in model's seeds run side by side, a core each: two such models fit into the memory asked for.
 
     A user's own model, which may be large, takes all cores, one cell after the other.
@@ -54,7 +87,8 @@ def _stage(cell: Cell) -> Stage:
         alone = cell.stage in ("retrain", "rewind")
         chain = cell.title if alone else f"{cell.config['arm']}, seed {cell.config['seed']}"
     group = f"{KINDS[cell.stage]} ({cell.config['arm']})"
-    return Stage(cell.title, cell.run, cell.estimate_s, cell.done, (cell.observations,), group, chain)
+    run = partial(_run, cell, readers)
+    return Stage(cell.title, run, cell.estimate_s, cell.done, (cell.observations,), group, chain)
 
 
 def summary(profile: Profile) -> str:
