@@ -93,6 +93,7 @@ def _stage(cell: Cell, readers: tuple[Cell, ...]) -> Stage:
 
 def summary(profile: Profile) -> str:
     """One screen of results, as Markdown, every number from the observations."""
-    from unlearnkit.study import results  # here, since it imports pandas and scipy
+    from unlearnkit.study import results  # here, since they import pandas and scipy
+    from unlearnkit.tables import verdicts
 
-    return results.summary(profile)
+    return f"{results.summary(profile)}\n\n{verdicts.markdown_for_readme(profile)}"

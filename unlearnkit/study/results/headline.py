@@ -39,8 +39,8 @@ def headline(profile: Profile, arm: str | None = None) -> dict[str, float | str 
 
 
 def summary(profile: Profile) -> str:
-    """One screen of Markdown: what was found so far, numbers from the run."""
-    return "\n\n".join(_of_arm(headline(profile, arm.name)) for arm in arms(profile))
+    """What the first arm came to, as Markdown, numbers from the run."""
+    return _of_arm(headline(profile))
 
 
 def _of_arm(found: dict) -> str:
