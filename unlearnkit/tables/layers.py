@@ -6,7 +6,7 @@ from unlearnkit.profiles import Profile
 from unlearnkit.study import results
 from unlearnkit.study.results import alignment, layermap
 from unlearnkit.tables.build import frame, mean_and_range
-from unlearnkit.tables.wording import bytes_of, count, p_value
+from unlearnkit.tables.wording import bytes_of, count, p_value, sentence_list
 
 
 def interval(row: dict, digits: int = 2) -> str:
@@ -109,3 +109,12 @@ def verdicts(rows: list[dict]) -> pd.DataFrame:
         for row in rows
     ]
     return frame(told, *(told[0] if told else ("claim",)))
+
+
+def by_verdict(rows: list[dict], claim: str) -> str:
+    """`replicated in A and B; undecided in C`: where each verdict on a claim was reached."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["id"] == claim:
+            found.setdefault(row["verdict"], []).append(row["arm"])
+    return "; ".join(f"{verdict} in {sentence_list(arms)}" for verdict, arms in found.items())

@@ -106,6 +106,8 @@ def _grams(name: str, arm: str) -> dict[tuple[int, str], pd.DataFrame]:
             "blocks": [n for n in parts if n.startswith("block.")],
         }
         for total, names in members.items():
+            if not names:
+                continue
             gram = sum(parts[n] for n in names)
             if one_matrix and total != "blocks":
                 gram.loc[ORACLE, ORACLE] -= parts[ROLES[1]].loc[ORACLE, ORACLE]

@@ -14,6 +14,19 @@ from unlearnkit.study import grid
 from unlearnkit.study.results.observed import arm_of, arms
 from unlearnkit.study.results.paths import along, crossing, paired, path_table
 
+NAMES = {
+    "all": "all layers",
+    "all-but-embedding": "all but embedding",
+    "embedding": "embedding",
+    "embedding.input": "embedding, as input",
+    "embedding.output": "embedding, as output",
+    "position": "positions",
+    "first2": "first two blocks",
+    "last2": "last two blocks",
+    "norm.final": "final norm",
+    "norms": "all norms",
+}
+GPT2_SMALL = (50257 * 768, 124_439_808)  # weights of its token matrix, and of the whole model
 METHODS = ("first_epoch", "all_epochs")
 FIRST_ROWS = ("all", "all-but-embedding", "embedding", "embedding.input", "position", "first2")
 LAST_ROWS = ("last2", "norm.final", "embedding.output", "norms")
@@ -30,6 +43,11 @@ def order(names: Iterable[str]) -> list[str]:
     found = set(names)
     blocks = sorted((n for n in found if n.startswith("block.")), key=lambda n: int(n[6:]))
     return [n for n in (*FIRST_ROWS, *blocks, *LAST_ROWS) if n in found]
+
+
+def layer_name(layers: str) -> str:
+    """A layer selection in words; `block.3` is block 3."""
+    return NAMES.get(layers, layers.replace("block.", "block "))
 
 
 def changes(path: pd.DataFrame, norm: float) -> dict[str, float]:
@@ -155,3 +173,8 @@ def _part(names: Iterable[str]) -> str:
     if any(n.startswith("block.") for n in names):
         return "blocks"
     return next((p for p in PARTS if p in names), "other")
+
+
+def embedding_shares(matrix: int, total: int) -> tuple[float, float]:
+    """A token matrix's share of a model's weights: counted once, and with the tied head counted again."""
+    return matrix / total, 2 * matrix / (total + matrix)
