@@ -187,14 +187,25 @@ def matched_damage(
     Columns: seed, layers, method, norm, crossed (False where the path never costs so much, and is read at its
     longest step), and those of READ.
     """
-    table = path_table(profile, arm, layers, methods)
+    table = _readings(profile.name, arm, damage)
+    if layers is not None:
+        table = table[table["layers"] == layers]
+    if methods is not None:
+        table = table[table["method"].isin(methods)]
+    return table.reset_index(drop=True)
+
+
+@cache
+def _readings(name: str, arm: str, damage: float) -> pd.DataFrame:
+    table = _points(name, arm)
+    begins = {seed: rows for seed, rows in table[table["method"] == "finetuned"].groupby("seed")}
     found = []
-    for (seed, name, method), _ in table[table["method"] != "finetuned"].groupby(KEYS[:3], sort=False):
-        mine = along(table[table["seed"] == seed], method, name)
+    for (seed, layers, method), rows in table[table["method"] != "finetuned"].groupby(KEYS[:3], sort=False):
+        mine = pd.concat([begins[seed], rows])
         norm, crossed = crossing(mine, damage)
-        row = {"seed": seed, "layers": name, "method": method, "norm": norm, "crossed": crossed}
+        row = {"seed": seed, "layers": layers, "method": method, "norm": norm, "crossed": crossed}
         found.append(row | read(mine, norm))
-    return pd.DataFrame(found)
+    return pd.DataFrame(found, columns=["seed", "layers", "method", "norm", "crossed", *READ])
 
 
 def read(path: pd.DataFrame, norm: float) -> dict[str, float]:
