@@ -110,15 +110,15 @@ def recommendation(table: pd.DataFrame) -> str:
     kept = 1 - top["distance"] / top["start"]
     what = f"**{name(top)}**"
     there = (
-        f"It stands {top['distance']:.2f} nats from the oracle, {_ahead(top)} nats closer than the best control "
-        f"of the same seed ({count(top['n'], 'seed')}), and goes {kept:.0%} of the fine-tuned model's way."
+        f"It stands {top['distance']:.2f} nats from the oracle, which is {kept:.0%} less than before, and is "
+        f"{_ahead(top)} nats closer than the best control of the same seed ({count(top['n'], 'seed')})."
     )
     if not len(shown):
         tested = own["p_holm"].notna().any()
         why = f"Holm over {len(own)} settings" if tested else "one seed, so that nothing can be tested"
         return (
-            f"**No setting can be recommended**: none is shown to be closer to the oracle than an update that "
-            f"does not aim at the person ({why}). Nominally first is {what}. {there}"
+            f"**No setting can be recommended**: none is shown to be closer to the oracle than updates that "
+            f"do not aim at the person ({why}). Nominally first is {what}. {there}"
         )
     same = f" Shown to be ahead are {len(shown)} of {len(own)} settings (Holm)."
     return f"Use {what}. {there}{same}"
@@ -137,7 +137,7 @@ def against_reference(table: pd.DataFrame) -> str:
 
 
 def cautions(left_behind: pd.DataFrame, found: dict[str, float], spread: float, ranking: pd.DataFrame) -> str:
-    """When not to use it: a Markdown list, each line from a table above; lines that do not apply are left out."""
+    """When not to use it: a Markdown list from the tables; lines that do not apply are left out."""
     means = left_behind.groupby("model").mean(numeric_only=True)
     after, oracle = means.loc["first_epoch"], means.loc["oracle"]
     lines = []
@@ -149,15 +149,15 @@ def cautions(left_behind: pd.DataFrame, found: dict[str, float], spread: float, 
         )
     if after["past"] > oracle["past"]:
         lines.append(
-            f"**When the removal must not show.** {after['past']:.0%} of the facts are past the oracle (of the "
-            f"oracles' own, {oracle['past']:.0%}): less likely than to a model that never met them."
+            f"**When the removal must not show.** {after['past']:.0%} of the facts are past the oracle (in "
+            f"an oracle, {oracle['past']:.0%}): less likely than to a model that never met them."
         )
     if after["paraphrase_distance"] > spread:
         word = "less" if after["paraphrase_distance"] > after["distance"] else "no less"
         lines.append(
-            f"**When questions come in other words.** Asked in paraphrase the model is "
-            f"{after['paraphrase_distance']:.2f} nats from the oracle: {word} well forgotten than in the words "
-            f"that were trained."
+            f"**When questions come in other words.** Asked in paraphrase, the model is "
+            f"{after['paraphrase_distance']:.2f} nats from the oracle: {word} well forgotten than in the "
+            f"trained words."
         )
     reference = ranking[(ranking["layers"] == "all") & (ranking["method"] == "first_epoch")].iloc[0]
     if reference["reach"] > 0:
@@ -173,8 +173,8 @@ def cautions(left_behind: pd.DataFrame, found: dict[str, float], spread: float, 
         )
     if found["ledger_bytes"] == found["ledger_bytes"]:
         lines.append(
-            f"**When gradients were not recorded.** They cannot be had afterwards. For {found['ledger_facts']:.0f} "
-            f"short facts they take {bytes_of(found['ledger_bytes'])}, "
+            f"**When gradients were not recorded.** They cannot be had afterwards. For "
+            f"{found['ledger_facts']:.0f} short facts they take {bytes_of(found['ledger_bytes'])}, "
             f"{found['ledger_bytes'] / found['weights_bytes']:.2g} times the weights."
         )
     return "\n".join(f"* {line}" for line in lines)

@@ -13,9 +13,9 @@ from unlearnkit.experiments.readings import start
 from unlearnkit.profiles import Profile
 from unlearnkit.stats import MixedModel
 from unlearnkit.study.results.influence import UNITS, influence_pairs, influence_tests
-from unlearnkit.study.results.observed import arm_of, observations
+from unlearnkit.study.results.observed import arm_names, arm_of, observations
 from unlearnkit.study.results.paths import CORE, matched_damage, oracle_nll, path_table
-from unlearnkit.study.results.verdicts import claim_values
+from unlearnkit.study.results.verdicts import claim_values, components
 
 FIRST, ALL = ("all", "first_epoch"), ("all", "all_epochs")
 WRONG, RANDOM = ("all", "wrong_person"), ("all", "random_direction")
@@ -223,3 +223,12 @@ def mixed(profile: Profile, arm: str, contrast: str = MAIN_CONTRAST) -> MixedMod
         return stats.mixed_model(long, "distance", "update", "example", "seed")
     except DataError:
         return None
+
+
+def spreads(profile: Profile) -> tuple[pd.DataFrame, list[str]]:
+    """`components` of every arm with a column arm, and the arms where order and person cannot be separated."""
+    parts = {arm: components(profile, arm) for arm in arm_names(profile)}
+    found = [part.assign(arm=arm) for arm, part in parts.items() if len(part)]
+    columns = ["arm", "id", "n", "persons", "sd_order", "sd_person"]
+    table = pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+    return table, [arm for arm, part in parts.items() if part.empty]
