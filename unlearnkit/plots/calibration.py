@@ -82,7 +82,12 @@ def _stopping_points(ax: plt.Axes, stops: pd.DataFrame) -> None:
         )
     if len(mine):
         ax.legend(
-            loc="upper left", frameon=False, fontsize=8.5, title="rule that stops here", title_fontsize=8.5
+            loc="upper left",
+            frameon=False,
+            fontsize=8.5,
+            title="rule that stops here",
+            title_fontsize=8.5,
+            alignment="left",
         )
 
 

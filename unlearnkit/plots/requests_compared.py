@@ -27,7 +27,7 @@ def matchers(swept: pd.DataFrame) -> plt.Figure:
         best = means["f1"].idxmax()
         right.plot(*means.loc[best, ["recall", "precision"]], "o", color=colour, ms=9, mec="white")
     left.axvline(FUZZY_THRESHOLD, color=MUTED, lw=1, ls=(0, (4, 3)))
-    note(left, "the study's", (FUZZY_THRESHOLD, 0.02), "data", (3, 0))
+    note(left, "the study's", (FUZZY_THRESHOLD, 0.02), "data", (-3, 0), ha="right")
     left.set(xlim=(0, 100), ylim=(0, 1.08), xlabel="threshold", ylabel="F1 of the matched set")
     right.set(xlim=(0, 1.04), ylim=(0, 1.08), xlabel="recall", ylabel="precision")
     note(right, "large: best F1", (0.03, 0.03), "axes fraction", (0, 0))

@@ -5,7 +5,7 @@ import pandas as pd
 from unlearnkit.study import results
 from unlearnkit.study.results.calibration import PATHS
 from unlearnkit.study.results.stopping import RULES
-from unlearnkit.tables.build import mean_and_range
+from unlearnkit.tables.build import frame, mean_and_range
 from unlearnkit.tables.wording import count, p_value
 
 
@@ -23,8 +23,7 @@ def dips(table: pd.DataFrame, exposure: pd.DataFrame, slopes: pd.DataFrame) -> p
     return pd.DataFrame(
         {
             "path": name(row.layers, row.method),
-            "lowest change of forget NLL": f"{row.mean:+.3f}"
-            + (f" [{row.ci_low:+.3f}, {row.ci_high:+.3f}]" if row.ci_low == row.ci_low else ""),
+            "lowest change of forget NLL": _dip(row),
             "seeds with a dip": f"{row.dipped} of {row.n}",
             "by the margin": f"{row.mattered} of {row.n}",
             "shortest step": f"{first[row.layers, row.method]:.2%}",
@@ -32,6 +31,14 @@ def dips(table: pd.DataFrame, exposure: pd.DataFrame, slopes: pd.DataFrame) -> p
         }
         for row in table.itertuples()
     )
+
+
+def _dip(row) -> str:
+    """Mean and interval; "none" where no seed has any."""
+    if not row.dipped:
+        return "none"
+    interval = f" [{row.ci_low:+.3f}, {row.ci_high:+.3f}]" if row.ci_low == row.ci_low else ""
+    return f"{row.mean:+.3f}{interval}"
 
 
 def stops(table: pd.DataFrame) -> pd.DataFrame:
@@ -94,3 +101,19 @@ def steps(path: pd.DataFrame) -> pd.DataFrame:
         row |= {label: mean_and_range(rows[c]) for c, label in columns.items() if rows[c].notna().any()}
         found.append(row)
     return pd.DataFrame(found).fillna("–")
+
+
+def epochs(table: pd.DataFrame) -> pd.DataFrame:
+    """`calibration.epochs_alone` for people."""
+    rows = [
+        {
+            "epoch": r.epoch,
+            "seeds": r.n,
+            f"change at the {r.step:.1%} step": f"{r.rise:+.3f}",
+            "lowest change": f"{r.dip:+.3f}" if r.dipped else "none",
+            "seeds with a dip": f"{r.dipped} of {r.n}",
+            "cosine at the start": f"{r.cosine:+.3f}",
+        }
+        for r in table.itertuples()
+    ]
+    return pd.DataFrame(rows) if rows else frame([], "epoch", "seeds", "lowest change")

@@ -56,8 +56,8 @@ def contrasts(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def endings(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Where each path gets to, over seeds; `known` is `left_known`, at equal damage, or empty."""
+def endings(table: pd.DataFrame, known: pd.DataFrame, damage: float) -> pd.DataFrame:
+    """Where each path gets to, over seeds; `known` is `left_known` at the nearest step, or empty."""
     found = []
     for method in COMPARED:
         rows = table[table["method"] == method]
@@ -69,10 +69,11 @@ def endings(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
                 "path": results.NAMES[method],
                 "nearest to the oracle": mean_and_range(rows["nearest"]),
                 "damage there": mean_and_range(rows["nearest_damage"]),
+                "still known there (%)": mean_and_range(100 * left, 0) if len(left) else "–",
+                f"distance at damage {damage}": mean_and_range(rows["late"]),
                 "last step (%)": f"{100 * rows['end_share'].mean():.2g}",
                 "past the oracle at the end": mean_and_range(rows["end_gap"]),
                 "damage at the end": mean_and_range(rows["end_damage"]),
-                "still known at equal damage (%)": mean_and_range(100 * left, 0) if len(left) else "–",
             }
         )
     return pd.DataFrame(found)

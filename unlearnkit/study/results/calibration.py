@@ -1,9 +1,7 @@
-"""Calibration of the ascent (claim C4): re-exposure, stopping rules and their price, stale and fresh steps.
+"""Calibration of the ascent (claim C4): re-exposure, and gradients taken afresh against stored ones.
 
 All readings are linear between two measured steps of a path, the start being its first.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,8 +9,8 @@ import pandas as pd
 from unlearnkit import stats
 from unlearnkit.claims import CLAIMS
 from unlearnkit.profiles import Profile
-from unlearnkit.study import grid
-from unlearnkit.study.results.observed import observations
+from unlearnkit.study.results import alignment
+from unlearnkit.study.results.observed import arm_names, observations
 from unlearnkit.study.results.paths import along, matched_damage, paired, path_table
 
 # (layers, method): the paths of this chapter, those of the claim first and the controls last.
@@ -26,46 +24,20 @@ PATHS = (
 )
 REFERENCE = PATHS[0]
 MARGIN = next(c.margin for c in CLAIMS if c.id == "C4")  # nats; a shallower dip would not matter
-VALUES = [
-    "norm",
-    "share",
-    "forget_nll",
-    "rise",
-    "oracle_gap",
-    "oracle_distance",
-    "damage",
-    "bystander_damage",
-]
-VALUES += ["perplexity_ratio", "exact_memorisation", "rougeL_recall"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Stop where `column` first reaches `level`: a number, or a column of `levels`."""
-
-    label: str
-    column: str
-    level: str | float
-    falling: bool = False
-    needs: str = ""  # what somebody would have to have to follow it
-
-
-RULES = {
-    "memorisation": Rule(
-        "memorisation as of strangers", "exact_memorisation", "memorisation", True, "never-trained facts"
-    ),
-    "stranger": Rule("NLL as of strangers", "forget_nll", "nll", False, "never-trained facts"),
-    "budget": Rule(
-        f"retain budget, {grid.DAMAGE_NATS} nats", "damage", grid.DAMAGE_NATS, False, "some retain facts"
-    ),
-    "oracle": Rule("NLL as in the oracle", "oracle_gap", 0.0, False, "a retrained model"),
-}
 
 
 def paths_of(profile: Profile, arm: str) -> pd.DataFrame:
-    """The path table of every selection and method, with `rise`: forget NLL minus the start's, in nats."""
+    """The path table of every selection and method, with `rise`: forget NLL minus the start's, in nats.
+
+    The start's ROUGE, which fine-tuning does not note, is that of the close-ups.
+    """
     table = path_table(profile, arm, layers=None, methods=None)
-    start = table[table["method"] == "finetuned"].set_index("seed")["forget_nll"]
+    begin = table["method"] == "finetuned"
+    start = table[begin].set_index("seed")["forget_nll"]
+    rows = observations(profile, "portraits", arm)
+    said = (rows["method"] == "finetuned") & (rows["metric"] == "rougeL_recall") & (rows["split"] == "forget")
+    rouge = table["seed"].map(rows[said].groupby("seed")["value"].mean())
+    table["rougeL_recall"] = table["rougeL_recall"].where(~begin, rouge)
     return table.assign(rise=table["forget_nll"] - table["seed"].map(start))
 
 
@@ -79,7 +51,7 @@ def exposure(profile: Profile, arm: str) -> pd.DataFrame:
     first_step, first_rise   the shortest measured step, and the rise there
     """
     table, found = paths_of(profile, arm), []
-    table = table[(table["layers"] == "all") | _is(table, *PATHS[3])]
+    table = table[(table["layers"] == "all") | is_path(table, *PATHS[3])]
     walked = table[table["method"] != "finetuned"].groupby(["seed", "layers", "method"], sort=False)
     for (seed, layers, method), _ in walked:
         path = along(table[table["seed"] == seed], method, layers)
@@ -124,64 +96,43 @@ def dips(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found).reindex(columns=columns)
 
 
-def levels(profile: Profile, arm: str) -> pd.DataFrame:
-    """How well theta_T knows never-trained facts, a row a seed: memorisation, nll; no rows without any."""
-    rows = observations(profile, "portraits", arm)
-    rows = rows[(rows["method"] == "finetuned") & (rows["split"] == "holdout")]
-    wide = rows.pivot_table(index="seed", columns="metric", values="value")
-    wide = wide.reindex(columns=["exact_memorisation", "nll"])
-    return wide.rename(columns={"exact_memorisation": "memorisation"})
+def slopes(profile: Profile, arm: str) -> pd.DataFrame:
+    """Which way the forget loss starts along a stored direction on all layers: a row a method.
 
-
-def stops(profile: Profile, arm: str) -> pd.DataFrame:
-    """Where each rule stops each of PATHS: a row a seed, selection, method and rule.
-
-    Columns: seed, layers, method, rule, met (False where it never does: read at the longest step), and VALUES
-    there. A rule whose level this run cannot give (no never-trained facts) has no rows.
+    Columns: method, n, mean (cosine with today's forget gradient, over seeds), falling (seeds where it is
+    below 0: there the loss starts by falling). Finer than any step, but silent on what comes after the start.
     """
-    table, strangers = paths_of(profile, arm), levels(profile, arm)
-    found = []
-    for (seed, layers, method), _ in table.groupby(["seed", "layers", "method"], sort=False):
-        if (layers, method) not in PATHS:
+    table = alignment.vectors(profile, arm)
+    table = table[(table["layers"] == "all") & table["vector"].str.match("epoch_|all_epochs|wrong_person")]
+    method = table["vector"].replace({"epoch_1": "first_epoch"}).rename("method")
+    found = table.groupby(method, sort=False)["with_now"]
+    return found.agg(n="size", mean="mean", falling=lambda v: int((v < 0).sum())).reset_index()
+
+
+def epochs_alone(profile: Profile) -> pd.DataFrame:
+    """Every epoch's gradients alone, in the first arm that walks them: a row an epoch; empty without such.
+
+    Columns: arm, epoch, n (seeds), step (share: the shortest that all measure), rise (mean there), dip
+    (mean), dipped, mattered (seeds, as in `dips`), cosine, falling (as in `slopes`, over the arm's seeds).
+    """
+    columns = ["arm", "epoch", "n", "step", "rise", "dip", "dipped", "mattered", "cosine", "falling"]
+    for arm in arm_names(profile):
+        exposed, table = exposure(profile, arm), paths_of(profile, arm)
+        exposed, table = (t[t["layers"] == "all"] for t in (exposed, table))
+        seeds = set(exposed.loc[exposed["method"] == "epoch_2", "seed"])
+        if not seeds:
             continue
-        path = along(table[table["seed"] == seed], method, layers)
-        for name, rule in RULES.items():
-            level = rule.level
-            if isinstance(level, str):
-                level = strangers[level].get(seed, np.nan)
-            if np.isfinite(level):
-                where = {"seed": seed, "layers": layers, "method": method, "rule": name}
-                values, met = stop(path, rule.column, level, rule.falling)
-                found.append(where | {"met": met} | values.to_dict())
-    return pd.DataFrame(found, columns=["seed", "layers", "method", "rule", "met", *VALUES])
-
-
-def stop(path: pd.DataFrame, column: str, level: float, falling: bool = False) -> tuple[pd.Series, bool]:
-    """(VALUES where one seed's path first reaches the level, whether it does); the last step if not."""
-    path = path.sort_values("share")
-    missing = (path[column] - level).to_numpy() * (1 if falling else -1)  # positive: not there yet
-    path = path[VALUES]
-    there = np.flatnonzero(missing <= 0)
-    if not there.size:
-        return path.iloc[-1], False
-    k = int(there[0])
-    if k == 0:
-        return path.iloc[0], True
-    part = missing[k - 1] / (missing[k - 1] - missing[k])
-    return path.iloc[k - 1] + part * (path.iloc[k] - path.iloc[k - 1]), True
-
-
-def rule_contrasts(table: pd.DataFrame, value: str = "oracle_distance") -> pd.DataFrame:
-    """On the reference path of `stops`: the oracle-matched rule minus each other, paired over seeds, Holm.
-
-    Columns as for `results.contrasts`; only seeds in which both rules are met.
-    """
-    mine = table[_is(table, *REFERENCE) & table["met"]]
-    wide = mine.pivot_table(index="seed", columns="rule", values=value)
-    if "oracle" not in wide or len(wide.columns) < 2:
-        return pd.DataFrame(columns=["against", "n"])
-    found = paired(wide["oracle"], {rule: wide[rule] for rule in RULES if rule in wide and rule != "oracle"})
-    return found[found["n"] > 0].reset_index(drop=True)
+        one = r"first_epoch|epoch_\d+"
+        mine = exposed[exposed["method"].str.fullmatch(one) & exposed["seed"].isin(seeds)]
+        step = mine["first_step"].max()
+        there = table[(table["share"] == step) & table["seed"].isin(seeds)].groupby("method")["rise"].mean()
+        found = dips(mine).rename(columns={"mean": "dip"}).set_index("method")
+        starts = slopes(profile, arm).set_index("method").rename(columns={"mean": "cosine"})
+        found = found.join(there).join(starts[["cosine", "falling"]]).reset_index()
+        epoch = found["method"].replace("first_epoch", "epoch_1").str.removeprefix("epoch_").astype(int)
+        found = found.assign(arm=arm, epoch=epoch, step=step).sort_values("epoch")
+        return found[columns].reset_index(drop=True)
+    return pd.DataFrame(columns=columns)
 
 
 def durations(profile: Profile, arm: str) -> pd.DataFrame:
@@ -194,7 +145,10 @@ def durations(profile: Profile, arm: str) -> pd.DataFrame:
     values = ["rise", "damage", "oracle_distance"]
     for seed, here in table.groupby("seed"):
         fresh, stale = (along(here, m).set_index("norm")[values] for m in ("recomputed", "first_epoch"))
-        moved = here.loc[_is(here, *REFERENCE), "norm"].max() / here.loc[_is(here, *REFERENCE), "share"].max()
+        moved = (
+            here.loc[is_path(here, *REFERENCE), "norm"].max()
+            / here.loc[is_path(here, *REFERENCE), "share"].max()
+        )
         for k, (norm, row) in enumerate(fresh.iloc[1:].iterrows(), start=1):
             told = {"seed": seed, "duration": k, "distance": norm / moved}
             for c in values:
@@ -237,5 +191,6 @@ def with_holm(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _is(table: pd.DataFrame, layers: str, method: str) -> pd.Series:
+def is_path(table: pd.DataFrame, layers: str, method: str) -> pd.Series:
+    """Which rows of a path table are of this path, the start not included."""
     return (table["layers"] == layers) & (table["method"] == method)
