@@ -240,6 +240,11 @@ def test_random_halves_are_told_by_true_scores_own_fact_or_not(linear):
     assert means.loc[("other_query", "equal"), "rho"] < 0.95
     assert (means["ci_low"] <= means["rho"]).all()
     assert (means["n"] == len(QUERIES)).all()
+    gains = validation.datamodel_gains(RUN, ARM).set_index(["scores", "against"])
+    expected = means.loc[("tracin_all", "equal"), "rho"] - means.loc[("count", "equal"), "rho"]
+    assert gains.loc[("tracin_all", "count"), "gain"] == pytest.approx(expected)
+    assert (gains.loc["tracin_all", "ci_low"] > 0).all()
+    assert gains.loc[("tracin_first", "other_query"), "ci_low"] < 0
     effects = validation.effects(RUN, ARM).query("scores == 'tracin_all'")
     names = validation.TRACIN | validation.BASELINES
     drawn = drawing.against_retraining(effects, means.reset_index(), names, validation.SELF)

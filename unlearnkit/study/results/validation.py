@@ -101,7 +101,7 @@ def effects(profile: Profile, arm: str) -> pd.DataFrame:
     owner, (without, full) = persons(profile, arm), _retrained(profile, arm)
     found = []
     for name, scores in matrices(profile, arm).items():
-        predicted = scores.groupby(owner).sum()
+        predicted = scores.groupby(owner, sort=False).sum()
         for query, person in product(predicted.columns, predicted.index):
             if owner[query] != person:
                 actual = without.loc[query, person] - full[query]
@@ -158,8 +158,26 @@ def datamodel_means(profile: Profile, arm: str) -> pd.DataFrame:
     found = []
     table = datamodel_scores(profile, arm).dropna(subset="rho")
     for (name, own), here in table.groupby(["scores", "own"], sort=False):
-        found.append((name, own, len(here), *_bootstrap(here["rho"].to_numpy(), lambda v: v.mean(axis=-1))))
+        found.append((name, own, len(here), *_bootstrap(here["rho"].to_numpy(), _mean)))
     return pd.DataFrame(found, columns=["scores", "own", "n", "rho", "ci_low", "ci_high"])
+
+
+def datamodel_gains(profile: Profile, arm: str) -> pd.DataFrame:
+    """How far TracIn's LDS exceeds what it must beat, own fact held equal, paired by query.
+
+    Columns: scores, against (a key of BASELINES), n, gain, ci_low, ci_high (bootstrap over queries).
+    """
+    table = datamodel_scores(profile, arm)
+    wide = table[table["own"] == "equal"].pivot_table("rho", "query", "scores").dropna()
+    found = []
+    for name, rival in product(TRACIN, BASELINES):
+        gain = (wide[name] - wide[rival]).to_numpy()
+        found.append((name, rival, len(gain), *_bootstrap(gain, _mean)))
+    return pd.DataFrame(found, columns=["scores", "against", "n", "gain", "ci_low", "ci_high"])
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=-1)
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
