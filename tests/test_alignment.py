@@ -103,6 +103,7 @@ def test_a_run_without_alignment_cells_has_no_rows(given):
     assert alignment.shares(run, ARM).empty
     assert not alignment.tied(run, ARM)
     assert alignment.theory(run).empty
+    assert "No arm" in layer_tables.plain_sgd(alignment.theory(run))
 
 
 @pytest.mark.parametrize(("rate", "share"), [(0.001, 0.22), (0.01, 0.43), (0.05, 0.92), (0.1, 0.995)])
@@ -137,6 +138,17 @@ def test_theory_stands_beside_the_claim(given, monkeypatch):
     assert row["first"] == pytest.approx(13 / (3 * 26**0.5))
     assert row["uniform"] == 1 / row["epochs"]
     assert layer_tables.theory(alignment.theory(run))["arm"].iloc[0] == ARM
+
+
+def test_arms_agree_with_the_theory_only_where_there_are_some():
+    arms = pd.DataFrame({"share": [0.2, 0.3, 0.4], "C1": [0.0, 0.1, 0.5]})
+    assert alignment.agreement(arms) == pytest.approx(1)
+    assert alignment.agreement(arms.assign(C1=-arms["C1"])) == pytest.approx(-1)
+    assert np.isnan(alignment.agreement(arms.head(2)))
+    told = arms.assign(arm=["A", "B", "C"], optimizer=["sgd", "adamw", "adamw"], uniform=0.1)
+    text = layer_tables.plain_sgd(told)
+    assert "In A" in text
+    assert "+1.0" in text
 
 
 def test_the_figures_draw_with_one_seed_and_with_several(given):

@@ -46,7 +46,9 @@ def path_table(seeds: int) -> pd.DataFrame:
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
     monkeypatch.setattr(layermap, "path_table", lambda *_args, **_options: path_table(3))
+    layermap._readings.cache_clear()
     yield profiles.get("quick")
+    layermap._readings.cache_clear()
     plt.close("all")
 
 
@@ -184,3 +186,23 @@ def test_the_contrast_table_names_what_it_compares(run):
         "last two blocks",
     ]
     assert table["closer in"].iloc[0] == "3 of 3 seeds"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(-0.3, -0.1, "it matters which"), (-0.3, 0.1, "do not settle"), (0.1, 0.3, "random ones more so")],
+)
+def test_words_about_random_parameters_follow_the_interval(low, high, words):
+    row = {
+        "against": ("all", "random_subset"),
+        "difference": (low + high) / 2,
+        "ci_low": low,
+        "ci_high": high,
+    }
+    assert words in layer_tables.random_parameters(pd.DataFrame([row]))
+    assert "not ruled out" in layer_tables.random_parameters(pd.DataFrame(columns=["against"]))
+
+
+def test_verdicts_are_grouped_in_words():
+    rows = [{"id": "C2a", "arm": a, "verdict": v} for a, v in (("A", "yes"), ("B", "no"), ("C", "yes"))]
+    assert layer_tables.by_verdict(rows, "C2a") == "yes in A and C; no in B"

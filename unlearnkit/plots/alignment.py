@@ -34,7 +34,7 @@ def by_epoch(tables: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> plt.Figure
         ax.plot([1, 1], [wrong.min(), wrong.max()], lw=3, alpha=0.4, solid_capstyle="butt", **mark)
         ax.plot(1, wrong.mean(), "s", ms=6, **mark)
         ax.annotate(
-            "wrong person", (1, wrong.mean()), (8, -3), textcoords="offset points", fontsize=8.5, **mark
+            "wrong person", (1, wrong.mean()), (8, -12), textcoords="offset points", fontsize=8.5, **mark
         )
         ax.axhline(0, color=MUTED, lw=0.8, ls=(0, (4, 3)))
         ax.set_title(arm, fontsize=9.5)
@@ -44,6 +44,7 @@ def by_epoch(tables: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> plt.Figure
         label_ends(ax, ends, **colours)
     for ax in axes[:, 0]:
         ax.set_ylabel("cosine")
+    axes[0, 0].set_ylim(bottom=min(axes[0, 0].get_ylim()[0], -0.15))  # room for the control's name
     return drawn
 
 

@@ -6,7 +6,7 @@ from unlearnkit.profiles import Profile
 from unlearnkit.study import results
 from unlearnkit.study.results import alignment, layermap
 from unlearnkit.tables.build import frame, mean_and_range
-from unlearnkit.tables.wording import bytes_of, count, p_value, sentence_list
+from unlearnkit.tables.wording import bytes_of, count, direction, p_value, sentence_list
 
 
 def interval(row: dict, digits: int = 2) -> str:
@@ -118,3 +118,54 @@ def by_verdict(rows: list[dict], claim: str) -> str:
         if row["id"] == claim:
             found.setdefault(row["verdict"], []).append(row["arm"])
     return "; ".join(f"{verdict} in {sentence_list(arms)}" for verdict, arms in found.items())
+
+
+def random_parameters(table: pd.DataFrame) -> str:
+    """What the embedding against random parameters says, from `layermap.against_embedding`."""
+    row = {r["against"]: r for r in table.to_dict("records")}.get(("all", "random_subset"))
+    if not row:
+        return (
+            "Random parameters were not walked in this run, so that fewer parameters are not ruled out here."
+        )
+    low, high = (row.get(k, float("nan")) for k in ("ci_low", "ci_high"))
+    verdict = "these seeds do not settle whether their number is what counts"
+    if high < 0:
+        verdict = "their number alone does not explain the effect: it matters which they are"
+    elif low > 0:
+        verdict = "fewer parameters are gentler whichever they are, and random ones more so"
+    side = direction(row["difference"], "closer to", "farther from")
+    return (
+        f"Against as many random parameters the embedding stands {abs(row['difference']):.2f} nats {side} "
+        f"the oracle (95 % interval of the difference: {interval(row)}): {verdict}."
+    )
+
+
+def plain_sgd(table: pd.DataFrame) -> str:
+    """What `alignment.theory` says of the arms for which the formula is derived, and of all arms together."""
+    lines = [
+        f"In {r.arm}, where the formula is derived, epoch 1 makes {r.share:.0%} of the forget facts' own "
+        f"way, {r.share / r.uniform:.1f} times an even share; its C1 contrast is {r.C1:+.2f} nats."
+        for r in table[table["optimizer"] == "sgd"].itertuples()
+    ] or ["No arm of this run used plain SGD, for which alone the formula is derived."]
+    agreement = alignment.agreement(table)
+    if agreement == agreement:
+        lines.append(
+            f"Over the {len(table)} arms, share and C1 have a rank correlation of {agreement:+.1f}; the "
+            "theory says positive. So few arms, which differ in model and optimizer at once, are an "
+            "illustration and no test: one recipe an arm cannot separate learning rate from curvature or from steps."
+        )
+    return " ".join(lines)
+
+
+def embedding_space(profile: Profile, arms: list[str]) -> str:
+    """The embedding's share of parameters and of ledger bytes, in the arms whose first ledger is on disk."""
+    lines = []
+    for arm in arms:
+        table = layermap.space(profile, arm)
+        if len(table):
+            mine = table[table["part"].str.startswith("embedding")].sum(numeric_only=True)
+            share = mine / table.sum(numeric_only=True)
+            lines.append(
+                f"{share['parameters']:.0%} of the parameters and {share['bytes']:.0%} of the bytes in {arm}"
+            )
+    return f"The embedding is {sentence_list(lines)}." if lines else "This run cannot tell bytes any more."

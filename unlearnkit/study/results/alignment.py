@@ -143,6 +143,22 @@ def implied_rate(share: float, steps: int, epochs: int) -> float:
     return float(brentq(lambda rate: first_share(rate, steps, epochs) - share, 1e-9, 1 - 1e-9))
 
 
+THEORY = (
+    "arm",
+    "optimizer",
+    "lr",
+    "epochs",
+    "steps",
+    "seeds",
+    "uniform",
+    "share",
+    "rate",
+    "first",
+    "all",
+    "C1",
+)
+
+
 def theory(profile: Profile) -> pd.DataFrame:
     """A row an arm: how much of the way epoch 1 made, where it points, and how C1 came out there.
 
@@ -169,4 +185,10 @@ def theory(profile: Profile) -> pd.DataFrame:
                 "C1": claim_values(profile, name).get("C1", pd.Series(dtype=float)).mean(),
             }
         )
-    return pd.DataFrame(found)
+    return pd.DataFrame(found, columns=THEORY)
+
+
+def agreement(table: pd.DataFrame) -> float:
+    """Rank correlation over arms of epoch 1's share and C1's contrast; NaN of fewer than three arms."""
+    told = table.dropna(subset=["share", "C1"])
+    return float(told["share"].corr(told["C1"], method="spearman")) if len(told) > 2 else np.nan

@@ -5,9 +5,11 @@ the first-epoch path on all layers is there, so that many parameters go no furth
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import pandas as pd
 
+from unlearnkit import profiles
 from unlearnkit.experiments.readings import at
 from unlearnkit.profiles import Profile
 from unlearnkit.study import grid
@@ -28,6 +30,7 @@ NAMES = {
 }
 GPT2_SMALL = (50257 * 768, 124_439_808)  # weights of its token matrix, and of the whole model
 METHODS = ("first_epoch", "all_epochs")
+READ = (*METHODS, "random_subset")
 FIRST_ROWS = ("all", "all-but-embedding", "embedding", "embedding.input", "position", "first2")
 LAST_ROWS = ("last2", "norm.final", "embedding.output", "norms")
 CHANGES = {
@@ -63,18 +66,22 @@ def changes(path: pd.DataFrame, norm: float) -> dict[str, float]:
 
 
 def readings(profile: Profile, arm: str, methods: Sequence[str] = METHODS) -> pd.DataFrame:
-    """Per seed, layers and method, the two readings. The module says where they are taken.
+    """Per seed, layers and method (any of READ), the two readings. The module says where they are taken.
 
     Columns: seed, layers, method; at equal damage `gain` (nats of D_F), `share` (step, of the fine-tuning
     displacement), `crossed` (False where the path never costs so much, and is read at its longest step),
     `early` (before the first measured step); at equal step `rise`, `damage`, `gain_there`, `reached`.
     """
-    table, found = path_table(profile, arm, layers=None, methods=None), []
+    table = _readings(profile.name, arm)
+    return table[table["method"].isin(methods)].reset_index(drop=True)
+
+
+@cache
+def _readings(name: str, arm: str) -> pd.DataFrame:
+    table, found = path_table(profiles.get(name), arm, layers=None, methods=None), []
     for seed, here in table.groupby("seed"):
         length, _ = crossing(along(here, "first_epoch"), grid.DAMAGE_NATS)
-        for (layers, method), _ in here[here["method"].isin(methods)].groupby(
-            ["layers", "method"], sort=False
-        ):
+        for (layers, method), _ in here[here["method"].isin(READ)].groupby(["layers", "method"], sort=False):
             path = along(here, method, layers)
             norm, crossed = crossing(path, grid.DAMAGE_NATS)
             matched, there = changes(path, norm), changes(path, length)
