@@ -152,7 +152,7 @@ def plain_sgd(table: pd.DataFrame) -> str:
         lines.append(
             f"Over the {len(table)} arms, share and C1 have a rank correlation of {agreement:+.1f}; the "
             "theory says positive. So few arms, which differ in model and optimizer at once, are an "
-            "illustration and no test: one recipe an arm cannot separate learning rate from curvature or from steps."
+            "illustration and no test: one recipe an arm cannot separate learning rate, curvature and steps."
         )
     return " ".join(lines)
 
