@@ -209,7 +209,11 @@ def test_a_person_is_found_to_influence_itself_most_and_never_counts_a_fact_on_i
     assert table.loc[("Zoe", "Zoe"), "value"] == pytest.approx(np.mean(others))
     assert table["value"].xs("Zoe", level="query").idxmax() == "Zoe"
     share = np.mean([abs(linear.loc[q, q]) / linear[q].abs().sum() for q in QUERIES if OWNER[q] == "Bob"])
-    assert table.loc[("Cat", "Bob"), "self_share"] == pytest.approx(share)
+    assert table.loc[("Cat", "Bob"), "own_share"] == pytest.approx(share)
+    assert table.loc[("Cat", "Bob"), "own"] == pytest.approx(
+        np.mean([linear.loc[f"Bob-{k}", f"Bob-{k}"] for k in range(5)])
+    )
+    assert table.loc[("Cat", "Bob"), "ci_low"] < table.loc[("Cat", "Bob"), "value"]
     assert validation.sources(RUN, ARM)["query"].iloc[0] == "Zoe"  # the target first, for its colour
     assert list(validation.effects(RUN, ARM)["person"].unique()) == ["Zoe", "Bob"]
     drawn = drawing.influencers(table.reset_index(), {"tracin_all": "TracIn"})

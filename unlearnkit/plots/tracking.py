@@ -73,23 +73,24 @@ def shrinking(norms: dict[str, pd.DataFrame]) -> plt.Figure:
 
 
 def influencers(table: pd.DataFrame, titles: dict[str, str]) -> plt.Figure:
-    """Mean influence of each person's facts (bars) on the target's and the control person's; a panel a score.
+    """Mean influence, with its interval, of each person's facts on the target's and the control person's.
 
-    `table` as `validation.sources` gives it; the first query person in it is the target.
+    `table` as `validation.sources` gives it; the first query person in it is the target. A panel a score.
     """
-    queries, persons = list(dict.fromkeys(table["query"])), list(dict.fromkeys(table["person"]))[::-1]
-    drawn, axes = figure(0.42 * len(persons) + 1.2, 1, len(titles), sharey=True, squeeze=False)
+    persons = list(dict.fromkeys(table["person"]))[::-1]
+    drawn, axes = figure(0.4 * len(persons) + 1.3, 1, len(titles), sharey=True, squeeze=False)
     for ax, (metric, title) in zip(axes.flat, titles.items(), strict=True):
-        wide = table[table["metric"] == metric].pivot_table("value", "person", "query").loc[persons]
-        for place, (query, colour) in enumerate(zip(queries, WHOSE.values(), strict=False)):
-            heights = np.arange(len(persons)) + 0.18 - 0.36 * place
-            ax.barh(heights, wide[query], height=0.34, color=colour, label=f"on {query}'s facts")
-        ax.axvline(0, color=MUTED, lw=0.8)
+        queries = table[table["metric"] == metric].groupby("query", sort=False)
+        for (query, here), colour, shift in zip(queries, WHOSE.values(), (0.15, -0.15), strict=False):
+            heights = [persons.index(person) + shift for person in here["person"]]
+            ax.hlines(heights, here["ci_low"], here["ci_high"], color=colour, lw=2)
+            ax.plot(here["value"], heights, "o", color=colour, ms=6, label=f"on {query}'s facts")
+        ax.axvline(0, color=FAINT, lw=1, zorder=0)
         ax.set_yticks(range(len(persons)), persons, color=INK)
         ax.tick_params(axis="y", length=0)
         ax.ticklabel_format(axis="x", scilimits=(-2, 3), useMathText=True)
         ax.set_title(title, fontweight="normal")
-    drawn.supxlabel("mean influence of a fact, on other facts than itself", fontsize=10)
+    drawn.supxlabel("mean influence of a fact on others than itself", fontsize=10)
     handles = axes[0, 0].get_legend_handles_labels()
     drawn.legend(*handles, loc="outside upper right", ncols=2, frameon=False, fontsize=9)
     return drawn

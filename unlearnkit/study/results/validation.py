@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from unlearnkit import stats
 from unlearnkit.profiles import Profile
 from unlearnkit.study import cells
 from unlearnkit.study.results.observed import arm_of, observations
@@ -65,21 +66,32 @@ def matrices(profile: Profile, arm: str) -> dict[str, pd.DataFrame]:
 def sources(profile: Profile, arm: str) -> pd.DataFrame:
     """Mean TracIn of each person's facts on a query person's facts, a fact on itself left out.
 
-    Columns: metric, person, query (person), value, self_share (mean over the query person's facts of what a
-    fact has of all influence on it, in absolute values).
+    Columns: metric, person, query (person), value with ci_low and ci_high (over the query person's facts; NaN
+    of one), size (mean absolute value), own (mean of a fact on itself), own_share (mean share of a fact in
+    all influence on it, in absolute values).
     """
-    owner, found = persons(profile, arm), []
-    scores = matrices(profile, arm)
+    owner, scores, found = persons(profile, arm), matrices(profile, arm), []
     for metric in TRACIN:
         table = scores[metric]
         own = pd.Series({q: table.loc[q, q] for q in table})
         share = (own.abs() / table.abs().sum()).groupby(owner).mean()
         others = table.where(table.index.to_numpy()[:, None] != table.columns.to_numpy())
-        pairs = others.rename_axis(columns="fact").reset_index().melt(id_vars="example").dropna()
-        pairs = pairs.assign(person=pairs["example"].map(owner), query=pairs["fact"].map(owner))
-        means = pairs.groupby(["person", "query"], sort=False)["value"].mean().reset_index()
-        found.append(means.assign(metric=metric, self_share=means["query"].map(share)))
-    return pd.concat(found, ignore_index=True)
+        for query, queries in own.groupby(owner[own.index], sort=False):
+            told = {"metric": metric, "query": query, "own": queries.mean(), "own_share": share[query]}
+            for person, facts in others[queries.index].groupby(owner, sort=False):
+                size = np.nanmean(facts.abs().to_numpy())
+                found.append(told | {"person": person, "size": size, **_with_interval(facts.mean())})
+    return pd.DataFrame(found)
+
+
+def _with_interval(values: pd.Series) -> dict[str, float]:
+    """The mean of what is there, with its interval where it has one."""
+    values = values.dropna()
+    found = {"value": values.mean(), "ci_low": np.nan, "ci_high": np.nan}
+    if len(values) > 1:
+        interval = stats.mean_ci(values)
+        found |= {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
+    return found
 
 
 def _retrained(profile: Profile, arm: str) -> tuple[pd.DataFrame, pd.Series]:
