@@ -107,10 +107,10 @@ def against_retraining(
     for (person, here), colour in zip(effects.groupby("person", sort=False), WHOSE.values(), strict=False):
         label = f"{person}'s facts"
         left.scatter(here["predicted"], here["actual"], s=14, color=colour, alpha=0.55, lw=0, label=label)
-    left.legend(frameon=False, fontsize=8.5, handletextpad=0.1, loc="best")
     left.axhline(0, color=FAINT, lw=1, zorder=0)
     left.axvline(0, color=FAINT, lw=1, zorder=0)
-    left.set(xlabel="predicted (TracIn, all epochs)", ylabel="actual rise of NLL (nats)")
+    left.set_ylabel("actual rise of NLL (nats)")
+    left.set_xlabel("predicted (TracIn, all epochs)", loc="left")  # beside the axis' power of ten
     left.set_title("Leaving a person out", fontweight="normal")
     left.ticklabel_format(axis="x", scilimits=(-2, 3), useMathText=True)
     marks = {"counted": ("o", MUTED, 0.13), "equal": ("s", INK, -0.13)}
@@ -125,8 +125,8 @@ def against_retraining(
     right.tick_params(axis="y", length=0)
     right.set(ylim=(-0.5, len(order) - 0.3), xlabel="rank correlation over random halves")
     right.set_title("Random halves (LDS)", fontweight="normal")
-    handles = dict(zip(*right.get_legend_handles_labels()[::-1], strict=True))
-    drawn.legend(
-        handles.values(), handles.keys(), loc="outside lower right", ncols=2, frameon=False, fontsize=9
-    )
+    shared = {"frameon": False, "fontsize": 9, "ncols": 2, "handletextpad": 0.1, "columnspacing": 1}
+    drawn.legend(*left.get_legend_handles_labels(), loc="outside lower left", **shared)
+    handles = dict(zip(*right.get_legend_handles_labels()[::-1], strict=True))  # one of each label
+    drawn.legend(handles.values(), handles.keys(), loc="outside lower right", **shared)
     return drawn
