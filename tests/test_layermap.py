@@ -189,16 +189,11 @@ def test_the_contrast_table_names_what_it_compares(run):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "words"),
-    [(-0.3, -0.1, "it matters which"), (-0.3, 0.1, "do not settle"), (0.1, 0.3, "random ones more so")],
+    ("difference", "p", "words"),
+    [(-0.2, 0.01, "it matters which"), (-0.2, 0.2, "do not settle"), (0.2, 0.01, "random ones more so")],
 )
-def test_words_about_random_parameters_follow_the_interval(low, high, words):
-    row = {
-        "against": ("all", "random_subset"),
-        "difference": (low + high) / 2,
-        "ci_low": low,
-        "ci_high": high,
-    }
+def test_words_about_random_parameters_follow_the_corrected_p(difference, p, words):
+    row = {"against": ("all", "random_subset"), "difference": difference, "p_holm": p}
     assert words in layer_tables.random_parameters(pd.DataFrame([row]))
     assert "not ruled out" in layer_tables.random_parameters(pd.DataFrame(columns=["against"]))
 

@@ -154,7 +154,8 @@ def paths_by_layer(
         path = results.along(table, "first_epoch", name)
         if not (path["method"] == "first_epoch").any():
             continue
-        mean = path.groupby("share")["rise"].mean()
+        steps = path.groupby("share")["rise"]
+        mean = steps.mean()[steps.count() == path["seed"].nunique()]  # a mean of the same seeds throughout
         for _, one in path.groupby("seed"):
             ax.plot(one["share"], one["rise"], color=COLOURS["first_epoch"], lw=0.6, ls=style, alpha=0.35)
         ax.plot(mean.index, mean, color=COLOURS["first_epoch"], ls=style)

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from unlearnkit import claims
 from unlearnkit.profiles import Profile
 from unlearnkit.study import results
 from unlearnkit.study.results import alignment, layermap
@@ -121,22 +122,21 @@ def by_verdict(rows: list[dict], claim: str) -> str:
 
 
 def random_parameters(table: pd.DataFrame) -> str:
-    """What the embedding against random parameters says, from `layermap.against_embedding`."""
+    """What `layermap.against_embedding` says of random parameters; Holm's p decides, as in the table."""
     row = {r["against"]: r for r in table.to_dict("records")}.get(("all", "random_subset"))
     if not row:
         return (
             "Random parameters were not walked in this run, so that fewer parameters are not ruled out here."
         )
-    low, high = (row.get(k, float("nan")) for k in ("ci_low", "ci_high"))
     verdict = "these seeds do not settle whether their number is what counts"
-    if high < 0:
-        verdict = "their number alone does not explain the effect: it matters which they are"
-    elif low > 0:
-        verdict = "fewer parameters are gentler whichever they are, and random ones more so"
+    if row.get("p_holm", 1.0) < claims.ALPHA:
+        fewer = "their number alone does not explain the effect: it matters which they are"
+        random = "fewer parameters are gentler whichever they are, and random ones more so"
+        verdict = direction(row["difference"], fewer, random)
     side = direction(row["difference"], "closer to", "farther from")
     return (
         f"Against as many random parameters the embedding stands {abs(row['difference']):.2f} nats {side} "
-        f"the oracle (95 % interval of the difference: {interval(row)}): {verdict}."
+        f"the oracle (95 % interval of the difference: {interval(row)}, uncorrected): {verdict}."
     )
 
 
