@@ -12,10 +12,13 @@ h_a - h_s.
 
 import zlib
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from unlearnkit import profiles
 from unlearnkit.experiments.cells import Cell
 from unlearnkit.profiles import Profile
 from unlearnkit.study import cells
@@ -66,6 +69,12 @@ def _noise(*key) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(repr(key).encode()))
 
 
+@cache
+def _size(fact: str) -> float:
+    """k_i"""
+    return 1 + 0.1 * _noise(fact).normal()
+
+
 def _nll(world: World, config: dict, own: float, shared: float, wrong: float, ids=None) -> pd.DataFrame:
     """Rows of every asked fact where the target's a, the shared s and the control's a have these values."""
     curvature = world.own * (1 + world.spread * _noise("seed", config["seed"]).normal())
@@ -77,8 +86,7 @@ def _nll(world: World, config: dict, own: float, shared: float, wrong: float, id
         if ids is not None and i not in ids:
             continue
         a = own if i in forget else wrong if i in control else trained
-        k = 1 + 0.1 * _noise(i).normal()
-        value = k * (curvature * (1 - a) ** 2 + world.shared * (1 - shared) ** 2) / 2
+        value = _size(i) * (curvature * (1 - a) ** 2 + world.shared * (1 - shared) ** 2) / 2
         rows.append((i, fact["person"], "forget" if i in forget else "retain", "nll", value))
     return pd.DataFrame(rows, columns=["example", "person", "split", "metric", "value"])
 
@@ -156,19 +164,27 @@ def _rouge(facts: pd.DataFrame, value: float) -> pd.DataFrame:
 
 def _influence(facts: pd.DataFrame, value: float) -> pd.DataFrame:
     rows = facts[facts["split"] == "forget"]
-    scale = [1 + 0.1 * _noise(i).normal() for i in rows["example"]]
+    scale = [_size(i) for i in rows["example"]]
     return pd.concat(
         rows.assign(metric=f"influence_{name}", value=np.multiply(scale, value))
         for name in ("activation", "gradient")
     )
 
 
-def plant(monkeypatch, run: Profile, world: World) -> None:
-    """Let the run's observations be those of this world."""
-    by_file = {str(c.observations): c for c in cells(run)}
+def plant(monkeypatch, folder: Path, run: Profile, world: World) -> None:
+    """Let the run's observations be those of this world; `folder` notes what the run's name stands for."""
+    monkeypatch.setenv("UNLEARNKIT_BUILD", str(folder))
+    profiles.record(run)
+    by_key = {c.key: c for c in cells(run)}
+    made: dict[tuple[str, ...], pd.DataFrame] = {}
 
     def read(files: tuple[str, ...]) -> pd.DataFrame:
-        return pd.concat([observations_of(by_file[f], world) for f in files], ignore_index=True)
+        keys = tuple(Path(f).parent.name for f in files)  # the folder above changes with every test
+        if keys not in made:
+            parts = [observations_of(by_key[k], world) for k in keys]
+            made[keys] = pd.concat(parts, ignore_index=True)
+        return made[keys]
 
     monkeypatch.setattr(observed, "_read", read)
-    paths._points.cache_clear()  # by name and arm, and this run's name may have meant another world
+    for cached in (paths._points, paths._readings):  # by name and arm, which may have meant another world
+        cached.cache_clear()

@@ -124,6 +124,36 @@ def recommendation(table: pd.DataFrame) -> str:
     return f"Use {what}. {there}{same}"
 
 
+def is_shown(table: pd.DataFrame) -> bool:
+    """Whether some setting of `results.practice.ranked` is shown to be ahead of the best control."""
+    return bool(((table["p_holm"] < ALPHA) & (table["ahead"] > 0) & ~table["control"]).any())
+
+
+def leftovers(table: pd.DataFrame, spread: float) -> str:
+    """What the first epoch's and all epochs' updates leave, in a paragraph."""
+    means = table.groupby("model").mean(numeric_only=True)
+    before, oracle = means.loc["finetuned"], means.loc["oracle"]
+    told = []
+    for model in ("first_epoch", "all_epochs"):
+        after = means.loc[model]
+        text = (
+            f"After {NAMES[model]} {after['still']:.0%} of the facts are still known ({before['still']:.0%} "
+            f"before) and {after['past']:.0%} are past the oracle; D_F is {after['distance']:.2f} nats"
+        )
+        if after["paraphrase_distance"] == after["paraphrase_distance"]:
+            text += f", in paraphrase {after['paraphrase_distance']:.2f}"
+        told.append(f"{text}, and ROUGE-L {after['rougeL_recall']:.2f}.")
+    asked = (
+        ""
+        if "paraphrase_nll" in means and before["paraphrase_nll"] == before["paraphrase_nll"]
+        else (" These facts have no paraphrases.")
+    )
+    return (
+        f"{' '.join(told)} In the oracle ROUGE-L is {oracle['rougeL_recall']:.2f}; the margin for D_F, how "
+        f"far oracles lie apart, is {spread:.2f}.{asked}"
+    )
+
+
 def against_reference(table: pd.DataFrame) -> str:
     """Where the paper's setting, first epoch on all layers, and its embedding-only variant rank."""
     own = table[~table["control"]].reset_index(drop=True)

@@ -7,12 +7,12 @@ from unlearnkit.errors import DataError
 from unlearnkit.profiles import Profile
 from unlearnkit.study import plan
 from unlearnkit.study.results.observed import arm_of, arms
-from unlearnkit.study.results.paths import oracle_distance, oracle_floor, oracle_nll
-from unlearnkit.study.results.testing import ALPHA, UPDATES, fact_readings, update_readings
+from unlearnkit.study.results.paths import matched_damage, oracle_distance, oracle_floor, oracle_nll
+from unlearnkit.study.results.testing import ALPHA, UPDATES, fact_readings
 
 FIXED_MARGIN = 0.25  # nats; of a run without several oracles of one target, fixed before looking
 ORACLE = "an oracle (against the others)"
-MEASURES = {"distance": "$D_F$ beyond the oracles' own", "gap": "forget NLL minus the oracle's"}
+MEASURES = ("distance", "gap")
 
 
 def margin(profile: Profile, arm: str) -> tuple[float, str]:
@@ -52,9 +52,9 @@ def equivalence(profile: Profile, arm: str) -> pd.DataFrame:
     measure), equivalent (p_holm < 0.05). One seed has a mean and nothing else.
     """
     size, _ = margin(profile, arm)
-    readings = update_readings(profile, arm).set_index(["layers", "method"])
+    readings = matched_damage(profile, arm, layers=None, methods=None).set_index(["layers", "method"])
     among, rows = oracle_spread(profile, arm), []
-    for measure, column in (("distance", "oracle_distance"), ("gap", "oracle_gap")):
+    for measure, column in zip(MEASURES, ("oracle_distance", "oracle_gap"), strict=True):
         shift = size if measure == "distance" else 0.0
         values = {
             name: readings.loc[[where], column].dropna() - shift

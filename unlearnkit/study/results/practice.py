@@ -7,7 +7,7 @@ from unlearnkit.errors import DataError
 from unlearnkit.profiles import Profile
 from unlearnkit.study.results.learning import closeups, ledger_sizes
 from unlearnkit.study.results.observed import arm_of, costs, observations
-from unlearnkit.study.results.paths import matched_damage, oracle_nll, paired, path_table
+from unlearnkit.study.results.paths import matched_damage, paired, path_table
 from unlearnkit.study.results.testing import RANDOM, WRONG, fact_readings
 
 CONTROLS = ("wrong_person", "random_direction")
@@ -154,6 +154,9 @@ def person_spread(
     return found.rename_axis("target").reset_index()
 
 
-def oracles_of_target(profile: Profile, arm: str) -> int:
-    """The fewest oracles that stand behind any forget fact's target value."""
-    return int(oracle_nll(profile, arm).notna().sum(axis=1).min())
+def read_and_measured(profile: Profile, arm: str, method: str = "first_epoch") -> pd.DataFrame:
+    """D_F by seed as `measured` by the close-up at its step, and as `read` off the path between two steps."""
+    left = left_behind(profile, arm)
+    measured = left[left["model"] == method].set_index("seed")["distance"]
+    path = matched_damage(profile, arm, methods=(method,)).set_index("seed")["oracle_distance"]
+    return pd.DataFrame({"measured": measured, "read": path}).dropna()

@@ -14,7 +14,7 @@ from unlearnkit.profiles import Profile
 from unlearnkit.stats import MixedModel
 from unlearnkit.study.results.influence import UNITS, influence_pairs, influence_tests
 from unlearnkit.study.results.observed import arm_names, arm_of, observations
-from unlearnkit.study.results.paths import CORE, matched_damage, oracle_nll, path_table
+from unlearnkit.study.results.paths import matched_damage, oracle_nll, path_table
 from unlearnkit.study.results.verdicts import claim_values, components
 
 FIRST, ALL = ("all", "first_epoch"), ("all", "all_epochs")
@@ -39,12 +39,6 @@ MAIN_CONTRAST = next(iter(CONTRASTS))
 ALPHA = 0.05
 
 
-def update_readings(profile: Profile, arm: str) -> pd.DataFrame:
-    """`matched_damage` of UPDATES and of the iterative request, without the rest of the map."""
-    at_all = matched_damage(profile, arm, methods=(*CORE, "iterative"))
-    return pd.concat([at_all, matched_damage(profile, arm, layers=EMBEDDING[0], methods=(EMBEDDING[1],))])
-
-
 def fact_readings(profile: Profile, arm: str) -> pd.DataFrame:
     """Each forget fact under each of UPDATES, where retain facts have first lost the agreed damage.
 
@@ -52,7 +46,8 @@ def fact_readings(profile: Profile, arm: str) -> pd.DataFrame:
     (|nll - oracle|, nats). Interpolated in the step length fact by fact, just as D_F is, so that the mean
     distance of a seed is its D_F in `matched_damage`.
     """
-    norms = update_readings(profile, arm).set_index(["seed", "layers", "method"])["norm"]
+    norms = matched_damage(profile, arm, layers=None, methods=None)
+    norms = norms.set_index(["seed", "layers", "method"])["norm"]
     target = oracle_nll(profile, arm).mean(axis=1)
     trained, walked = observations(profile, "train", arm), observations(profile, "paths", arm)
     found = []
@@ -162,7 +157,7 @@ def claim_pairs(profile: Profile, arm: str, values: dict[str, pd.Series]) -> dic
 
     Of the influence claims, whose contrast is a share of the score before, the scores themselves.
     """
-    distance = update_readings(profile, arm).pivot_table(
+    distance = matched_damage(profile, arm, layers=None, methods=None).pivot_table(
         index="seed", columns=["layers", "method"], values="oracle_distance"
     )
     path = path_table(profile, arm, methods=())
@@ -226,7 +221,7 @@ def mixed(profile: Profile, arm: str, contrast: str = MAIN_CONTRAST) -> MixedMod
 
 
 def spreads(profile: Profile) -> tuple[pd.DataFrame, list[str]]:
-    """`components` of every arm with a column arm, and the arms where order and person cannot be separated."""
+    """`components` of every arm, with a column arm; and the arms where order and person are not separable."""
     parts = {arm: components(profile, arm) for arm in arm_names(profile)}
     found = [part.assign(arm=arm) for arm, part in parts.items() if len(part)]
     columns = ["arm", "id", "n", "persons", "sd_order", "sd_person"]
