@@ -96,12 +96,12 @@ def path_table(
     start is method "finetuned" on "all".
     """
     table = _points(profile.name, arm)
-    begin = table["method"] == "finetuned"
+    chosen = pd.Series(True, index=table.index)
     if layers is not None:
-        table = table[begin | (table["layers"] == layers)]
+        chosen &= table["layers"] == layers
     if methods is not None:
-        table = table[begin | table["method"].isin(methods)]
-    return table.reset_index(drop=True)
+        chosen &= table["method"].isin(methods)
+    return table[chosen | (table["method"] == "finetuned")].reset_index(drop=True)
 
 
 @cache
