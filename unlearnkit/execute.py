@@ -146,14 +146,15 @@ def _run_chains(steps: list[Step], number: int, total: int) -> int:
     seconds = sum(step.estimate_s for step in steps) / workers
     print(f"[{number + 1}-{number + len(steps)}/{total}] {len(steps)} steps for {len(chains)} seeds, "
           f"{workers} at once (about {_duration(seconds)})", flush=True)  # fmt: skip
-    began, done = time.time(), 0
+    began, done, known = time.time(), 0, {n: sum(s.estimate_s for s in c) for n, c in chains.items()}
     with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1), _quiet_bars():
         run = joblib.Parallel(return_as="generator_unordered")
         for name, count in run(joblib.delayed(_run_chain)(n, [s.run for s in c]) for n, c in chains.items()):
             done += count
-            spent = time.time() - began
-            left = _duration(spent * (len(steps) - done) / done)
-            print(f"        {done}/{len(steps)}  {name}: done, about {left} left", flush=True)
+            del known[name]
+            left = sum(known.values())
+            left *= (time.time() - began) / (seconds * workers - left)  # what the estimates turned out to be
+            print(f"        {done}/{len(steps)}  {name}: done, about {_duration(left)} left", flush=True)
     print(f"        took {_duration(time.time() - began)}", flush=True)
     return number + len(steps)
 

@@ -1,0 +1,84 @@
+"""The study's stages: which run side by side, and what becomes of the ledgers."""
+
+import pickle
+
+import pandas as pd
+import pytest
+
+from unlearnkit import profiles, study
+from unlearnkit.experiments.cells import Cell
+
+
+@pytest.fixture
+def seed(monkeypatch, tmp_path):
+    """The stages of one seed (number 1) whose cells only leave a mark, and its fine-tuning."""
+    monkeypatch.setenv("UNLEARNKIT_RUNS", str(tmp_path))
+    monkeypatch.delenv(study.KEEP_LEDGERS, raising=False)
+    recorded = []
+
+    def train(cell):
+        recorded.append(cell.key)
+        (cell.folder / "ledger").mkdir()
+        return pd.DataFrame({"value": [1.0]})
+
+    monkeypatch.setattr("unlearnkit.experiments.train.train", train)
+    monkeypatch.setattr("unlearnkit.experiments.unlearn.paths", lambda _: pd.DataFrame({"value": [1.0]}))
+
+    def make(number):
+        config = {"arm": "an arm", "model": "gpt2-tiny-pretrained", "seed": number}
+        first = Cell("train", "train", config, "fine-tuning", 1.0)
+        walks = [Cell("paths", "unlearn", config | {"layers": n}, n, 1.0, (first,)) for n in ("all", "last2")]
+        monkeypatch.setattr(study, "cells", lambda _: [first, *walks])
+        return first, study.stages(None), recorded
+
+    return make
+
+
+def test_a_ledger_goes_with_its_last_reader(seed):
+    train, stages, _ = seed(1)
+    stages[0].run()
+    stages[1].run()
+    assert (train.folder / "ledger").is_dir()
+    stages[2].run()
+    assert not (train.folder / "ledger").exists()
+    assert all(stage.done() for stage in stages)
+
+
+def test_seed_0_and_kept_ledgers_stay(seed, monkeypatch):
+    train, stages, _ = seed(0)
+    for stage in stages:
+        stage.run()
+    assert (train.folder / "ledger").is_dir()
+    train, stages, _ = seed(1)
+    monkeypatch.setenv(study.KEEP_LEDGERS, "1")
+    for stage in stages:
+        stage.run()
+    assert (train.folder / "ledger").is_dir()
+
+
+def test_a_reader_that_is_added_later_has_the_ledger_recorded_again(seed):
+    train, stages, recorded = seed(1)
+    for stage in stages:
+        stage.run()
+    (stages[2].outputs[0].parent / "done.json").unlink()
+    stages[2].run()
+    assert recorded == [train.key, train.key]
+    assert stages[2].done()
+
+
+def test_seeds_of_built_in_models_are_chains_and_a_users_model_is_not():
+    stages = study.stages(profiles.get("default"))
+    chains = {stage.chain for stage in stages}
+    assert "" not in chains
+    assert len(chains) > 40
+    own = study.stages(profiles.get("default", {"model": "somebody/else"}))
+    assert {stage.chain for stage in own} == {""}
+
+
+def test_stages_travel_to_worker_processes():
+    """A chain is pickled once: what its cells share must not be written again for each."""
+    stages = [
+        s for s in study.stages(profiles.get("default")) if s.chain.startswith("gpt2-tiny-pretrained, A")
+    ]
+    one = [s.run for s in stages if s.chain.endswith("seed 0")]
+    assert len(pickle.dumps(one)) < 5e6
