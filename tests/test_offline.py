@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from unlearnkit import __main__, data, models, offline, packages, paths, profiles
+from unlearnkit import __main__, data, models, offline, packages, paths, profiles, semantic
 
 NO_NETWORK = {
     "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
@@ -40,6 +40,8 @@ def sources(empty_cache, monkeypatch):
     monkeypatch.setattr(
         packages, "fetch", lambda spec, sha, member: put("news", empty_cache / "packages" / "n", 2_000_000)
     )
+    minilm = empty_cache / "packages" / "minilm" / "model.safetensors"
+    monkeypatch.setattr(semantic, "fetch", lambda: put("MiniLM", minilm, 1_000_000).parent)
     monkeypatch.setattr(data, "utility_text", lambda part: put("articles", articles, 3_000_000))
     monkeypatch.setattr(models, "gpt2_tokenizer", tokenizer)
     monkeypatch.setattr(
@@ -50,17 +52,19 @@ def sources(empty_cache, monkeypatch):
 
 def test_everything_is_fetched_and_listed_with_its_size(sources, capsys):
     assert __main__.main(["models", "fetch"]) == 0
-    assert sources == ["news", "articles", "tokenizer", *offline.MODELS]
+    assert sources == ["news", "articles", "tokenizer", "MiniLM", *offline.MODELS]
     lines = capsys.readouterr().out.splitlines()
     sizes = [line.split(" MB")[0].split()[-1] for line in lines]
     assert sizes == [
         "2.0",
         "3.0",
         "4.0",
+        "1.0",
         *["5.0"] * len(offline.MODELS),
-        f"{9 + 5 * len(offline.MODELS):.1f}",
+        f"{10 + 5 * len(offline.MODELS):.1f}",
     ]
-    for line, name in zip(lines[2:-1], ("gpt2 tokenizer", *offline.MODELS), strict=True):
+    named = ("gpt2 tokenizer", "sentence similarity (MiniLM)", *offline.MODELS)
+    for line, name in zip(lines[2:-1], named, strict=True):
         assert line.startswith(name)
         assert Path(line.split(" MB  ")[1]).is_dir()
 

@@ -21,6 +21,7 @@ def path_table(seeds: int) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     rise = table["forget_nll"] - 0.2
     return table.assign(
+        layers="all",
         retain_nll=0.2 + rise / 3,
         damage=rise / 3,
         bystander_damage=rise / 3,

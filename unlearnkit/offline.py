@@ -7,7 +7,7 @@ for that model builds it, from texts that are.
 from collections.abc import Iterator
 from pathlib import Path
 
-from unlearnkit import data, models, packages, paths
+from unlearnkit import data, models, packages, paths, semantic
 from unlearnkit.data import text
 
 MODELS = ("smollm2-135m", "gpt2-tiny", "gpt2-tiny-pretrained-quick")
@@ -22,6 +22,7 @@ def fetch_all() -> Iterator[str]:
     data.utility_text("eval")
     yield _line("encyclopedia articles, cleaned", paths.user_cache() / "texts" / text.CLEANED)
     yield _line("gpt2 tokenizer", Path(models.gpt2_tokenizer().name_or_path))
+    yield _line("sentence similarity (MiniLM)", semantic.fetch())
     for name in MODELS:
         yield _line(name, models.fetch(name))
     yield _line("everything in the user's cache", paths.user_cache())

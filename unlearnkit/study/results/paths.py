@@ -110,11 +110,14 @@ def _points(name: str, arm: str) -> pd.DataFrame:
     here = arm_of(profile, arm)
     oracles = oracle_nll(profile, arm)
     trained, walked = observations(profile, "train", arm), observations(profile, "paths", arm)
+    said = observations(profile, "portraits", arm)  # training measures no ROUGE: the close-up of theta_T does
+    said = said[(said["method"] == "finetuned") & said["metric"].str.startswith("rouge")]
+    said = said.assign(share=0.0)
     parts = []
     for setting in here.settings:
         retain = [e.id for e in setting.retain()]
         begin = start(trained[trained["seed"] == setting.seed], {*setting.forget, *retain})
-        rows = pd.concat([begin, walked[walked["seed"] == setting.seed]])
+        rows = pd.concat([begin, *(part[part["seed"] == setting.seed] for part in (said, walked))])
         forget, kept = rows["example"].isin(setting.forget), rows["example"].isin(retain)
         near = kept & ~rows["example"].isin(setting.control)
         parts.append(_of_seed(rows, forget, kept, near if near.any() else kept, oracles))
@@ -258,6 +261,8 @@ def turning_points(
     table, found = path_table(profile, arm, layers, (method,)), []
     for seed, here in table.groupby("seed"):
         path = along(here, method, layers)
+        if len(path) < 2:
+            continue  # this seed does not walk it
         gap, share = path["oracle_gap"].to_numpy(), path["share"].to_numpy()
         row = {"seed": seed, "dip": min(gap[1:] - gap[0]), "end_gap": gap[-1], "meets": np.nan}
         if gap[0] < 0 and (above := np.flatnonzero(gap >= 0)).size:
