@@ -25,7 +25,9 @@ from unlearnkit.study import cells
 from unlearnkit.study.results import observed, paths
 
 EPOCHS, PERSONS_SHARE, DISPLACEMENT = 8, 0.2, 8.0
-METHODS = ("finetuned", "first_epoch", "all_epochs")
+ORACLE_NOISE = 0.05  # nats, of each fact under each oracle
+PARAPHRASE = 0.5  # nats by which a paraphrase is less likely
+SCORES = {"finetuned": 4.0, "first_epoch": 1.0, "all_epochs": 2.0}  # influence in the close-ups
 
 
 @dataclass(frozen=True)
@@ -75,100 +77,91 @@ def _size(fact: str) -> float:
     return 1 + 0.1 * _noise(fact).normal()
 
 
-def _nll(world: World, config: dict, own: float, shared: float, wrong: float, ids=None) -> pd.DataFrame:
-    """Rows of every asked fact where the target's a, the shared s and the control's a have these values."""
+def _nll(world: World, config: dict, own: float, shared: float, wrong: float, ids=None) -> list[tuple]:
+    """A row of every asked fact where the target's a, the shared s and the control's a have these values."""
     curvature = world.own * (1 + world.spread * _noise("seed", config["seed"]).normal())
     trained, _ = world.learned(world.own, PERSONS_SHARE)
     forget, control = set(config["forget"]), set(config["control"])
     rows = []
     for fact in config["facts"]:
         i = fact["id"]
-        if ids is not None and i not in ids:
-            continue
-        a = own if i in forget else wrong if i in control else trained
-        value = _size(i) * (curvature * (1 - a) ** 2 + world.shared * (1 - shared) ** 2) / 2
-        rows.append((i, fact["person"], "forget" if i in forget else "retain", "nll", value))
-    return pd.DataFrame(rows, columns=["example", "person", "split", "metric", "value"])
+        if ids is None or i in ids:
+            a = own if i in forget else wrong if i in control else trained
+            value = _size(i) * (curvature * (1 - a) ** 2 + world.shared * (1 - shared) ** 2) / 2
+            rows.append((i, fact["person"], "forget" if i in forget else "retain", "nll", value))
+    return rows
 
 
-def observations_of(cell: Cell, world: World) -> pd.DataFrame:
-    """What the cell would have observed in this world."""
-    made = {"train": _train, "oracle": _oracle, "paths": _paths, "portraits": _portraits}
-    rows = made[cell.stage](cell.config, world)
-    return rows.assign(arm=cell.config["arm"], seed=cell.config["seed"])
-
-
-def _point(config: dict, world: World, ids=None, method: str = "", layers: str = "all", share: float = 0.0):
+def _point(
+    config: dict, world: World, ids=None, method: str = "", layers: str = "all", share: float = 0.0
+) -> list[tuple]:
+    """Rows at a step of this share of the displacement, utility among them; share 0 is theta_T."""
     a, s = world.learned(world.own, PERSONS_SHARE)[0], world.learned(world.shared, 1.0)[0]
     own, shared, wrong = (share * DISPLACEMENT * u for u in world.direction(method, layers))
     rows = _nll(world, config, a - own, s - shared, a - wrong, ids)
     if share and world.seed_noise:
         jump = world.seed_noise * _noise(config["seed"], method, layers).normal()
-        rows.loc[rows["split"] == "forget", "value"] += jump
-    return pd.concat([rows, _utility(1 + share)])
+        rows = [(*r[:4], r[4] + jump) if r[2] == "forget" else r for r in rows]
+    return [*rows, ("", "", "utility", "perplexity", 1 + share)]
 
 
-def _utility(value: float) -> pd.DataFrame:
-    return pd.DataFrame([("", "", "utility", "perplexity", value)], columns=_COLUMNS)
+def observations_of(cell: Cell, world: World) -> pd.DataFrame:
+    """What the cell would have observed in this world."""
+    made = {"train": _train, "oracle": _oracle, "paths": _paths, "portraits": _portraits}
+    rows, extra = made[cell.stage](cell.config, world)
+    table = pd.DataFrame(rows, columns=["example", "person", "split", "metric", "value", *extra])
+    return table.assign(arm=cell.config["arm"], seed=cell.config["seed"])
 
 
-_COLUMNS = ["example", "person", "split", "metric", "value"]
+def _train(config: dict, world: World) -> tuple[list[tuple], list[str]]:
+    rows = [(*r, "finetuned", 0, np.nan) for r in _nll(world, config, 0, 0, 0)]
+    rows += [(*r, "finetuned", EPOCHS, np.nan) for r in _point(config, world)]
+    rows.append(("", "", "", "displacement", DISPLACEMENT, "finetuned", np.nan, np.nan))
+    return rows, ["method", "epoch", "step"]
 
 
-def _train(config: dict, world: World) -> pd.DataFrame:
-    rows = [_nll(world, config, 0, 0, 0).assign(epoch=0), _point(config, world).assign(epoch=EPOCHS)]
-    told = pd.DataFrame([("", "", "", "displacement", DISPLACEMENT)], columns=_COLUMNS)
-    return pd.concat([*rows, told]).assign(method="finetuned", step=np.nan)
-
-
-def _oracle(config: dict, world: World) -> pd.DataFrame:
+def _oracle(config: dict, world: World) -> tuple[list[tuple], list[str]]:
     s, a = world.learned(world.shared, 1.0)[0], world.learned(world.own, PERSONS_SHARE)[0]
-    rows = _nll(world, config, 0, s, a)
-    rows["value"] += 0.05 * _noise("oracle", config["seed"]).normal(size=len(rows))
-    rows = pd.concat([rows, _paraphrases(rows), _utility(1.0), _rouge(rows, 0.2), _influence(rows, 3.0)])
+    draw = _noise("oracle", config["seed"])
+    rows = [(*r[:4], r[4] + ORACLE_NOISE * draw.normal()) for r in _nll(world, config, 0, s, a)]
+    rows += [("", "", "utility", "perplexity", 1.0), *_closeup(rows, 0.2, 3.0)]
     if config["seed"] in world.without_oracle:
-        rows = rows[rows["split"] != "forget"]
-    return rows.assign(method="oracle", layers="all")
+        rows = [r for r in rows if r[2] != "forget"]
+    return [(*r, "oracle", "all") for r in rows], ["method", "layers"]
 
 
-def _paths(config: dict, world: World) -> pd.DataFrame:
-    wanted = {*config["forget"], *config["retain"]}
+def _paths(config: dict, world: World) -> tuple[list[tuple], list[str]]:
+    wanted, layers = {*config["forget"], *config["retain"]}, config["layers"]
     found = []
     for spec in config["paths"]:
         for share in spec["steps"]:
-            rows = _point(config, world, wanted, spec["label"], config["layers"], share)
-            told = {"share": share, "alpha": share, "norm": share * DISPLACEMENT, "seconds": 0.1}
-            found.append(rows.assign(method=spec["label"], layers=config["layers"], **told))
-    return pd.concat(found)
+            told = (spec["label"], layers, share, share, share * DISPLACEMENT, 0.1)
+            found += [(*r, *told) for r in _point(config, world, wanted, spec["label"], layers, share)]
+    return found, ["method", "layers", "share", "alpha", "norm", "seconds"]
 
 
-def _portraits(config: dict, world: World) -> pd.DataFrame:
+def _portraits(config: dict, world: World) -> tuple[list[tuple], list[str]]:
     found = []
-    for method in METHODS:
+    drawn = 1 + 0.05 * _noise("influence", config["seed"]).normal()
+    for method, score in SCORES.items():
+        score *= 1 if method == "finetuned" else drawn
         rows = _point(config, world, None, method, "all", 0.0 if method == "finetuned" else 0.05)
-        facts = rows[rows["metric"] == "nll"]
-        score = {"finetuned": 4.0, "first_epoch": 1.0, "all_epochs": 2.0}[method]
-        more = [_paraphrases(facts), _rouge(facts, score / 4), _influence(facts, score)]
-        found.append(pd.concat([rows, *more]).assign(method=method, layers="all", norm=0.4, alpha=1.0))
-    return pd.concat(found)
+        rows += _closeup(rows, score / 4, score)
+        found += [(*r, method, "all", 0.4, 1.0) for r in rows]
+    return found, ["method", "layers", "norm", "alpha"]
 
 
-def _paraphrases(facts: pd.DataFrame) -> pd.DataFrame:
-    rows = facts[facts["split"] == "forget"]
-    return rows.assign(example=rows["example"] + "#1", split="paraphrase", value=rows["value"] + 0.5)
-
-
-def _rouge(facts: pd.DataFrame, value: float) -> pd.DataFrame:
-    return facts[facts["split"] == "forget"].assign(metric="rougeL_recall", value=value)
-
-
-def _influence(facts: pd.DataFrame, value: float) -> pd.DataFrame:
-    rows = facts[facts["split"] == "forget"]
-    scale = [_size(i) for i in rows["example"]]
-    return pd.concat(
-        rows.assign(metric=f"influence_{name}", value=np.multiply(scale, value))
-        for name in ("activation", "gradient")
-    )
+def _closeup(rows: list[tuple], rouge: float, influence: float) -> list[tuple]:
+    """One paraphrase, ROUGE and the two cheap influence scores of every forget fact."""
+    forget = [r for r in rows if r[2] == "forget" and r[3] == "nll"]
+    found = [(f"{i}#1", who, "paraphrase", "nll", value + PARAPHRASE) for i, who, _, _, value in forget]
+    for i, who, split, *_ in forget:
+        scores = {"rougeL_recall": rouge, "influence_activation": influence, "influence_gradient": influence}
+        found += [
+            (i, who, split, metric, v * (_size(i) if "influence" in metric else 1))
+            for metric, v in scores.items()
+        ]
+    return found
 
 
 def plant(monkeypatch, folder: Path, run: Profile, world: World) -> None:

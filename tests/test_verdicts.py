@@ -38,7 +38,7 @@ def test_the_first_epoch_wins_where_the_private_part_is_learned_first(verdicts_i
     found = verdicts_in(PRIVATE_FIRST)
     assert found["C1"]["verdict"] == REPLICATED
     assert found["C1a"]["verdict"] == REPLICATED
-    assert found["C3a"]["verdict"] == UNDECIDED or found["C3a"]["estimate"] == pytest.approx(0.75)
+    assert found["C3a"]["verdict"] == found["C3b"]["verdict"] == REPLICATED  # planted: a fall to a quarter
 
 
 def test_all_epochs_win_where_the_shared_part_is_learned_first(verdicts_in):
@@ -59,7 +59,7 @@ def test_a_layer_that_cannot_matter_has_no_impact_and_one_that_is_all_shared_is_
 
 def test_noise_far_wider_than_the_margins_is_undecided_at_about_the_nominal_rate(monkeypatch, tmp_path):
     """C1 where both directions are the same, under noise of each path's own, three seeds a study."""
-    studies, of = 40, 3
+    studies, of = 24, 3
     run = run_of(studies * of)
     same = World(own=10.0, shared=2.0, spread=0.0, seed_noise=0.8)  # h_a = h_s: the directions coincide
     assert same.sign_of_c1() == 0

@@ -16,7 +16,7 @@ UPDATE_COLOURS = {
     "random direction": COLOURS["random_direction"],
 }
 SMALLEST_P = 1e-12  # p below it is drawn at the edge
-TITLES = {"distance": "$D_F$, less the oracles' own", "gap": "forget NLL, less the oracles'"}
+TITLES = {"distance": "$D_F$, less the margin", "gap": "forget NLL, less the oracles'"}
 
 
 def model_by_model(table: pd.DataFrame, over_seeds: pd.DataFrame) -> plt.Figure:

@@ -43,6 +43,12 @@ def settings(table: pd.DataFrame) -> pd.DataFrame:
     return frame(rows, *columns, "p (Holm)", "closer in", "reach the damage")
 
 
+def best(rankings: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The first setting of every arm that is not a control."""
+    tables = {arm: settings(table[~table["control"]].head(1)) for arm, table in rankings.items()}
+    return pd.concat(tables, names=["arm", None]).reset_index(level="arm").reset_index(drop=True)
+
+
 def _ahead(row: dict) -> str:
     if row["ci_low"] != row["ci_low"]:
         return f"{row['ahead']:+.2f}"
@@ -70,7 +76,9 @@ def left(table: pd.DataFrame) -> pd.DataFrame:
         for key, (title, form) in columns.items():
             mean = mine[key].mean()
             row[title] = "–" if mean != mean else form.format(mean)
-        rows.append(row | {"D_F": mean_and_range(mine["distance"]), "seeds": len(mine)})
+        if row["D_F"] != "–":
+            row["D_F"] = mean_and_range(mine["distance"].dropna())
+        rows.append(row | {"seeds": len(mine)})
     return pd.DataFrame(rows)
 
 
@@ -116,9 +124,15 @@ def recommendation(table: pd.DataFrame) -> str:
     if not len(shown):
         tested = own["p_holm"].notna().any()
         why = f"Holm over {len(own)} settings" if tested else "one seed, so that nothing can be tested"
+        hope = ""
+        if top["ci_low"] > 0:
+            hope = (
+                f" Its own interval, uncorrected, lies above zero: more than {count(top['n'], 'seed')}, or "
+                f"fewer settings tried, may well show it."
+            )
         return (
             f"**No setting can be recommended**: none is shown to be closer to the oracle than updates that "
-            f"do not aim at the person ({why}). Nominally first is {what}. {there}"
+            f"do not aim at the person ({why}). Nominally first is {what}. {there}{hope}"
         )
     same = f" Shown to be ahead are {len(shown)} of {len(own)} settings (Holm)."
     return f"Use {what}. {there}{same}"
@@ -163,13 +177,14 @@ def against_reference(table: pd.DataFrame) -> str:
         if len(mine):
             row = mine.iloc[0].to_dict()
             lines.append(f"{name(row)} is number {mine.index[0] + 1} of {len(own)} ({_ahead(row)} nats)")
-    return "; ".join(lines)
+    text = "; ".join(lines)
+    return text[:1].upper() + text[1:]
 
 
 def cautions(left_behind: pd.DataFrame, found: dict[str, float], spread: float, ranking: pd.DataFrame) -> str:
     """When not to use it: a Markdown list from the tables; lines that do not apply are left out."""
     means = left_behind.groupby("model").mean(numeric_only=True)
-    after, oracle = means.loc["first_epoch"], means.loc["oracle"]
+    before, after, oracle = (means.loc[m] for m in ("finetuned", "first_epoch", "oracle"))
     lines = []
     if after["distance"] > spread:
         lines.append(
@@ -177,17 +192,17 @@ def cautions(left_behind: pd.DataFrame, found: dict[str, float], spread: float, 
             f"{after['distance']:.2f} nats from the oracle, where oracles lie {spread:.2f} apart; "
             f"{after['still']:.0%} of the facts are still better known than by the oracle."
         )
-    if after["past"] > oracle["past"]:
+    if after["past"] > oracle.fillna(0)["past"]:
         lines.append(
-            f"**When the removal must not show.** {after['past']:.0%} of the facts are past the oracle (in "
-            f"an oracle, {oracle['past']:.0%}): less likely than to a model that never met them."
+            f"**When the removal must not show.** {after['past']:.0%} of the facts are past the oracle: less "
+            f"likely than to a model that never met them."
         )
     if after["paraphrase_distance"] > spread:
-        word = "less" if after["paraphrase_distance"] > after["distance"] else "no less"
+        kept, asked = (after[k] / before[k] for k in ("distance", "paraphrase_distance"))
         lines.append(
             f"**When questions come in other words.** Asked in paraphrase, the model is "
-            f"{after['paraphrase_distance']:.2f} nats from the oracle: {word} well forgotten than in the "
-            f"trained words."
+            f"{after['paraphrase_distance']:.2f} nats from the oracle, {asked:.0%} of the way before; in the "
+            f"trained words {kept:.0%} remain."
         )
     reference = ranking[(ranking["layers"] == "all") & (ranking["method"] == "first_epoch")].iloc[0]
     if reference["reach"] > 0:

@@ -7,11 +7,11 @@ from unlearnkit.tables.build import frame, mean_and_range
 from unlearnkit.tables.wording import p_value
 
 
-def _number(value: float, digits: int = 2, sign: bool = False) -> str:
+def _number(value: float, digits: int = 2) -> str:
     """Rounded; a dash for a number that there is not."""
     if value != value:
         return "–"
-    return f"{value:{'+' if sign else ''}.{digits}f}" if abs(value) >= 0.1 else f"{value:.2g}"
+    return f"{value:.{digits}f}" if abs(value) >= 0.1 else f"{value + 0.0:.2g}"  # no "-0"
 
 
 def interval(row: dict, digits: int = 2) -> str:
@@ -96,7 +96,7 @@ def equivalence(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                     "arm": arm,
                     "update": update,
                     "n": distance["n"],
-                    "D_F beyond the oracles' [90 %]": interval(distance),
+                    "D_F less the margin [90 %]": interval(distance),
                     "p (Holm)": p_value(_judged(distance)),
                     "signed gap [90 %]": interval(gap),
                     "p (Holm), gap": p_value(_judged(gap)),

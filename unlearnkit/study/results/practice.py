@@ -60,17 +60,17 @@ def left_behind(profile: Profile, arm: str) -> pd.DataFrame:
     Columns: seed, model, forget_nll, distance (D_F), still and past (shares of the forget facts whose NLL is
     below, or above, the oracles' by more than NEAR), paraphrase_nll, paraphrase_distance (D_F of the
     paraphrases), exact_memorisation, rougeL_recall. The close-ups, measured at the step that matches the
-    damage; the two controls, which have none, as read off their paths, and NaN where a path does not look.
+    damage; the two controls, which have none, as read off their paths, and NaN where a path does not look. An
+    oracle is held against the others of its target.
     """
     rows = closeups(profile, arm)
     rows = rows[rows["method"].isin(MODELS)]
-    facts = _against_oracle(rows[rows["split"] == "forget"])
-    asked = _against_oracle(rows[rows["split"] == "paraphrase"])
+    asked = _shares(_against_oracle(rows[rows["split"] == "paraphrase"]))
     table = pd.DataFrame(
         {
-            **_shares(facts),
-            "paraphrase_nll": asked.groupby(["seed", "method"])["nll"].mean(),
-            "paraphrase_distance": asked.groupby(["seed", "method"])["gap"].apply(lambda g: g.abs().mean()),
+            **_shares(_against_oracle(rows[rows["split"] == "forget"])),
+            "paraphrase_nll": asked["forget_nll"],
+            "paraphrase_distance": asked["distance"],
             **{m: _mean(rows, m) for m in LEFT_MORE},
         }
     ).reset_index()
@@ -82,19 +82,24 @@ def left_behind(profile: Profile, arm: str) -> pd.DataFrame:
 
 
 def _against_oracle(rows: pd.DataFrame) -> pd.DataFrame:
-    """seed, method, nll and gap (nll minus the mean of all oracles that have the example) of each example."""
+    """seed, method, nll and gap (nll minus the mean over the oracles that have the example) of each example.
+
+    An oracle's own gap is to the other oracles; NaN where there are none.
+    """
     nll = rows[rows["metric"] == "nll"].rename(columns={"value": "nll"})
-    target = nll[nll["method"] == "oracle"].groupby("example")["nll"].mean()
-    return nll.assign(gap=nll["nll"] - nll["example"].map(target)).dropna(subset="gap")
+    own = nll["method"] == "oracle"
+    oracles = nll[own].groupby("example")["nll"].agg(["sum", "size"]).reindex(nll["example"]).to_numpy()
+    total, count = oracles[:, 0] - np.where(own, nll["nll"], 0.0), oracles[:, 1] - own
+    return nll.assign(gap=nll["nll"] - total / count.where(count > 0))
 
 
 def _shares(facts: pd.DataFrame) -> dict[str, pd.Series]:
-    groups = facts.groupby(["seed", "method"])
+    known = facts.dropna(subset="gap").groupby(["seed", "method"])["gap"]
     return {
-        "forget_nll": groups["nll"].mean(),
-        "distance": groups["gap"].apply(lambda gap: gap.abs().mean()),
-        "still": groups["gap"].apply(lambda gap: (gap < -NEAR).mean()),
-        "past": groups["gap"].apply(lambda gap: (gap > NEAR).mean()),
+        "forget_nll": facts.groupby(["seed", "method"])["nll"].mean(),
+        "distance": known.apply(lambda gap: gap.abs().mean()),
+        "still": known.apply(lambda gap: (gap < -NEAR).mean()),
+        "past": known.apply(lambda gap: (gap > NEAR).mean()),
     }
 
 
