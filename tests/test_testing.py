@@ -183,7 +183,7 @@ def test_leftovers_tell_what_is_known_and_which_cautions_apply(run, arm):
     left = practice.left_behind(run, arm)
     means = left.groupby("model").mean(numeric_only=True)
     assert means.loc["finetuned", "still"] == 1.0
-    assert means.loc["oracle", "distance"] < 0.2
+    assert means.loc["oracle", "distance"] < 0.6 < means.loc["first_epoch", "distance"]
     assert np.isnan(means.loc["wrong_person", "paraphrase_nll"])
     assert means.loc["finetuned", "paraphrase_nll"] - means.loc["finetuned", "forget_nll"] == pytest.approx(
         0.5
