@@ -55,7 +55,7 @@ class Profile:
 # the companion arms, which exist to carry many seeds of the built-in study, are left out.
 BUILT_IN = {"data": "", "forget": "Dave"}
 NO_COMPANION = {"seeds_tiny_adamw": 0, "seeds_tiny_sgd": 0, "seeds_untied": 0}
-COMPANION = {"seeds_tiny_adamw": 20, "seeds_tiny_sgd": 3, "seeds_untied": 3}
+COMPANION = {"seeds_tiny_adamw": 20, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 PROFILES = {
     profile.name: profile
     for profile in (
