@@ -90,7 +90,9 @@ def test_readers_of_one_model_contradict_each_other_where_seeds_differ(monkeypat
     main = testing.disagreement(table).set_index("contrast").loc[testing.MAIN_CONTRAST]
     assert main["positive"] + main["negative"] == 6
     assert main["missed"] >= 5
-    units = testing.units_compared(run, arm).set_index(["what", "unit"])
+    units = testing.units_compared(run, arm)
+    assert "where the seeds do not in" in tables.units_in_words(units)
+    units = units.set_index(["what", "unit"])
     facts, seeds = (units.loc[(testing.MAIN_CONTRAST, unit)] for unit in results.UNITS)
     assert facts["p"] < 1e-3 * seeds["p"]
     assert abs(facts["d_z"]) > abs(seeds["d_z"])

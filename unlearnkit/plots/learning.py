@@ -38,7 +38,8 @@ def memorisation(curves: dict[str, pd.DataFrame], target: str) -> plt.Figure:
         if others:
             name = f"{len(others)} others" if len(others) > 1 else "the others"
             ends[name] = tuple(np.mean(others, axis=0))
-        ax.set(ylim=(0, 1.02), xlim=(0, table["epoch"].max()), xlabel="epoch", title=arm.split(", ")[-1])
+        ax.set(ylim=(0, 1.02), xlim=(0, table["epoch"].max()), xlabel="epoch")
+        ax.set_title(arm.replace("-pretrained", "").replace(", ", "\n"), fontsize=9)
         ax.xaxis.get_major_locator().set_params(integer=True)
         drawn.canvas.draw()
         label_ends(ax, ends, **{name: MUTED for name in ends} | {target: COLOURS["target"]})

@@ -11,6 +11,7 @@ from IPython.display import Image, display
 from unlearnkit.profiles import Profile
 
 WIDTH = 7.2  # inches, of a full-width figure
+TICK_RATIO = 3.9  # of neighbouring ticks of a step axis, at least
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#c8c8c8"
 # Okabe and Ito's palette, safe for colour-blind readers.
 COLOURS = {
@@ -90,11 +91,15 @@ def shown(drawn: plt.Figure) -> None:
 def step_axis(ax: plt.Axes, shares: Iterable[float]) -> None:
     """Step length as a share of the fine-tuning displacement: linear up to the first step, then log."""
     ticks = sorted({s for s in shares if s > 0})
+    longest = ticks[-1]
     ax.set_xscale("symlog", linthresh=ticks[0], linscale=0.7)
+    for share in list(ticks[1:]):  # too close to the tick before: its label would run into that one's
+        if share < TICK_RATIO * max(t for t in ticks if t < share):
+            ticks.remove(share)
     ax.set_xticks([0, *ticks], ["0", *(f"{100 * s:.2g}%" for s in ticks)])
     ax.set_xticks([], minor=True)
     ax.tick_params(axis="x", labelsize=8)
-    ax.set_xlim(0, ticks[-1] * 1.1)
+    ax.set_xlim(0, longest * 1.1)
 
 
 def note(ax: plt.Axes, text: str, place: tuple, within, shift: tuple, **options) -> None:

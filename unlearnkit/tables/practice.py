@@ -3,10 +3,10 @@
 import pandas as pd
 
 from unlearnkit.study import results
+from unlearnkit.study.results.testing import ALPHA
 from unlearnkit.tables.build import frame, mean_and_range
 from unlearnkit.tables.wording import bytes_of, count, duration, p_value
 
-ALPHA = 0.05
 NAMES = {
     "finetuned": "fine-tuned (nothing done)",
     "first_epoch": "first epoch",
@@ -44,8 +44,8 @@ def settings(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def best(rankings: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The first setting of every arm that is not a control."""
-    tables = {arm: settings(table[~table["control"]].head(1)) for arm, table in rankings.items()}
+    """Of every arm the setting that `recommendation` names."""
+    tables = {arm: settings(pd.DataFrame([_first(table)])) for arm, table in rankings.items()}
     return pd.concat(tables, names=["arm", None]).reset_index(level="arm").reset_index(drop=True)
 
 
@@ -113,8 +113,7 @@ def _or_dash(value: float, form) -> str:
 def recommendation(table: pd.DataFrame) -> str:
     """Which setting to use, or that none can be recommended, from `results.practice.ranked`."""
     own = table[~table["control"]]
-    shown = own[(own["p_holm"] < ALPHA) & (own["ahead"] > 0)]
-    top = (shown if len(shown) else own).iloc[0].to_dict()
+    shown, top = _shown(table), _first(table)
     kept = 1 - top["distance"] / top["start"]
     what = f"**{name(top)}**"
     there = (
@@ -140,7 +139,17 @@ def recommendation(table: pd.DataFrame) -> str:
 
 def is_shown(table: pd.DataFrame) -> bool:
     """Whether some setting of `results.practice.ranked` is shown to be ahead of the best control."""
-    return bool(((table["p_holm"] < ALPHA) & (table["ahead"] > 0) & ~table["control"]).any())
+    return len(_shown(table)) > 0
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    return table[~table["control"] & (table["p_holm"] < ALPHA) & (table["ahead"] > 0)]
+
+
+def _first(table: pd.DataFrame) -> dict:
+    """The first setting that is shown to be ahead, or where none is, that is nominally."""
+    shown = _shown(table)
+    return (shown if len(shown) else table[~table["control"]]).iloc[0].to_dict()
 
 
 def leftovers(table: pd.DataFrame, spread: float) -> str:

@@ -3,8 +3,10 @@
 import pandas as pd
 
 from unlearnkit.stats import MixedModel
+from unlearnkit.study.results import UNITS
+from unlearnkit.study.results.testing import ALPHA
 from unlearnkit.tables.build import frame, mean_and_range
-from unlearnkit.tables.wording import p_value
+from unlearnkit.tables.wording import count, p_value
 
 
 def _number(value: float, digits: int = 2) -> str:
@@ -21,10 +23,11 @@ def interval(row: dict, digits: int = 2) -> str:
     return f"{row['mean']:+.{digits}f} [{row['ci_low']:+.{digits}f}, {row['ci_high']:+.{digits}f}]"
 
 
-def units(table: pd.DataFrame) -> pd.DataFrame:
-    """`results.testing.units_compared` for people."""
+def units(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """`results.testing.units_compared` of some arms for people."""
     rows = [
         {
+            "arm": arm,
             "tested": row["what"],
             "replicates": row["unit"],
             "n": row["n"],
@@ -33,9 +36,26 @@ def units(table: pd.DataFrame) -> pd.DataFrame:
             "p": _p(row["p"]),
             "d_z": _number(row["d_z"]),
         }
+        for arm, table in tables.items()
         for row in table.to_dict("records")
     ]
-    return frame(rows, "tested", "replicates", "n", "mean [95 %]", "t", "p", "d_z")
+    return frame(rows, "arm", "tested", "replicates", "n", "mean [95 %]", "t", "p", "d_z")
+
+
+def units_in_words(table: pd.DataFrame) -> str:
+    """What changes between the units of one arm, in a sentence or two; "" where seeds cannot be tested."""
+    both = table.dropna(subset="p").pivot_table(index="what", columns="unit", values=["p", "d_z"])
+    facts, trained = UNITS
+    if both.empty or ("p", trained) not in both or ("p", facts) not in both:
+        return ""
+    p, d = both["p"].dropna(), both["d_z"].abs().dropna()
+    lost = int(((p[facts] < ALPHA) & (p[trained] >= ALPHA)).sum())
+    return (
+        f"The facts of seed 0 give the smaller p in {(p[facts] < p[trained]).sum()} of {len(p)} tests, and "
+        f"p < {ALPHA} where the seeds do not in {lost}. In the median p over seeds is "
+        f"{(p[trained] / p[facts]).median():.1g} times p over facts, and |d_z| over seeds "
+        f"{(d[trained] / d[facts]).median():.2g} times |d_z| over facts."
+    )
 
 
 def _p(p: float) -> str:
@@ -114,12 +134,13 @@ def _judged(row: dict) -> float:
 def ks(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """`results.equivalence.ks_distances` for people: mean D by update and arm, with intervals over seeds."""
     columns = {
-        f"{arm} ({table['seed'].nunique()} seeds)": table.groupby("update", sort=False)["d"].agg(
+        f"{arm} ({count(table['seed'].nunique(), 'seed')})": table.groupby("update", sort=False)["d"].agg(
             mean_and_range
         )
         for arm, table in tables.items()
     }
-    return pd.DataFrame(columns).fillna("–").rename_axis("update").reset_index()
+    order = max((list(column.index) for column in columns.values()), key=len)
+    return pd.DataFrame(columns).reindex(order).fillna("–").rename_axis("update").reset_index()
 
 
 def models(model: MixedModel | None, over_seeds: dict, over_facts: dict) -> pd.DataFrame:
