@@ -54,9 +54,9 @@ def _band(ax: plt.Axes, values: pd.Series) -> None:
 
 def _alpha_ticks(ax: plt.Axes, path: pd.DataFrame) -> None:
     """Below each step, the same step as a multiple of the learning rate."""
-    alphas = path[path["share"] > 0].groupby("share")["alpha_lr"].mean()
+    alphas = path.groupby("share")["alpha_lr"].mean().reindex(ax.get_xticks())
     labels = [label.get_text() for label in ax.get_xticklabels()]
-    both = [f"{t}\n{_short(a)}" for t, a in zip(labels, [0, *alphas], strict=True)]
+    both = [f"{t}\n{_short(a)}" for t, a in zip(labels, alphas, strict=True)]
     ax.set_xticks(ax.get_xticks(), both)
 
 
