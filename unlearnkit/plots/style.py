@@ -11,7 +11,8 @@ from IPython.display import Image, display
 from unlearnkit.profiles import Profile
 
 WIDTH = 7.2  # inches, of a full-width figure
-TICK_RATIO = 3.9  # of neighbouring ticks of a step axis, at least
+TICKS = 7  # of a step axis; more are thinned to a ratio of neighbours of at least TICK_RATIO
+TICK_RATIO = 3.9
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#c8c8c8"
 # Okabe and Ito's palette, safe for colour-blind readers.
 COLOURS = {
@@ -93,7 +94,7 @@ def step_axis(ax: plt.Axes, shares: Iterable[float]) -> None:
     ticks = sorted({s for s in shares if s > 0})
     longest = ticks[-1]
     ax.set_xscale("symlog", linthresh=ticks[0], linscale=0.7)
-    for share in list(ticks[1:]):  # too close to the tick before: its label would run into that one's
+    for share in ticks[1:] if len(ticks) > TICKS else ():  # labels would run into each other
         if share < TICK_RATIO * max(t for t in ticks if t < share):
             ticks.remove(share)
     ax.set_xticks([0, *ticks], ["0", *(f"{100 * s:.2g}%" for s in ticks)])
