@@ -96,15 +96,20 @@ def distance_and_cost(table: pd.DataFrame, floor: float | None, damage: float) -
     left.set_ylim(0, top)
     step_axis(left, table["share"])
     _damage_axis(right, damage, table["damage"])
+    distance_axes(left, right, floor)
+    drawn.canvas.draw()
+    label_ends(left, ends)
+    return drawn
+
+
+def distance_axes(left: plt.Axes, right: plt.Axes, floor: float | None) -> None:
+    """Label two panels of D_F, the left one along the step; the band is one oracle against the others."""
     if floor is not None:
         for ax in (left, right):
             ax.axhspan(0, floor, color=COLOURS["oracle"], alpha=0.25, lw=0)
         where = (0.02, floor), ("axes fraction", "data"), (0, 2)
         note(left, "oracles among themselves", *where, color=COLOURS["oracle"])
     left.set(xlabel=STEP_NARROW, ylabel="distance to the oracle, $D_F$ (nats)")
-    drawn.canvas.draw()
-    label_ends(left, ends)
-    return drawn
 
 
 def _damage_axis(ax: plt.Axes, damage: float, seen: pd.Series) -> None:

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from unlearnkit.plots.paths import STEP_NARROW, ZOOM, _damage_axis, _straight
+from unlearnkit.plots.paths import ZOOM, _damage_axis, _straight, distance_axes
 from unlearnkit.plots.style import COLOURS, INK, LABELS, MUTED, figure, note, step_axis
 from unlearnkit.study.plan import FUZZY_THRESHOLD
 from unlearnkit.study.results.paths import along
@@ -52,12 +52,7 @@ def to_the_oracle(table: pd.DataFrame, floor: float | None, damage: float) -> pl
     steps = sorted(set(table.loc[table["method"] == "first_epoch", "share"]))
     step_axis(left, steps[::2])
     _damage_axis(right, damage, table["damage"])
-    if floor is not None:
-        for ax in (left, right):
-            ax.axhspan(0, floor, color=COLOURS["oracle"], alpha=0.25, lw=0)
-        where = (0.02, floor), ("axes fraction", "data"), (0, 2)
-        note(left, "oracles among themselves", *where, color=COLOURS["oracle"])
-    left.set(xlabel=STEP_NARROW, ylabel="distance to the oracle, $D_F$ (nats)")
+    distance_axes(left, right, floor)
     left.set_ylim(0, ZOOM * table.loc[table["method"] == "finetuned", "oracle_distance"].mean() / 2)
     lines = [plt.Line2D([], [], color=COLOURS[m], lw=max(2, widths[m] / 1.5)) for m in shown]
     names = [LABELS[m] for m in shown]
