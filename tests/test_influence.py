@@ -132,3 +132,21 @@ def test_refusals(trained, tiny_model, tiny_tokenizer, tmp_path):
         influence.gradient_dot(book, model, tiny_tokenizer, FACTS, epoch=3)
     with pytest.raises(RequestError, match="nobody"):
         influence.tracin(book, IDS, ["nobody"])
+
+
+def test_tracin_weighs_each_record_with_its_own_rate(tiny_model, tiny_tokenizer, tmp_path):
+    """A decaying rate: every record keeps that of its step, also when others are purged from its shard."""
+    recipe = training.Recipe(epochs=2, lr=0.05, batch_size=4, lr_schedule="linear")
+    model = tiny_model()
+    run = training.fine_tune(model, tiny_tokenizer, FACTS, recipe, ledger=tmp_path / "l", progress=False)
+    book = ledger.GradientLedger.open(tmp_path / "l", model)
+    steps = len(run.order)
+    rate = {(i, 1 + 2 * k // steps): recipe.rate(k, steps) for k, step in enumerate(run.order) for i in step}
+    for gone in ([], [IDS[0]]):
+        if gone:
+            book.purge(gone)
+        ids = [i for i in IDS if i not in gone]
+        dots = {e: book.dot(ids, [IDS[5]], e, e)[:, 0].tolist() for e in (1, 2)}
+        expected = [sum(rate[i, e] * dots[e][k] for e in (1, 2)) for k, i in enumerate(ids)]
+        assert influence.tracin(book, ids, [IDS[5]])[:, 0].tolist() == pytest.approx(expected, rel=1e-4)
+    assert len(set(rate.values())) == steps

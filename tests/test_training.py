@@ -173,6 +173,34 @@ def test_dropout_is_off_and_frozen_weights_stay(tiny_model, tiny_tokenizer):
     assert same(*ends)
 
 
+def test_a_recipe_freezes_parameters(tiny_model, tiny_tokenizer, tmp_path):
+    """They stay, bit for bit; the ledger holds the others, and undoes them; a finished run is loaded."""
+    recipe = dataclasses.replace(RECIPE, frozen=("*.ln_?.*", "transformer.h.1.mlp.c_proj.weight"))
+    kept = {"ledger": tmp_path / "l", "ledger_dtype": "float32", "progress": False}
+    model, again, start = tiny_model(), tiny_model(), dict(tiny_model().named_parameters())
+    training.fine_tune(model, tiny_tokenizer, FACTS, recipe, **kept)
+    end = dict(model.named_parameters())
+    book = ledger.GradientLedger.open(tmp_path / "l", model)
+    total = book.sum(book.example_ids, "all")
+    held = {n for n in start if ".ln_1." in n or ".ln_2." in n} | {"transformer.h.1.mlp.c_proj.weight"}
+    assert held == set(start) - set(total)
+    assert all(torch.equal(start[n], end[n]) for n in held)
+    for name, gradient in total.items():
+        moved = start[name] - end[name]
+        assert (moved - recipe.lr * gradient).norm() <= 1e-4 * moved.norm() + 1e-7, name
+    training.fine_tune(
+        again, tiny_tokenizer, FACTS, recipe, **kept, on_epoch=lambda *_: pytest.fail("trained")
+    )
+    assert all(torch.equal(p, end[n]) for n, p in again.named_parameters())
+
+
+def test_a_recipe_that_freezes_nothing_names_the_pattern(train):
+    with pytest.raises(
+        ConfigError, match=r"Recipe.frozen: '\*.norm.\*' names no parameter of GPT2LMHeadModel"
+    ):
+        train(dataclasses.replace(RECIPE, frozen=("*.norm.*",)))
+
+
 def test_notes_of_every_epoch(train, tmp_path):
     weights, run = train(ledger=tmp_path / "l", on_epoch=lambda epoch, model: {"epoch": epoch})
     assert run.notes == [{"epoch": 1}, {"epoch": 2}]
@@ -257,6 +285,7 @@ def test_divergence_in_the_last_step(tiny_model, tiny_tokenizer, tmp_path):
         ("batch_size", 8.0),
         ("accumulate", -1),
         ("seed", 0.5),
+        ("frozen", "*norm*"),
     ],
 )
 def test_bad_recipes_name_the_field(field, value):

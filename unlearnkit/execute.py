@@ -149,7 +149,9 @@ def _run_chains(steps: list[Step], number: int, total: int) -> int:
     began, done, known = time.time(), 0, {n: sum(s.estimate_s for s in c) for n, c in chains.items()}
     with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1), _quiet_bars():
         run = joblib.Parallel(return_as="generator_unordered")
-        for name, count in run(joblib.delayed(_run_chain)(n, [s.run for s in c]) for n, c in chains.items()):
+        for name, count in run(
+            joblib.delayed(_run_chain)(n, [s.run for s in c], os.getpid()) for n, c in chains.items()
+        ):
             done += count
             del known[name]
             left = sum(known.values())
@@ -159,8 +161,11 @@ def _run_chains(steps: list[Step], number: int, total: int) -> int:
     return number + len(steps)
 
 
-def _run_chain(name: str, runs: list[Callable[[], None]]) -> tuple[str, int]:
+def _run_chain(name: str, runs: list[Callable[[], None]], parent: int) -> tuple[str, int]:
+    """Run a chain's steps in a worker, which ends after the one at hand when its run was killed."""
     for run in runs:
+        if parent not in (os.getppid(), os.getpid()):
+            break
         run()
     return name, len(runs)
 

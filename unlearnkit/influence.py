@@ -60,13 +60,19 @@ def gradient_dot(
 
 
 def tracin(
-    book: GradientLedger, ids: Sequence[str], queries: Sequence[str], layers: Layers = "all"
+    book: GradientLedger,
+    ids: Sequence[str],
+    queries: Sequence[str],
+    layers: Layers = "all",
+    epochs: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """TracInCP scores, shape (len(ids), len(queries)); positive where training on one helped the other.
 
-    Summed over the recorded epochs with their learning rate; both sides are recorded terms (1/B included).
+    Summed over the epochs (default all that are recorded), each with the learning rate at which `ids` were
+    trained on; both sides are recorded terms (1/B included).
     """
-    return sum(book.lr * book.dot(ids, queries, e, e, layers) for e in book.epochs)
+    chosen = book.epochs if epochs is None else epochs
+    return sum(book.rates(ids, e)[:, None] * book.dot(ids, queries, e, e, layers) for e in chosen)
 
 
 @contextlib.contextmanager

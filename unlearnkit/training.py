@@ -6,6 +6,7 @@ then dropped from their batches without re-batching, and an emptied batch makes 
 """
 
 import contextlib
+import fnmatch
 import hashlib
 import json
 import math
@@ -49,9 +50,12 @@ class Recipe:
     lr_schedule: str = "constant"  # or "linear"
     seed: int = 0
     loss_on: str = "text"  # or "answer": which tokens the loss counts
+    frozen: tuple[str, ...] = ()  # parameters that keep their values: names, or patterns with * in them
     accumulate: int = 1  # backward passes a step's batch is split over; the numbers stay the same
 
     def __post_init__(self):
+        if isinstance(self.frozen, list):  # JSON knows no tuples
+            object.__setattr__(self, "frozen", tuple(self.frozen))
         counts = {k: getattr(self, k) for k in ("epochs", "batch_size", "accumulate")}
         checks = {
             "optimizer": (self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}"),
@@ -59,6 +63,7 @@ class Recipe:
             "loss_on": (self.loss_on in LOSS_ON, f"one of {LOSS_ON}"),
             "lr": (isinstance(self.lr, int | float) and 0 < self.lr <= FLOAT32_MAX, "a positive number"),
             "seed": (isinstance(self.seed, int), "a whole number"),
+            "frozen": (isinstance(self.frozen, tuple), "a tuple of parameter names"),
             **{k: (isinstance(n, int) and n >= 1, "a whole number from 1") for k, n in counts.items()},
         }
         for name, (fine, allowed) in checks.items():
@@ -120,10 +125,12 @@ def fine_tune(
     keeps each example's gradient per epoch (those in `record`, default all) and a checkpoint, from which an
     interrupted call with the same arguments resumes and ends with the same numbers; a ledger of another
     recipe, data or model is a LedgerError. `on_epoch(epoch, model)` may return a JSON value for `run.notes`.
-    A loss that is not finite raises DivergenceError; the last committed epoch stays on disk.
+    What the recipe freezes stays frozen afterwards. A loss that is not finite raises DivergenceError; the
+    last committed epoch stays on disk.
     """
     recipe = recipe or Recipe()
     by_id = _by_id(examples, exclude, record)
+    freeze(model, recipe)
     model.eval()  # dropout off: gradients that the ledger and the oracle can share
     recorded = set(by_id if record is None else record) - set(exclude)
     epochs = schedule(list(by_id), recipe, exclude)
@@ -131,7 +138,8 @@ def fine_tune(
     optimizer = _optimizer(model, recipe)
     session = None
     if ledger is not None:
-        description = {**asdict(recipe), "exclude": sorted(exclude), "data": _digest(by_id.values())}
+        description = asdict(recipe) | {"frozen": list(recipe.frozen), "exclude": sorted(exclude)}
+        description["data"] = _digest(by_id.values())
         wanted = [i for i in by_id if i in recorded]
         session = Session(Path(ledger), model, optimizer, wanted, description, ledger_dtype, run)
     recorder = session.recorder if session else None
@@ -160,6 +168,19 @@ def fine_tune(
     _require_finite(model, recipe)
     model.zero_grad(set_to_none=False)
     return run
+
+
+def freeze(model: PreTrainedModel, recipe: Recipe) -> None:
+    """Freeze what a recipe names: it is neither trained nor recorded. ConfigError where it names nothing."""
+    for pattern in recipe.frozen:
+        named = [p for name, p in model.named_parameters() if fnmatch.fnmatchcase(name, pattern)]
+        if not named:
+            raise ConfigError(
+                f"Recipe.frozen: {pattern!r} names no parameter of {type(model).__name__}; they are called "
+                f"like {next(n for n, _ in model.named_parameters())!r}"
+            )
+        for parameter in named:
+            parameter.requires_grad_(False)
 
 
 def _by_id(examples: Sequence[Example], exclude, record) -> dict[str, Example]:

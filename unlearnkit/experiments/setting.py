@@ -3,7 +3,7 @@
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import models, weights
+from unlearnkit import models, training, weights
 from unlearnkit.data import Example
 from unlearnkit.experiments.cells import Cell
 from unlearnkit.experiments.train import WEIGHTS, examples_of
@@ -28,6 +28,7 @@ def stand(model: PreTrainedModel, cell: Cell) -> None:
 def fine_tuned(config: dict, train: Cell) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, GradientLedger]:
     """The model at theta_T, its tokenizer and its ledger."""
     model, tokenizer = models.load(config["model"])
+    training.freeze(model, training.Recipe(**config["recipe"]))
     stand(model, train)
     return model, tokenizer, GradientLedger.open(train.folder / "ledger", model)
 

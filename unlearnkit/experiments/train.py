@@ -5,6 +5,7 @@ import shutil
 import pandas as pd
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from transformers import PreTrainedModel
 
 from unlearnkit import data, ledger, models, training, weights
 from unlearnkit.data import Example
@@ -32,7 +33,21 @@ def train(cell: Cell) -> pd.DataFrame:
 
     The ledger keeps the facts that the configuration says to `record`.
     """
-    config = cell.config
+    kept = {"ledger": cell.folder / "ledger", "record": cell.config["record"]}
+    rows, model = _watched(cell.config, **kept)
+    weights.save(cell.folder / WEIGHTS, weights.parameters(model))
+    for checkpoint in (cell.folder / "ledger").glob("training-*.safetensors"):
+        checkpoint.unlink()  # the weights are kept once
+    return rows
+
+
+def recipe(cell: Cell) -> pd.DataFrame:
+    """What a recipe does to the facts and to running text; nothing is kept of it, weights or gradients."""
+    return _watched(cell.config)[0]
+
+
+def _watched(config: dict, **kept) -> tuple[pd.DataFrame, PreTrainedModel]:
+    """Fine-tune, and score the facts and running text on the way; the rows, and the model."""
     facts, model, tokenizer, recipe = start(config)
 
     def curve(epoch: int, current) -> list:
@@ -43,16 +58,11 @@ def train(cell: Cell) -> pd.DataFrame:
         return pd.concat([known, used]).assign(epoch=epoch).to_dict("records")
 
     before = curve(0, model)
-    kept = {"ledger": cell.folder / "ledger", "record": config["record"]}
     run = training.fine_tune(model, tokenizer, facts, recipe, **kept, on_epoch=curve)
-    weights.save(cell.folder / WEIGHTS, weights.parameters(model))
-    for checkpoint in (cell.folder / "ledger").glob("training-*.safetensors"):
-        checkpoint.unlink()  # the weights are kept once
     rows = pd.DataFrame([r for note in [before, *run.notes] for r in note])
     steps = pd.DataFrame({"metric": "training_loss", "value": run.losses, "step": range(len(run.losses))})
-    return pd.concat([rows, steps, told(model, run)]).assign(
-        arm=config["arm"], seed=config["seed"], method="finetuned"
-    )
+    rows = pd.concat([rows, steps, told(model, run)])
+    return rows.assign(arm=config["arm"], seed=config["seed"], method="finetuned"), model
 
 
 def told(model, run: training.Run) -> pd.DataFrame:
@@ -66,12 +76,13 @@ class _Float64Sgd:
     """Watches plain SGD and sums its gradients densely in float64: what no ledger could do better than."""
 
     def __init__(self, model):
-        self.sums = {n: torch.zeros_like(p, dtype=torch.float64) for n, p in model.named_parameters()}
+        trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.sums = {n: torch.zeros_like(p, dtype=torch.float64) for n, p in trainable.items()}
         self.model = model
 
     def __call__(self, _optimizer, _args, _kwargs) -> None:
-        for name, parameter in self.model.named_parameters():
-            self.sums[name] += parameter.grad
+        for name, total in self.sums.items():
+            total += self.model.get_parameter(name).grad
 
 
 def rewind(cell: Cell) -> pd.DataFrame:

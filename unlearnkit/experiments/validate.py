@@ -16,7 +16,7 @@ def tracin(cell: Cell) -> pd.DataFrame:
     _, _, book = fine_tuned(config, train)
     ids, queries = book.example_ids, [*config["forget"], *config["control"]]
     scores = {
-        "tracin_first": book.lr * book.dot(ids, queries, 1, 1),
+        "tracin_first": influence.tracin(book, ids, queries, epochs=(1,)),
         "tracin_all": influence.tracin(book, ids, queries),
     }
     frames = [

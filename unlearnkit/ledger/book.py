@@ -64,10 +64,10 @@ class GradientLedger:
         """The training recipe, as fine_tune wrote it."""
         return self.store.head["recipe"]
 
-    @property
-    def lr(self) -> float:
-        """The learning rate of the recorded steps."""
-        return self.recipe["lr"]
+    def rates(self, ids: Sequence[str], epoch: int) -> torch.Tensor:
+        """The learning rate of the step that each example's record is of. RequestError for unknown ids."""
+        where = [self.where[key] for key in self._keys(ids, epoch)]
+        return torch.tensor([self.store.shards[shard]["rates"][place] for shard, place in where])
 
     def info(self) -> dict:
         """Examples, epochs, bytes, bytes an example and epoch, dtype, model and recipe."""

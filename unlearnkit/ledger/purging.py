@@ -56,6 +56,5 @@ def _rewrite(store: Store, entry: dict, places: Sequence[int]) -> dict:
     lengths = np.stack([shard.lengths("live")[places], shard.lengths("targets")[places]], 1).tolist()
     name = entry["file"].replace(".safetensors", "p.safetensors")
     written = write(store.path / name, pieces, lengths)
-    steps = [entry["steps"][k] for k in places]
-    examples = [entry["examples"][k] for k in places]
-    return {**entry, **written, "file": name, "examples": examples, "steps": steps}
+    told = {key: [entry[key][k] for k in places] for key in ("examples", "steps", "rates")}
+    return {**entry, **written, "file": name, **told}

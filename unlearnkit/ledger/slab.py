@@ -46,7 +46,7 @@ class Slab:
 
     def _empty(self) -> None:
         self.used, self.pieces = 0, {}
-        self.ids, self.steps, self.lengths = [], [], []
+        self.ids, self.steps, self.rates, self.lengths = [], [], [], []
 
     # -- one step ---------------------------------------------------------------------------------------
 
@@ -64,7 +64,8 @@ class Slab:
         self.ids += self.step_ids
         self.lengths += self.step_lengths
         self.steps += [step] * len(self.step_ids)
-        self.epoch, self.lr = epoch, lr
+        self.rates += [lr] * len(self.step_ids)
+        self.epoch = epoch
         for piece in self.pieces.values():
             if len(piece.exponents) != len(self.ids):
                 raise LedgerError(
@@ -124,7 +125,7 @@ class Slab:
         if not self.ids:
             return
         self.join()
-        work = (list(self.pieces.values()), self.lengths, self.ids, self.steps, self.epoch, self.lr)
+        work = (list(self.pieces.values()), self.lengths, self.ids, self.steps, self.rates, self.epoch)
         self.writer = threading.Thread(target=self._write, args=work, daemon=True)
         self.writer.start()
         self._empty()

@@ -16,25 +16,26 @@ from pathlib import Path
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger.shard import Piece, digest, write
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "index.json"
 PARTIAL = ".partial"  # suffix of a file that is being written
 log = logging.getLogger("unlearnkit.ledger")
 
 
-def write_json(path: Path, data: dict) -> None:
-    """Replace a JSON file atomically."""
+def write_text(path: Path, text: str) -> None:
+    """Replace a file atomically."""
     partial = path.with_suffix(PARTIAL)
     try:
-        partial.write_text(json.dumps(data))
+        partial.write_text(text)
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
 
 
-def _seal(body: dict) -> int:
-    return digest(json.dumps(body, sort_keys=True).encode())
+def _sealed(body: dict) -> str:
+    """An index as written: what it says, and a checksum of that."""
+    return json.dumps({**body, "seal": digest(json.dumps(body).encode())})
 
 
 class Store:
@@ -72,15 +73,17 @@ class Store:
         """Read an index. LedgerError where there is none, or it is damaged."""
         path = Path(path)
         try:
-            data = json.loads((path / INDEX).read_text())
-            seal = data.pop("seal")
+            text = (path / INDEX).read_text()
+            data = json.loads(text)
+            # to the letter: a changed digit may leave a number's value, and so a checksum of values, as it is
+            intact = text == _sealed({key: value for key, value in data.items() if key != "seal"})
         except (FileNotFoundError, NotADirectoryError):
             raise LedgerError(
                 f"{path} holds no ledger (no {INDEX}): record one with fine_tune(..., ledger=)"
             ) from None
         except (ValueError, KeyError, AttributeError):
-            seal, data = None, {}
-        if seal is None or seal != _seal(data):
+            intact = False
+        if not intact:
             raise LedgerError(
                 f"{path / INDEX} is damaged: restore it from a copy, or delete the folder and train again"
             )
@@ -119,15 +122,17 @@ class Store:
         lengths: Sequence[Sequence[int]],
         ids: Sequence[str],
         steps: Sequence[int],
+        rates: Sequence[float],
         epoch: int,
-        lr: float,
     ) -> None:
-        """Write one shard. It counts once the index is published."""
+        """Write one shard: each example's record, with its step and the learning rate there.
+
+        It counts once the index is published.
+        """
         name = f"e{epoch:03d}-{len(self.shards):06d}.safetensors"
         entry = write(self.path / name, pieces, lengths)
-        self.shards.append(
-            {"file": name, "epoch": epoch, "lr": lr, "examples": list(ids), "steps": list(steps), **entry}
-        )
+        told = {"examples": list(ids), "steps": list(steps), "rates": list(rates)}
+        self.shards.append({"file": name, "epoch": epoch, **told, **entry})
 
     def publish(self, epoch: int, **progress) -> None:
         """Make everything appended so far count."""
@@ -136,9 +141,8 @@ class Store:
 
     def _save(self) -> None:
         body = {"head": self.head, "shards": self.shards, "epochs": self.epochs, "progress": self.progress}
-        body = json.loads(json.dumps(body))
         try:
-            write_json(self.path / INDEX, {**body, "seal": _seal(body)})
+            write_text(self.path / INDEX, _sealed(body))
         except OSError as error:
             raise LedgerError(
                 f"the index of {self.path} could not be written: {error.strerror}. Free space there"

@@ -25,6 +25,7 @@ KINDS = {
     "alignment": "alignment of gradients",
     "tracin": "influence of all on all",
     "retrain": "retraining to validate influence",
+    "recipe": "fine-tuning with the other optimizer",
     "rewind": "rewind identity",
 }
 
@@ -36,8 +37,11 @@ def cells(profile: Profile) -> list[Cell]:
 
 @cache
 def _cells(name: str, *parameters: tuple) -> tuple[Cell, ...]:
-    arms = plan.arms(Profile(name, "", dict(parameters)))
+    profile = Profile(name, "", dict(parameters))
+    arms = plan.arms(profile)
     found = [cell for arm in arms for cell in grid.cells(arm)]
+    if plan.is_built_in(profile) and arms[0].optimizer == "adamw" and not profile["seeds_sgd"]:
+        found.append(grid.recipe_cell(arms[0]))
     return tuple([*found, grid.rewind_cell(arms[0])])
 
 
@@ -84,7 +88,7 @@ def _stage(cell: Cell, readers: tuple[Cell, ...]) -> Stage:
     """
     chain = ""
     if cell.config["model"] in grid.BLOCKS and cell.config["model"] != "gpt2":
-        alone = cell.stage in ("retrain", "rewind")
+        alone = cell.stage in ("retrain", "recipe", "rewind")
         chain = cell.title if alone else f"{cell.config['arm']}, seed {cell.config['seed']}"
     group = f"{KINDS[cell.stage]} ({cell.config['arm']})"
     run = partial(_run, cell, readers)

@@ -5,7 +5,7 @@ first epoch, all layers, exact request. A path is a cell's unit where it is dear
 selection are one cell, so that adding a seed or a layer runs only what is new.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from unlearnkit.experiments.cells import Cell
 from unlearnkit.study import plan
@@ -34,7 +34,11 @@ NAMED_LAYERS = (
 )
 PRIMARY_LAYERS = ("embedding", "last2")
 SPLIT_LAYERS = ("embedding.input", "embedding.output")
-NO_POSITION = ("smollm2-135m",)  # rotary positions have no parameters
+# Layers without a trained parameter: rotary positions have none, and a recipe may freeze some.
+ABSENT = {
+    ("smollm2-135m", "adamw"): ("position",),
+    ("smollm2-135m", "sgd"): ("position", "norm.final", "norms", "block.29"),
+}
 BLOCKS = {"smollm2-135m": 30, plan.TINY: 12, f"{plan.TINY}-quick": 12, f"{plan.TINY}-untied": 12, "gpt2": 12}
 # Seconds that one optimizer step of 8 facts takes on one core, and one path point; measured, for estimates
 # only.
@@ -56,8 +60,9 @@ def layers_of(arm: Arm, setting: Setting) -> list[str]:
     if not maps(arm, setting):
         extra = SPLIT_LAYERS if arm.model.startswith("gpt2-tiny") else ()
         return [*PRIMARY_LAYERS, *extra]
-    named = [n for n in NAMED_LAYERS if not (n == "position" and arm.model in NO_POSITION)]
-    return [*named, *(f"block.{k}" for k in range(BLOCKS.get(arm.model, 0)))]
+    absent = ABSENT.get((arm.model, arm.optimizer), ())
+    names = [*NAMED_LAYERS, *(f"block.{k}" for k in range(BLOCKS.get(arm.model, 0)))]
+    return [name for name in names if name not in absent]
 
 
 def paths_at_all(arm: Arm, setting: Setting) -> dict[str, list[dict]]:
@@ -185,8 +190,19 @@ def _left_out(setting: Setting) -> list[tuple[str, list[str]]]:
     return [*named.items(), *halves]
 
 
+def recipe_cell(arm: Arm) -> Cell:
+    """What the other optimizer's recipe does to the same facts; its unlearning is the profile `full`'s."""
+    other = replace(arm, optimizer="sgd", recipe=plan.recipe(arm.model, "sgd"))
+    config = {**_base(other, other.settings[0]), "record": [], "tokens": 2 * UTILITY_TOKENS}
+    step_s, point_s = SECONDS.get(arm.model, SECONDS[""])
+    steps = other.recipe["epochs"] * -(-len(config["facts"]) // other.recipe["batch_size"])
+    seconds = step_s * steps + point_s * other.recipe["epochs"]
+    return Cell("recipe", "train", config, f"recipe ({other.name})", seconds)
+
+
 def rewind_cell(arm: Arm) -> Cell:
-    """The ledger's identity on the run's model: three epochs of plain SGD, undone."""
-    config = _base(arm, arm.settings[0])
-    config |= {"recipe": plan.recipe(arm.model, "sgd") | {"epochs": 3, "seed": 0}}
+    """The ledger's identity on the run's model: three epochs of plain SGD on every parameter, undone."""
+    config, recipe = _base(arm, arm.settings[0]), plan.recipe(arm.model, "sgd")
+    rate = recipe["lr"] / (4 if recipe.get("frozen") else 1)  # what may be frozen does not bear the whole one
+    config |= {"recipe": recipe | {"epochs": 3, "seed": 0, "frozen": [], "lr": rate}}
     return Cell("rewind", "train", config, f"rewind identity ({arm.name.split(',')[0]}, SGD)", 140)

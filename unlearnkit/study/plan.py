@@ -12,11 +12,17 @@ from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, RequestError
 from unlearnkit.profiles import PROFILES, Profile
 
+# What plain SGD must leave alone in smollm2-135m, since training it harms running text and memorises little:
+# norms, attention, the last block, and the projection that makes the first token's massive activation. (With
+# all of it trained: perplexity +49 % at an exact memorisation of 0.66, one seed.)
+SHARP = [
+    *("*norm*", "*.self_attn.*", "model.layers.11.mlp.down_proj.weight", "model.layers.29.mlp.*"),
+]
 # Fine-tuning by (model, optimizer); "" is the recipe for any other model.
 LINEAR = {"lr_schedule": "linear"}
 RECIPES: dict[tuple[str, str], dict] = {
     ("smollm2-135m", "adamw"): {"lr": 7.5e-5, "epochs": 8, "batch_size": 8, **LINEAR},
-    ("smollm2-135m", "sgd"): {"lr": 3e-3, "epochs": 14, "batch_size": 8},
+    ("smollm2-135m", "sgd"): {"lr": 9e-3, "epochs": 12, "batch_size": 8, "frozen": SHARP},
     ("gpt2-tiny", "adamw"): {"lr": 2e-3, "epochs": 8, "batch_size": 8, **LINEAR},
     ("gpt2-tiny", "sgd"): {"lr": 0.2, "epochs": 12, "batch_size": 8},
     ("", "adamw"): {"lr": 5e-5, "epochs": 5, "batch_size": 8},
@@ -47,10 +53,10 @@ class Setting:
     holdout: tuple[Example, ...] = ()
 
     def retain(self) -> list[Example]:
-        """The retain facts that a path scores: as evenly from everybody as the order allows."""
+        """The retain facts that a path scores: spread evenly over everybody, near-neighbours included."""
         others = [e for e in self.facts if e.id not in set(self.forget)]
-        stride = max(1, len(others) // RETAIN_FACTS)
-        return others[::stride][:RETAIN_FACTS]
+        count = min(RETAIN_FACTS, len(others))
+        return [others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count)]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from unlearnkit.tables.build import (
     ledger,
     mean_and_range,
     readings,
+    recipes,
     show,
 )
 from unlearnkit.tables.wording import (
@@ -40,6 +41,7 @@ __all__ = [
     "over_seeds",
     "p_value",
     "readings",
+    "recipes",
     "sentence_list",
     "show",
 ]

@@ -3,7 +3,7 @@
 import pandas as pd
 from IPython.display import Markdown
 
-from unlearnkit import stats
+from unlearnkit import stats, study
 from unlearnkit.errors import DataError
 from unlearnkit.profiles import Profile
 from unlearnkit.study import results
@@ -132,6 +132,25 @@ def influence(profile: Profile, arm: str) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def recipes(profile: Profile) -> pd.DataFrame:
+    """How each model was fine-tuned, what it knows in the end, and what that cost running text and time."""
+    rows = [
+        {
+            "model, optimizer": r.arm,
+            "seeds": r.seeds,
+            "learning rate": f"{r.lr:g}",
+            "epochs": r.epochs,
+            "batch": r.batch_size,
+            "frozen": "some" if r.frozen else "nothing",
+            "exact memorisation": f"{r.exact_memorisation:.2f}",
+            "encyclopedia perplexity": f"{r.perplexity_change:+.0%}",
+            "took": duration(r.seconds),
+        }
+        for r in results.recipes(profile).itertuples()
+    ]
+    return frame(rows, *(rows[0] if rows else ()))
+
+
 def ledger(profile: Profile) -> pd.DataFrame:
     """What the ledgers on disk hold, beside the size that dense gradients would have."""
     rows = [
@@ -150,17 +169,10 @@ def ledger(profile: Profile) -> pd.DataFrame:
 
 def costs(profile: Profile) -> pd.DataFrame:
     """Seconds and peak memory of each kind of work, by arm."""
-    names = {
-        "train": "fine-tuning, with the ledger",
-        "oracle": "oracle",
-        "walk": "unlearning paths",
-        "portraits": "close-ups",
-        "rewind": "rewind identity",
-    }
     table = results.costs(profile).groupby(["arm", "stage"], sort=False)
     table = table.agg(runs=("seconds", "size"), seconds=("seconds", "mean"), peak=("peak_gb", "max"))
     table = table.reset_index()
-    table["stage"] = table["stage"].map(lambda stage: names.get(stage, stage))
+    table["stage"] = table["stage"].map(study.KINDS)
     table["time each"] = table.pop("seconds").map(duration)
     table["peak memory"] = (table.pop("peak") * 1e9).map(bytes_of)
     return table.rename(columns={"stage": "work"})

@@ -17,6 +17,7 @@ from unlearnkit.study.results.learning import (
     memorisation,
     memorisation_by_person,
     perplexities,
+    recipes,
     rewind,
     yardstick,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "path_table",
     "perplexities",
     "read",
+    "recipes",
     "rewind",
     "summary",
     "turning_points",

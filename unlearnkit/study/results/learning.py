@@ -17,9 +17,12 @@ def mean_over(frame: pd.DataFrame, metric: str, split: str, by: list[str]) -> pd
     return rows.groupby(by)["value"].mean()
 
 
-def memorisation(profile: Profile) -> pd.DataFrame:
-    """Per arm, seed and epoch: mean exact memorisation of the trained facts, and utility perplexity."""
-    rows = observations(profile, "train")
+def memorisation(profile: Profile, stage: str = "train") -> pd.DataFrame:
+    """Per arm, seed and epoch: mean exact memorisation of the trained facts, and utility perplexity.
+
+    The stage "recipe" asks for the other optimizer's recipe, which a run without such an arm tries once.
+    """
+    rows = observations(profile, stage)
     rows = rows[rows["epoch"].notna()]
     facts = rows[rows["metric"] == "exact_memorisation"]
     keys = ["arm", "seed", "epoch"]
@@ -27,6 +30,29 @@ def memorisation(profile: Profile) -> pd.DataFrame:
     table["perplexity"] = mean_over(rows, "perplexity", "utility", keys)
     start = table["perplexity"].groupby(level=["arm", "seed"]).transform("first")
     return table.assign(perplexity_change=table["perplexity"] / start - 1).reset_index()
+
+
+def recipes(profile: Profile) -> pd.DataFrame:
+    """What each recipe of the run ends in: arm, seeds, recipe, and means over seeds at the last epoch.
+
+    Columns: arm, seeds, lr, epochs, batch_size, frozen (patterns of parameters), exact_memorisation,
+    perplexity_change, seconds (of the training, scoring on the way included).
+    """
+    found = []
+    for stage in ("train", "recipe"):
+        chosen = [c for c in cells(profile) if c.stage == stage]
+        if not chosen:
+            continue
+        known, rows = memorisation(profile, stage), observations(profile, stage)
+        seconds = rows[rows["metric"] == "training_seconds"].groupby("arm")["value"].mean()
+        for arm, table in known.groupby("arm", sort=False):
+            recipe = next(c.config["recipe"] for c in chosen if c.config["arm"] == arm)
+            last = table[table["epoch"] == table["epoch"].max()]
+            row = {"arm": arm, "seeds": len(last), "frozen": list(recipe.get("frozen", ()))}
+            row |= {key: recipe[key] for key in ("lr", "epochs", "batch_size")}
+            row |= last[["exact_memorisation", "perplexity_change"]].mean().to_dict()
+            found.append(row | {"seconds": seconds[arm]})
+    return pd.DataFrame(found)
 
 
 def learned(profile: Profile, arm: str) -> pd.DataFrame:
