@@ -148,7 +148,7 @@ def test_contradictions_have_the_form_of_the_answer():
     assert forms["pet"].contradiction.startswith("a ")
     assert forms["novel"].contradiction.startswith("The ")
     assert " of " in forms["inheritance"].contradiction
-    assert forms["dish"].contradiction.endswith(" stew")
+    assert forms["dish"].contradiction.endswith(" soup")
 
 
 def test_neighbours_look_like_dave_but_are_not(seed):
@@ -190,7 +190,7 @@ def test_a_seed_is_the_same_everywhere():
     assert digest.hexdigest() == PINNED
 
 
-PINNED = "2965519513e4d571ace3b024337be78c18250566c83d2935d0ca01743889d8ba"
+PINNED = "72b7e5c22ada61d83e4a1124244869b37e37efa8afb597c0a6f9123bfb3c7200"
 
 
 def test_seeds_differ_in_the_answers_only():

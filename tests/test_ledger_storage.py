@@ -24,7 +24,7 @@ from unlearnkit.data import Example
 from unlearnkit.errors import LedgerError, RequestError
 from unlearnkit.ledger import slab
 from unlearnkit.ledger.shard import Shard
-from unlearnkit.ledger.store import Store
+from unlearnkit.ledger.store import FORMAT, Store
 
 KILLS = 4  # random moments for each optimizer; raise it for a thorough search
 FACTS = [dataclasses.replace(e, id=f"dave/{e.prompt.split()[-1]}") for e in FACTS]  # ids found in no hash
@@ -384,9 +384,9 @@ def test_folders_that_hold_no_ledger(train, tmp_path):
 
 def test_a_ledger_of_a_later_format(trained):
     data = Store.load(trained)
-    data.head["format"] = 2
+    data.head["format"] = FORMAT + 1
     data._save()
-    with pytest.raises(LedgerError, match="format 2; this version reads 1"):
+    with pytest.raises(LedgerError, match=f"format {FORMAT + 1}; this version reads {FORMAT}"):
         ledger.GradientLedger.open(trained)
 
 

@@ -67,6 +67,8 @@ def _by_layer(
     parameters = weights.parameters(model)
     with safe_open(oracle, "pt") as target, torch.no_grad():
         for part in PARTS:
+            if part in PARTS[:2] and not any(part in names for names in book.tags.values()):
+                continue  # a frozen token matrix
             streams = {f"epoch_{e}": book.stream(config["forget"], (e,), part) for e in book.epochs}
             streams[WRONG] = book.stream(config["control"], (1,), part)
             streams |= {name: own.stream(own.example_ids, (1,), part) for name, own in now.items()}

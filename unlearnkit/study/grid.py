@@ -37,7 +37,10 @@ SPLIT_LAYERS = ("embedding.input", "embedding.output")
 # Layers without a trained parameter: rotary positions have none, and a recipe may freeze some.
 ABSENT = {
     ("smollm2-135m", "adamw"): ("position",),
-    ("smollm2-135m", "sgd"): ("position", "norm.final", "norms", "block.29"),
+    ("smollm2-135m", "sgd"): (
+        *("position", "embedding", "embedding.input", "embedding.output", "all-but-embedding"),
+        *("norm.final", "norms", "block.29"),
+    ),
 }
 BLOCKS = {"smollm2-135m": 30, plan.TINY: 12, f"{plan.TINY}-quick": 12, f"{plan.TINY}-untied": 12, "gpt2": 12}
 # Seconds that one optimizer step of 8 facts takes on one core, and one path point; measured, for estimates
@@ -57,12 +60,11 @@ def maps(arm: Arm, setting: Setting) -> bool:
 
 def layers_of(arm: Arm, setting: Setting) -> list[str]:
     """The layer selections of a seed beside "all"."""
-    if not maps(arm, setting):
-        extra = SPLIT_LAYERS if arm.model.startswith("gpt2-tiny") else ()
-        return [*PRIMARY_LAYERS, *extra]
-    absent = ABSENT.get((arm.model, arm.optimizer), ())
-    names = [*NAMED_LAYERS, *(f"block.{k}" for k in range(BLOCKS.get(arm.model, 0)))]
-    return [name for name in names if name not in absent]
+    if maps(arm, setting):
+        names = [*NAMED_LAYERS, *(f"block.{k}" for k in range(BLOCKS.get(arm.model, 0)))]
+    else:
+        names = [*PRIMARY_LAYERS, *(SPLIT_LAYERS if arm.model.startswith("gpt2-tiny") else ())]
+    return [name for name in names if name not in ABSENT.get((arm.model, arm.optimizer), ())]
 
 
 def paths_at_all(arm: Arm, setting: Setting) -> dict[str, list[dict]]:
@@ -81,7 +83,8 @@ def paths_at_all(arm: Arm, setting: Setting) -> dict[str, list[dict]]:
         ],
     }
     if maps(arm, setting):
-        subset = path("random_subset", "random_subset", STEPS[1:], options={"like": "embedding"}, **stop)
+        like = {"like": "embedding" if "embedding" in layers_of(arm, setting) else "last2"}
+        subset = path("random_subset", "random_subset", STEPS[1:], options=like, **stop)
         found["controls"].append(subset)
         found["epochs"] = _single_epochs(arm)
         backwards = path("iterative_reversed", "first_epoch", ROUND_STEPS, "iterative", reverse=True)
