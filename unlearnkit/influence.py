@@ -18,7 +18,8 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit.batching import batch_of, example_loss
+from unlearnkit import forward
+from unlearnkit.batching import batch_of
 from unlearnkit.data import Example
 from unlearnkit.errors import LedgerError
 from unlearnkit.layers import Layers
@@ -105,7 +106,7 @@ def curvature(
     batch = batch_of(tokenizer, reference, loss_on)
     values = []
     with _double_differentiable(model):
-        loss = example_loss(model(**batch.inputs()).logits, batch.labels).mean()
+        loss = forward.losses(model, batch).mean()
         first = torch.autograd.grad(loss, list(trainable.values()), create_graph=True)
         for example in tqdm(ids, desc="curvature", disable=not progress):
             vector = book.gradient(example, epoch)

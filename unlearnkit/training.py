@@ -19,8 +19,8 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import weights
-from unlearnkit.batching import LOSS_ON, batch_of, example_loss
+from unlearnkit import forward, weights
+from unlearnkit.batching import LOSS_ON, batch_of
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DivergenceError, RequestError
 from unlearnkit.ledger import recording
@@ -236,7 +236,7 @@ class _Step:
             batch = batch_of(tokenizer, self.examples[start : start + size], self.recipe.loss_on)
             if self.recorder:
                 self.recorder.expect(batch, [k for k, i in enumerate(batch.ids) if i in self.recorded])
-            losses = example_loss(model(**batch.inputs()).logits, batch.labels)
+            losses = forward.losses(model, batch)
             values += losses.tolist()
             if not all(math.isfinite(v) for v in values):
                 raise DivergenceError(

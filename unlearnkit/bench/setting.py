@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from unlearnkit import models
-from unlearnkit.batching import IGNORED, Batch, example_loss
+from unlearnkit import forward, models
+from unlearnkit.batching import IGNORED, Batch
 from unlearnkit.models.tiny import NO_DROPOUT
 
 LEARNING_RATE = 1e-6  # small: the weights must stay where they are, the work must not
@@ -74,7 +74,7 @@ class Setting:
 
     def losses(self, batch: Batch) -> torch.Tensor:
         """l_i of each example, shape (B,)."""
-        return example_loss(self.model(**batch.inputs()).logits, batch.labels)
+        return forward.losses(self.model, batch)
 
     def backward(self, batch: Batch) -> None:
         """Forward and backward of (1/B) sum_i l_i into `.grad`, which is emptied first."""

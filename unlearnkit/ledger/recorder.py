@@ -57,16 +57,19 @@ class Recorder:
         self.active = bool(keep)
         if not self.active:
             return
-        self.batch_size = len(batch.ids)
+        self.shape = tuple(batch.input_ids.shape)
         targets = batch.labels != IGNORED
         predicts = torch.zeros_like(targets)
         predicts[:, :-1] = targets[:, 1:]
         # A token has a gradient only if a later-or-same position predicts a target, and padding has none.
         live = predicts.flip(1).cummax(1).values.flip(1) & batch.attention_mask.bool()
-        kept = torch.zeros(self.batch_size, 1, dtype=torch.bool)
+        kept = torch.zeros(self.shape[0], 1, dtype=torch.bool)
         kept[list(keep)] = True
         self.rows = {"live": self._index(live & kept), "targets": self._index(predicts & kept)}
         self.dropped = {"live": self._index(~live), "targets": self._index(~predicts)}
+        # The head may be given its predicting positions only, as one row of them (`forward.target_logits`).
+        self.predicting = self._index(predicts)
+        self.rows["picked"] = self._index(kept.expand_as(predicts)[predicts])
         self.keep = torch.tensor(list(keep))
         counts = torch.stack([live.sum(1), predicts.sum(1)], 1)[self.keep].tolist()
         dense = {s.module for s in self.sites if s.factored and self._dense_is_smaller(s, counts)}
@@ -98,8 +101,8 @@ class Recorder:
 
     def _expand_ids(self, _module, inputs):
         ids = inputs[0]
-        if self.active and ids.dim() == 2 and ids.shape[0] == 1 < self.batch_size:
-            return (ids.expand(self.batch_size, -1), *inputs[1:])
+        if self.active and ids.dim() == 2 and ids.shape[0] == 1 < self.shape[0]:
+            return (ids.expand(self.shape[0], -1), *inputs[1:])
         return None
 
     def _on_forward(self, site: Site, _module: nn.Module, inputs, output) -> None:
@@ -109,8 +112,10 @@ class Recorder:
     @torch.no_grad()
     def _on_backward(self, site: Site, x: torch.Tensor, d: torch.Tensor) -> None:
         rows = "targets" if site.on_targets else "live"
-        d = d.detach()
-        if not self.checked and d.flatten(0, 1)[self.dropped[rows]].any():
+        d, picked = d.detach(), tuple(d.shape[:2]) != self.shape
+        if picked and (not site.on_targets or site.module in self.dense_sites):  # wanted example by example
+            x, d, picked = self._in_place(x), self._in_place(d), False
+        if not (self.checked or picked) and d.flatten(0, 1)[self.dropped[rows]].any():
             raise LedgerError(
                 f"module {site.module!r} has gradients at tokens that predict nothing: the ledger needs a "
                 "causal model and a loss on the labelled tokens only"
@@ -129,20 +134,26 @@ class Recorder:
         elif site.module in self.dense_sites:
             self._dense(site, x, d)
         else:
-            self._put(f"{site.module}/d", rows, d)
-            self._input(site, x, rows)
+            self._put(f"{site.module}/d", rows, d, picked)
+            self._input(site, x, rows, picked)
 
-    def _put(self, name: str, rows: str, values: torch.Tensor) -> None:
-        self.slab.put(name, rows, values, self.rows[rows])
+    def _put(self, name: str, rows: str, values: torch.Tensor, picked: bool = False) -> None:
+        self.slab.put(name, rows, values, self.rows["picked" if picked else rows])
+
+    def _in_place(self, values: torch.Tensor) -> torch.Tensor:
+        """Values of the predicting positions, back in a tensor of the whole batch."""
+        whole = values.new_zeros(self.shape[0] * self.shape[1], values.shape[-1])
+        whole[self.predicting] = values[0]
+        return whole.view(*self.shape, -1)
 
     def _module(self, site: Site) -> nn.Module:
         return self.modules[site.module]
 
-    def _input(self, site: Site, x: torch.Tensor, rows: str) -> None:
+    def _input(self, site: Site, x: torch.Tensor, rows: str, picked: bool) -> None:
         """Store a shared input once (q, k, v; gate, up)."""
         if site.group not in self.stored_inputs:
             self.stored_inputs[site.group] = x.data_ptr()
-            self._put(f"{site.group}/x", rows, x)
+            self._put(f"{site.group}/x", rows, x, picked)
         elif self.stored_inputs[site.group] != x.data_ptr():
             raise LedgerError(f"module {site.module!r} does not share its input with {site.group!r} any more")
 

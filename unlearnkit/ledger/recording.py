@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import models
-from unlearnkit.batching import batch_of, example_loss
+from unlearnkit import forward, models
+from unlearnkit.batching import batch_of
 from unlearnkit.data import Example
 from unlearnkit.errors import LedgerError
 from unlearnkit.layers import tags
@@ -64,7 +64,7 @@ def record(
         for start in range(0, len(examples), batch_size):
             batch = batch_of(tokenizer, examples[start : start + batch_size], loss_on)
             recorder.expect(batch, range(len(batch.ids)))
-            loss = example_loss(model(**batch.inputs()).logits, batch.labels).sum() / divisor
+            loss = forward.losses(model, batch).sum() / divisor
             loss.backward()
             recorder.finish(epoch=1, step=start // batch_size, lr=0.0)
         recorder.commit(1)

@@ -1,8 +1,7 @@
-"""Forward passes shared by the metrics: evaluation mode, and logits only where they are needed."""
+"""What the metrics share: evaluation mode, batches of similar length, and the check for finite values."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,34 +19,6 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
-
-
-def forward(
-    model: nn.Module, inputs: Mapping[str, Any], select: Callable[[torch.Tensor], torch.Tensor]
-) -> Any:
-    """The model's output with `logits` computed only for `select(hidden)`.
-
-    `select` maps a (B, T, D) tensor to a (1, N, D) or (B, N, D) one and must not depend on D. It is applied
-    to what enters the output head, which is where the time goes with a large vocabulary; a model whose head
-    is not a module of its own gets it applied to its logits instead, with the same result.
-    """
-    reached = False
-
-    def keep(_module: nn.Module, args: tuple) -> tuple:
-        nonlocal reached
-        reached = True
-        return (select(args[0]), *args[1:])
-
-    head = model.get_output_embeddings()
-    hook = head.register_forward_pre_hook(keep) if head is not None else None
-    try:
-        output = model(**inputs)
-    finally:
-        if hook is not None:
-            hook.remove()
-    if not reached:
-        output.logits = select(output.logits)
-    return output
 
 
 def by_length(examples: Sequence[Example], batch_size: int) -> list[list[int]]:

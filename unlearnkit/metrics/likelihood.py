@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit.batching import IGNORED, Batch, batch_of
+from unlearnkit.batching import Batch, batch_of
 from unlearnkit.data import Example
 from unlearnkit.errors import DataError
-from unlearnkit.metrics.forward import by_length, evaluation_mode, forward, require_finite
+from unlearnkit.forward import target_logits
+from unlearnkit.metrics.forward import by_length, evaluation_mode, require_finite
 from unlearnkit.metrics.text import perplexity_of
 
 
@@ -45,11 +46,7 @@ def answer_tokens(
     model: PreTrainedModel, batch: Batch
 ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
     """Per example, the NLL of each labelled token and whether the argmax is that token, each (n,)."""
-    targets = batch.labels[:, 1:]
-    places = F.pad(targets != IGNORED, (0, 1))  # the last position predicts nothing
-    logits = forward(model, batch.inputs(), lambda hidden: hidden[places][None]).logits[0].float()
-    tokens = targets[targets != IGNORED]
-    counts = places.sum(1).tolist()
+    logits, tokens, counts = target_logits(model, batch)
     nll = F.cross_entropy(logits, tokens, reduction="none")
     return nll.split(counts), (logits.argmax(-1) == tokens).split(counts)
 

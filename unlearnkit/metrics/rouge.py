@@ -14,7 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit.batching import Batch, collate, encode
 from unlearnkit.data import Example
 from unlearnkit.errors import DataError
-from unlearnkit.metrics.forward import by_length, evaluation_mode, forward
+from unlearnkit.forward import selected
+from unlearnkit.metrics.forward import by_length, evaluation_mode
 
 MEASURES = ("rouge1", "rouge2", "rougeL")
 _STEMMED_FROM = 4  # rouge_score stems words of more than three characters only
@@ -54,7 +55,7 @@ def _greedy(model: PreTrainedModel, batch: Batch, steps: int) -> torch.Tensor:
     inputs = batch.inputs() | {"use_cache": True}
     new = []
     for _ in range(steps):
-        output = forward(model, inputs, lambda hidden: hidden[:, -1:])
+        output = selected(model, inputs, lambda hidden: hidden[:, -1:])
         new.append(output.logits[:, -1].argmax(-1, keepdim=True))
         inputs = {
             "input_ids": new[-1],
