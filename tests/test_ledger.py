@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unlearnkit import ledger, training
+from unlearnkit import forward, ledger, training
 from unlearnkit.batching import batch_of, example_loss
 from unlearnkit.data import Example
 from unlearnkit.ledger import recording
@@ -44,18 +44,27 @@ def relative_error(ours, theirs):
 @pytest.mark.parametrize(("arch", "tied"), SHAPES)
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("loss_on", ["text", "answer"])
-def test_batched_factors_equal_autograd(arch, tied, side, loss_on, tiny_model, tiny_tokenizer, tmp_path):
-    """fp32 factors of a padded batch give every parameter's exact gradient, example by example."""
-    model = tiny_model(arch, tied)
-    store = ledger.create(tmp_path / "l", model, IDS, {"epochs": 1}, "float32")
+@pytest.mark.parametrize("whole", [True, False])
+def test_batched_factors_equal_autograd(
+    arch, tied, side, loss_on, whole, tiny_model, tiny_tokenizer, tmp_path
+):
+    """fp32 factors of a padded batch give every parameter's exact gradient, example by example.
+
+    Whether the model computes all logits or only those that count, and with an example left out.
+    """
+    model, kept = tiny_model(arch, tied), [k for k in range(len(FACTS)) if k != 2]
+    store = ledger.create(tmp_path / "l", model, [IDS[k] for k in kept], {"epochs": 1}, "float32")
     with Recorder(model, store) as recorder:
         batch = batch_of(tiny_tokenizer, FACTS, loss_on, side)
-        recorder.expect(batch, range(len(FACTS)))
-        example_loss(model(**batch.inputs()).logits, batch.labels).sum().backward()
+        recorder.expect(batch, kept)
+        if whole:
+            example_loss(model(**batch.inputs()).logits, batch.labels).sum().backward()
+        else:
+            forward.losses(model, batch).sum().backward()
         recorder.finish(1, 0, 0.1)
         recorder.commit(1)
     book = ledger.GradientLedger.open(tmp_path / "l", model)
-    for example in FACTS:
+    for example in (FACTS[k] for k in kept):
         theirs = autograd_gradient(model, tiny_tokenizer, example, loss_on)
         ours = book.gradient(example.id, 1)
         assert set(ours) == set(theirs)
@@ -123,6 +132,18 @@ def test_dots_equal_dense_dots(arch, tied, layers, tiny_model, tiny_tokenizer, t
     scale = expected.abs().max()
     assert torch.allclose(dots.double(), expected.double(), rtol=1e-4, atol=1e-5 * scale)
     assert torch.allclose(book.norms(IDS[:3], 1, layers) ** 2, dots.diagonal(), rtol=1e-4)
+
+
+def test_a_head_with_a_bias_alone_trained(tiny_model, tiny_tokenizer, tmp_path):
+    """Its weight is frozen: nothing but a sum over positions is kept, also of picked positions."""
+    model = tiny_model("gpt2", False)
+    model.lm_head = torch.nn.Linear(model.config.n_embd, model.config.vocab_size)
+    model.lm_head.weight.requires_grad_(False)
+    book = recording.record(model, tiny_tokenizer, FACTS, tmp_path / "l")
+    for example in FACTS:
+        theirs = autograd_gradient(model, tiny_tokenizer, example, "answer")
+        assert "lm_head.bias" in theirs
+        assert relative_error(book.gradient(example.id, 1), theirs) <= 1e-5
 
 
 def test_long_texts_are_stored_dense(tiny_model, tiny_tokenizer, tmp_path):

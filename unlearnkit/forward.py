@@ -1,0 +1,61 @@
+"""Forward passes with logits only where they are needed, and the training loss from them.
+
+With a large vocabulary the output head is a good part of a small model's time. A fact has a handful of
+positions that predict something which counts, so the head is given those only.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PreTrainedModel
+
+from unlearnkit.batching import IGNORED, Batch
+
+
+def selected(
+    model: nn.Module, inputs: Mapping[str, Any], select: Callable[[torch.Tensor], torch.Tensor]
+) -> Any:
+    """The model's output with `logits` computed only for `select(hidden)`.
+
+    `select` maps a (B, T, D) tensor to a (1, N, D) or (B, N, D) one and must not depend on D. It is applied
+    to what enters the output head; where that is not one plain linear module (none, or one with adapters
+    inside), it is applied to the logits instead, with the same result.
+    """
+    reached = False
+
+    def keep(_module: nn.Module, args: tuple) -> tuple:
+        nonlocal reached
+        reached = True
+        return (select(args[0]), *args[1:])
+
+    head = model.get_output_embeddings()
+    plain = isinstance(head, nn.Linear) and not any(True for _ in head.children())
+    hook = head.register_forward_pre_hook(keep) if plain else None
+    try:
+        output = model(**inputs)
+    finally:
+        if hook is not None:
+            hook.remove()
+    if not reached:
+        output.logits = select(output.logits)
+    return output
+
+
+def target_logits(model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """Logits (N, V) of every position that predicts a target, those targets (N,), and how many each example
+    has; in the batch's order."""
+    targets = batch.labels[:, 1:]
+    wanted = targets != IGNORED
+    places = F.pad(wanted, (0, 1))  # the last position predicts nothing
+    logits = selected(model, batch.inputs(), lambda hidden: hidden[places][None]).logits[0].float()
+    return logits, targets[wanted], wanted.sum(1).tolist()
+
+
+def losses(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """Mean NLL over each example's labelled tokens, shape (B,): the l_i of the training loss."""
+    logits, tokens, counts = target_logits(model, batch)
+    nll = F.cross_entropy(logits, tokens, reduction="none")
+    return torch.stack([part.mean() for part in nll.split(counts)])
