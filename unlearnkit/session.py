@@ -92,7 +92,7 @@ class Session:
     def commit(self, epoch: int, last: bool) -> None:
         """Publish all epochs so far together with the weights they ended in, if it is time."""
         if not last and time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
-            self.recorder.flush()  # a shard never spans epochs
+            self.recorder.end_epoch()
             return
         before = self._file(self.done)
         state = self._state()

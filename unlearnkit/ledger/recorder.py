@@ -90,9 +90,14 @@ class Recorder:
         """Hand the finished steps to the writer as a shard."""
         self.slab.flush()
 
+    def end_epoch(self) -> None:
+        """Start a new shard, and scales anew: an epoch's records do not depend on those before."""
+        self.flush()
+        self.slab.guesses.clear()
+
     def commit(self, epoch: int, **progress) -> None:
         """End of an epoch: everything is on disk and the index says so."""
-        self.flush()
+        self.end_epoch()
         self.slab.join()
         identity.note_end(self.store, self.model)
         self.store.publish(epoch, **progress)

@@ -19,17 +19,19 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 SHARD_BYTES = 64 << 20  # a shard is written once it holds this much (one step is never split)
 CHUNK = 1 << 18  # numbers cast at a time: stays in the processor's cache
 FP16_TOP = 14  # the largest stored half is below 2^14, far from overflow and with all small values normal
+FP16_SLACK = 4  # how far below that the last step's exponent may leave it before the scale is taken anew
 
 
-def scale_exponent(values: torch.Tensor, dtype: torch.dtype) -> int:
-    """e such that values * 2^e use float16's range; 0 for types with a float32 exponent."""
-    if dtype != torch.float16:
-        return 0
-    low, high = torch.aminmax(values)
-    top = max(-low.item(), high.item())
+def scale_exponent(top: float) -> int:
+    """e such that numbers up to `top` times 2^e use float16's range; 0 where nothing can be scaled."""
     if not 0 < top < float("inf"):
         return 0
     return max(-100, min(100, FP16_TOP - math.frexp(top)[1]))
+
+
+def _largest(values: torch.Tensor) -> float:
+    low, high = torch.aminmax(values)
+    return max(-low.item(), high.item())
 
 
 class Slab:
@@ -40,6 +42,7 @@ class Slab:
         self.dtype = DTYPES[store.dtype]
         self.memory = torch.empty(0, dtype=torch.uint8)
         self.scratch = torch.empty(CHUNK)
+        self.guesses: dict[str, int] = {}  # by tensor: the exponent of the step before
         self.writer: threading.Thread | None = None
         self.failure: BaseException | None = None
         self._empty()
@@ -76,24 +79,43 @@ class Slab:
 
     def put_ids(self, name: str, ids: torch.Tensor) -> None:
         """Keep token ids, a row for each live token."""
-        self._room(name, "live", torch.int32, (len(ids), 1), exponent=0).copy_(ids[:, None])
+        out, piece = self._room(name, "live", torch.int32, (len(ids), 1))
+        out.copy_(ids[:, None])
+        piece.exponents += [0] * len(self.step_ids)
 
     def put(self, name: str, rows: str, values: torch.Tensor, index: torch.Tensor | None = None, dtype=None):
         """Cast the rows of (B, T, width) values that `index` names (default all) into the slab.
 
-        It goes a cache-sized chunk at a time. `rows` is the row set (shard.ROWS) that they are stored as.
+        `rows` is the row set (shard.ROWS) that they are stored as. Halves are scaled by the exponent that
+        served the step before; only where it does not fit any more are they cast a second time.
         """
         dtype = dtype or self.dtype
         values = values.flatten(0, 1)
         index = index if index is not None and len(index) < len(values) else None
-        count, width = len(values) if index is None else len(index), values.shape[1]
-        exponent = scale_exponent(values, dtype)
-        out = self._room(name, rows, dtype, (count, width), exponent)
+        shape = (len(values) if index is None else len(index), values.shape[1])
+        out, piece = self._room(name, rows, dtype, shape)
+        exponent = self.guesses.get(name, 0) if dtype == torch.float16 else 0
+        top = self._cast(values, index, exponent, out)
+        if dtype == torch.float16:
+            if exponent and not math.isfinite(top):
+                exponent, top = 0, self._cast(values, index, 0, out)
+            fits = 2.0 ** (FP16_TOP - FP16_SLACK) <= top < 2.0 ** (FP16_TOP + 1)
+            if not fits and (better := scale_exponent(top / 2.0**exponent)) != exponent:
+                exponent = better
+                self._cast(values, index, exponent, out)
+            self.guesses[name] = exponent
+        piece.exponents += [exponent] * len(self.step_ids)
+
+    def _cast(
+        self, values: torch.Tensor, index: torch.Tensor | None, exponent: int, out: torch.Tensor
+    ) -> float:
+        """Fill `out`, a cache-sized chunk at a time; returns the largest magnitude after scaling."""
+        count, width = out.shape
         if values.dtype != torch.float32 or width > len(self.scratch):
-            chosen = values if index is None else values[index]
-            out.copy_(chosen.float() * 2.0**exponent)
-            return
-        step = len(self.scratch) // width
+            chosen = (values if index is None else values[index]).float() * 2.0**exponent
+            out.copy_(chosen)
+            return _largest(chosen) if count else 0.0
+        step, top = len(self.scratch) // width, 0.0
         for start in range(0, count, step):
             stop = min(start + step, count)
             part = self.scratch[: (stop - start) * width].view(-1, width)
@@ -103,9 +125,14 @@ class Slab:
             else:
                 torch.mul(values[start:stop], 2.0**exponent, out=part)
             out[start:stop].copy_(part)
+            if out.dtype == torch.float16:
+                top = max(top, _largest(part))
+        return top
 
-    def _room(self, name: str, rows: str, dtype: torch.dtype, shape: tuple[int, int], exponent: int):
-        """A view of the slab for one tensor of this step, registered under its name."""
+    def _room(
+        self, name: str, rows: str, dtype: torch.dtype, shape: tuple[int, int]
+    ) -> tuple[torch.Tensor, Piece]:
+        """A view of the slab for one tensor of this step, and the piece it is registered with."""
         if self.used == 0:
             self.join()  # the slab may still be on its way to disk
         nbytes = shape[0] * shape[1] * dtype.itemsize
@@ -115,8 +142,7 @@ class Slab:
         if (piece.rows, piece.dtype, piece.width) != (rows, dtype, shape[1]):
             raise LedgerError(f"record {name!r} changed its layout between two steps")
         piece.views.append(memoryview(view.numpy()))
-        piece.exponents += [exponent] * len(self.step_ids)
-        return view.view(dtype).view(shape)
+        return view.view(dtype).view(shape), piece
 
     # -- writing ----------------------------------------------------------------------------------------
 
