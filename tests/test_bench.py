@@ -234,8 +234,8 @@ def test_every_benchmark_fills_its_rows_of_the_report(measured):
     assert len(table) == sum(len(bar.models) for bar in report.BARS)
     empty = table[table["reached"] == "–"]
     assert all(any(p in row for p in ("opacus", "bergson", "kronfluence")) for row in empty["measured"])
-    errors = table[table["measure"].str.contains("autograd|largest error")]
-    assert set(errors["reached"]) == {"yes"}
+    errors = table[table["measure"].str.contains("error")]
+    assert set(errors["reached"]) == {"yes"}, errors.to_string()
     machine = found["ledger", "gpt2-shape"]["machine"]
     assert {"threads", "torch", "commit", "date"} <= set(machine)
 

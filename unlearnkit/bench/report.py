@@ -99,7 +99,7 @@ BARS = (
         "retraining",
     ),
     Bar(
-        "dots from factors against dense, largest error",
+        "dots from factors against dense, error",
         "influence",
         1e-4,
         True,

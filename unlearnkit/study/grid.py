@@ -19,13 +19,13 @@ WRONG_STEPS = (0.0002, 0.001, 0.005, 0.02, 0.08)
 RANDOM_STEPS = (0.02, 0.08, 0.32)
 LAYER_CONTROLS = {"wrong_person": (0.01,), "random_direction": (0.08,)}
 REPEATED_STEPS = (0.0025, 0.005, 0.01, 0.02)  # total length after each application of fresh gradients
-ROUND_STEPS = (0.005, 0.01, 0.02, 0.04, 0.06, 0.08)  # total length after each round, were all still known
+ROUND_STEPS = (0.01, 0.02, 0.04, 0.08)  # total length after each round, were all still known
 STOP_DAMAGE = 0.3  # nats of retain damage after which a path is left, but for the reference paths
 DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tuned model's
 UTILITY_TOKENS = 1024  # at a point of the reference paths and of the controls; close-ups take twice as many
 CURVATURE_REFERENCE = 16  # facts whose mean loss gives the Hessian
 CURVATURE_FACTS = 4  # forget facts, and as many controls, with a curvature score
-MAP_SEEDS = 6  # seeds of an arm with the whole map that walk all of it; later ones walk the primary contrasts
+MAP_SEEDS = 4  # seeds of an arm with the whole map that walk all of it; later ones walk the primary contrasts
 SUBSETS = 12  # models retrained on random halves of the facts, to validate influence scores
 
 NAMED_LAYERS = (
@@ -45,7 +45,7 @@ ABSENT = {
 BLOCKS = {"smollm2-135m": 30, plan.TINY: 12, f"{plan.TINY}-quick": 12, f"{plan.TINY}-untied": 12, "gpt2": 12}
 # Seconds that one optimizer step of 8 facts takes on one core, and one path point; measured, for estimates
 # only.
-SECONDS = {"smollm2-135m": (2.4, 7.0), "": (0.2, 0.4)}
+SECONDS = {"smollm2-135m": (2.8, 7.0), "": (0.15, 0.35)}
 
 
 def path(label: str, method: str, steps: tuple[float, ...], kind: str = "line", **more) -> dict:
