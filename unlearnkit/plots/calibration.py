@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from unlearnkit.plots.paths import STEP_NARROW, _line
+from unlearnkit.plots.paths import STEP_NARROW, method_line
 from unlearnkit.plots.style import COLOURS, INK, LABELS, MUTED, figure, note, step_axis
 from unlearnkit.study import results
 from unlearnkit.study.results.calibration import PATHS, REFERENCE
@@ -32,7 +32,7 @@ def exposure(table: pd.DataFrame, stops: pd.DataFrame) -> plt.Figure:
     for method in shown:
         path = results.along(table, method)
         for ax in (near, whole):
-            _line(ax, path, "share", "rise", method)
+            method_line(ax, path, "share", "rise", method)
     steps = sorted(set(table.loc[table["method"] == REFERENCE[1], "share"]))
     for ax in (near, whole):
         step_axis(ax, steps[::2])
@@ -149,8 +149,8 @@ def fresh_and_stale(table: pd.DataFrame) -> plt.Figure:
     moved = (table["norm"] / table["share"])[table["method"] == REFERENCE[1]].mean()
     for method in shown:
         path = results.along(table, method)
-        _line(left, path.assign(distance=path["norm"] / moved), "distance", "rise", method)
-        _line(right, path, "damage", "rise", method)
+        method_line(left, path.assign(distance=path["norm"] / moved), "distance", "rise", method)
+        method_line(right, path, "damage", "rise", method)
     fresh = results.along(table, "recomputed")
     top = 1.6 * fresh.groupby("share")["rise"].mean().max()
     left.set(xlim=(0, 2.2 * fresh["norm"].max() / moved), ylim=(min(0, table["rise"].min()), top))

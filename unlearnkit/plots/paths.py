@@ -21,21 +21,21 @@ PANELS = {
 }
 
 
-def _line(ax: plt.Axes, path: pd.DataFrame, x: str, y: str, method: str) -> tuple[float, float]:
+def method_line(ax: plt.Axes, path: pd.DataFrame, x: str, y: str, method: str) -> tuple[float, float]:
     """One method: a thin line a seed, a thick one for their mean; returns where that ends."""
     colour = COLOURS[method]
     if len(set(path["seed"])) > 1:
         for _, one in path.groupby("seed"):
-            ax.plot(*_straight(one[x], one[y]), color=colour, lw=0.8, alpha=0.45)
+            ax.plot(*straight(one[x], one[y]), color=colour, lw=0.8, alpha=0.45)
     steps = path.groupby("share")
     xs = list(steps.groups) if x == "share" else list(steps[x].mean())
     ys = list(steps[y].mean())
-    ax.plot(*_straight(xs, ys), color=colour)
+    ax.plot(*straight(xs, ys), color=colour)
     ax.plot(xs, ys, "o", color=colour, ms=4)
     return xs[-1], ys[-1]
 
 
-def _straight(xs: Sequence[float], ys: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def straight(xs: Sequence[float], ys: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """The points with 30 more on every straight piece between them, so that a logarithmic axis bends it.
 
     Readings interpolate linearly; a line drawn straight on such an axis would contradict them.
@@ -70,7 +70,7 @@ def measures_along(table: pd.DataFrame, oracles: pd.DataFrame, method: str = "fi
     drawn, axes = figure(5.6, 2, 2, sharex=True)
     path = results.along(table, method)
     for ax, (column, title) in zip(axes.flat, PANELS.items(), strict=True):
-        _line(ax, path, "share", column, method)
+        method_line(ax, path, "share", column, method)
         step_axis(ax, path["share"])
         if column == "perplexity_ratio" and path[column].max() > 5:
             ax.set_yscale("log")
@@ -90,12 +90,12 @@ def distance_and_cost(table: pd.DataFrame, floor: float | None, damage: float) -
     ends = {}
     for method in results.methods(table):
         path = results.along(table, method)
-        x, y = _line(left, path, "share", "oracle_distance", method)
+        x, y = method_line(left, path, "share", "oracle_distance", method)
         ends[method] = (x, min(y, top))
-        _line(right, path, "damage", "oracle_distance", method)
+        method_line(right, path, "damage", "oracle_distance", method)
     left.set_ylim(0, top)
     step_axis(left, table["share"])
-    _damage_axis(right, damage, table["damage"])
+    damage_axis(right, damage, table["damage"])
     distance_axes(left, right, floor)
     drawn.canvas.draw()
     label_ends(left, ends)
@@ -112,7 +112,7 @@ def distance_axes(left: plt.Axes, right: plt.Axes, floor: float | None) -> None:
     left.set(xlabel=STEP_NARROW, ylabel="distance to the oracle, $D_F$ (nats)")
 
 
-def _damage_axis(ax: plt.Axes, damage: float, seen: pd.Series) -> None:
+def damage_axis(ax: plt.Axes, damage: float, seen: pd.Series) -> None:
     """Retain damage, linear up to the reading point and logarithmic beyond it."""
     ticks = [damage, *(tick for tick in DAMAGE_TICKS if damage < tick <= max(seen.max(), 2 * damage))]
     ax.set_xscale("symlog", linthresh=damage, linscale=0.6)
@@ -133,8 +133,8 @@ def selectivity(table: pd.DataFrame, oracles: pd.DataFrame) -> plt.Figure:
     ends = {}
     for method in results.methods(table):
         path = results.along(table, method)
-        ends[method] = _line(left, path, "share", "oracle_gap", method)
-        _line(right, path, "bystander_damage", "rise", method)
+        ends[method] = method_line(left, path, "share", "oracle_gap", method)
+        method_line(right, path, "bystander_damage", "rise", method)
     top = min(left.get_ylim()[1], ZOOM * reach)
     left.set_ylim(top=top)
     step_axis(left, table["share"])

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from unlearnkit.plots.paths import ZOOM, _damage_axis, _straight, distance_axes
+from unlearnkit.plots.paths import ZOOM, damage_axis, distance_axes, straight
 from unlearnkit.plots.style import COLOURS, INK, LABELS, MUTED, figure, note, step_axis
 from unlearnkit.study.plan import FUZZY_THRESHOLD
 from unlearnkit.study.results.paths import along
@@ -47,11 +47,11 @@ def to_the_oracle(table: pd.DataFrame, floor: float | None, damage: float) -> pl
         means = along(table, method).groupby("share")[["damage", "oracle_distance"]].mean().reset_index()
         for ax, x in ((left, "share"), (right, "damage")):
             told = {"color": COLOURS[method], "lw": widths[method]}
-            ax.plot(*_straight(means[x], means["oracle_distance"]), **told)
+            ax.plot(*straight(means[x], means["oracle_distance"]), **told)
             ax.plot(means[x], means["oracle_distance"], "o", color=COLOURS[method], ms=widths[method] + 2)
     steps = sorted(set(table.loc[table["method"] == "first_epoch", "share"]))
     step_axis(left, steps[::2])
-    _damage_axis(right, damage, table["damage"])
+    damage_axis(right, damage, table["damage"])
     distance_axes(left, right, floor)
     left.set_ylim(0, ZOOM * table.loc[table["method"] == "finetuned", "oracle_distance"].mean() / 2)
     lines = [plt.Line2D([], [], color=COLOURS[m], lw=max(2, widths[m] / 1.5)) for m in shown]
