@@ -647,6 +647,26 @@ def test_every_encoding_keeps_its_precision_at_every_scale(
     assert relative_error(ours, theirs) <= bound
 
 
+@pytest.mark.parametrize(
+    "scales",
+    [(1.0, 1e-9, 1e9, 3.0), (1e9, 1e-9), (1e30, 1e-30, 1e30), (0.0, 1.0), (1.0, 0.0, 1e-6), (1, 40, 0.1)],
+)
+@pytest.mark.parametrize("width", [3, slab.CHUNK + 1])
+def test_a_jump_between_two_steps_keeps_the_digits(scales, width, tmp_path):
+    """The scale is the step before's only while it fits: no overflow and no lost digits when it does not."""
+    store = Store.create(tmp_path / "l", {"dtype": "float16"})
+    gathered, generator = slab.Slab(store), torch.Generator().manual_seed(0)
+    values = [scale * torch.randn(1, 5, width, generator=generator) for scale in scales]
+    for number, value in enumerate(values):
+        gathered.begin([str(number)], [(5, 5)], value.numel() * 4)
+        gathered.put("x", "live", value)
+        gathered.end(1, number, 0.1)
+    (piece,) = gathered.pieces.values()
+    for value, view, exponent in zip(values, piece.views, piece.exponents, strict=True):
+        stored = torch.frombuffer(view, dtype=torch.float16).double() * 2.0**-exponent
+        assert (stored - value.flatten().double()).norm() <= 1e-3 * value.double().norm()
+
+
 def test_recording_changes_no_weight(train):
     plain, _ = train(ledger=None)
     recorded, _ = train()

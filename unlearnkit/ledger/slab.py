@@ -29,6 +29,11 @@ def scale_exponent(top: float) -> int:
     return max(-100, min(100, FP16_TOP - math.frexp(top)[1]))
 
 
+def _fits(top: float) -> bool:
+    """Whether halves with this largest magnitude use their range well enough."""
+    return 2.0 ** (FP16_TOP - FP16_SLACK) <= top < 2.0 ** (FP16_TOP + 1)
+
+
 def _largest(values: torch.Tensor) -> float:
     low, high = torch.aminmax(values)
     return max(-low.item(), high.item())
@@ -97,10 +102,12 @@ class Slab:
         exponent = self.guesses.get(name, 0) if dtype == torch.float16 else 0
         top = self._cast(values, index, exponent, out)
         if dtype == torch.float16:
-            if exponent and not math.isfinite(top):
-                exponent, top = 0, self._cast(values, index, 0, out)
-            fits = 2.0 ** (FP16_TOP - FP16_SLACK) <= top < 2.0 ** (FP16_TOP + 1)
-            if not fits and (better := scale_exponent(top / 2.0**exponent)) != exponent:
+            if exponent and not _fits(top):
+                exponent, top = (
+                    0,
+                    self._cast(values, index, 0, out),
+                )  # scaled, it may have left float32's range
+            if not _fits(top) and (better := scale_exponent(top)):
                 exponent = better
                 self._cast(values, index, exponent, out)
             self.guesses[name] = exponent
