@@ -32,7 +32,7 @@ def selected(
         return (select(args[0]), *args[1:])
 
     head = model.get_output_embeddings()
-    plain = isinstance(head, nn.Linear) and not any(True for _ in head.children())
+    plain = isinstance(head, nn.Linear) and not list(head.children())
     hook = head.register_forward_pre_hook(keep) if plain else None
     try:
         output = model(**inputs)

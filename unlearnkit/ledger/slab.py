@@ -116,12 +116,13 @@ class Slab:
     def _cast(
         self, values: torch.Tensor, index: torch.Tensor | None, exponent: int, out: torch.Tensor
     ) -> float:
-        """Fill `out`, a cache-sized chunk at a time; returns the largest magnitude after scaling."""
+        """Fill `out`, a cache-sized chunk at a time; returns the largest scaled magnitude of halves."""
         count, width = out.shape
+        half = out.dtype == torch.float16
         if values.dtype != torch.float32 or width > len(self.scratch):
             chosen = (values if index is None else values[index]).float() * 2.0**exponent
             out.copy_(chosen)
-            return _largest(chosen) if count else 0.0
+            return _largest(chosen) if half and count else 0.0
         step, top = len(self.scratch) // width, 0.0
         for start in range(0, count, step):
             stop = min(start + step, count)
@@ -132,7 +133,7 @@ class Slab:
             else:
                 torch.mul(values[start:stop], 2.0**exponent, out=part)
             out[start:stop].copy_(part)
-            if out.dtype == torch.float16:
+            if half:
                 top = max(top, _largest(part))
         return top
 

@@ -131,16 +131,21 @@ def _base(arm: Arm, setting: Setting) -> dict:
     }
 
 
-def _seed_cells(arm: Arm, setting: Setting) -> list[Cell]:
+def _seconds(arm: Arm, setting: Setting) -> tuple[float, float]:
+    """Expected on one core: of the optimizer steps of a training, and of one path point."""
     step_s, point_s = SECONDS.get(arm.model, SECONDS[""])
-    steps = arm.recipe["epochs"] * -(-len(setting.facts) // arm.recipe["batch_size"])
+    return step_s * arm.recipe["epochs"] * -(-len(setting.facts) // arm.recipe["batch_size"]), point_s
+
+
+def _seed_cells(arm: Arm, setting: Setting) -> list[Cell]:
+    training_s, point_s = _seconds(arm, setting)
     base, where = _base(arm, setting), f"{arm.name}, seed {setting.seed}"
     wide = {"holdout": [asdict(e) for e in setting.holdout], "tokens": 2 * UTILITY_TOKENS}
     base |= {k: list(getattr(setting, k)) for k in ("forget", "control", "fuzzy")}
     base |= {"retain": [e.id for e in setting.retain()]}
-    train = Cell("train", "train", base, f"fine-tuning ({where})", step_s * steps * 1.3)
+    train = Cell("train", "train", base, f"fine-tuning ({where})", training_s * 1.3)
     found = [train]
-    seconds = step_s * steps + 4 * point_s
+    seconds = training_s + 4 * point_s
     oracle = Cell("oracle", "oracles", base | wide, f"oracle ({where})", seconds, (train,))
     found.append(oracle)
 
@@ -197,9 +202,8 @@ def recipe_cell(arm: Arm) -> Cell:
     """What the other optimizer's recipe does to the same facts; its unlearning is the profile `full`'s."""
     other = replace(arm, optimizer="sgd", recipe=plan.recipe(arm.model, "sgd"))
     config = {**_base(other, other.settings[0]), "record": [], "tokens": 2 * UTILITY_TOKENS}
-    step_s, point_s = SECONDS.get(arm.model, SECONDS[""])
-    steps = other.recipe["epochs"] * -(-len(config["facts"]) // other.recipe["batch_size"])
-    seconds = step_s * steps + point_s * other.recipe["epochs"]
+    training_s, point_s = _seconds(other, other.settings[0])
+    seconds = training_s + point_s * other.recipe["epochs"]
     return Cell("recipe", "train", config, f"recipe ({other.name})", seconds)
 
 

@@ -148,7 +148,7 @@ def recipes(profile: Profile) -> pd.DataFrame:
         }
         for r in results.recipes(profile).itertuples()
     ]
-    return frame(rows, *(rows[0] if rows else ()))
+    return pd.DataFrame(rows)
 
 
 def ledger(profile: Profile) -> pd.DataFrame:

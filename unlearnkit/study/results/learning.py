@@ -39,25 +39,20 @@ def recipes(profile: Profile) -> pd.DataFrame:
     perplexity_change, seconds (of the training, scoring on the way included).
     """
     found = []
-    for stage in ("train", "recipe"):
-        chosen = [c for c in cells(profile) if c.stage == stage]
-        if not chosen:
-            continue
-        known, rows = memorisation(profile, stage), observations(profile, stage)
-        seconds = rows[rows["metric"] == "training_seconds"].groupby("arm")["value"].mean()
-        for arm, table in known.groupby("arm", sort=False):
-            recipe = next(c.config["recipe"] for c in chosen if c.config["arm"] == arm)
-            last = table[table["epoch"] == table["epoch"].max()]
-            row = {"arm": arm, "seeds": len(last), "frozen": list(recipe.get("frozen", ()))}
-            row |= {key: recipe[key] for key in ("lr", "epochs", "batch_size")}
-            row |= last[["exact_memorisation", "perplexity_change"]].mean().to_dict()
-            found.append(row | {"seconds": seconds[arm]})
+    trained = [c for c in cells(profile) if c.stage in ("train", "recipe")]
+    for cell in {(c.stage, c.config["arm"]): c for c in trained}.values():
+        arm, recipe = cell.config["arm"], cell.config["recipe"]
+        last, rows = learned(profile, arm, cell.stage), observations(profile, cell.stage, arm)
+        row = {"arm": arm, "seeds": len(last), "frozen": list(recipe.get("frozen", ()))}
+        row |= {key: recipe[key] for key in ("lr", "epochs", "batch_size")}
+        row |= last[["exact_memorisation", "perplexity_change"]].mean().to_dict()
+        found.append(row | {"seconds": rows.loc[rows["metric"] == "training_seconds", "value"].mean()})
     return pd.DataFrame(found)
 
 
-def learned(profile: Profile, arm: str) -> pd.DataFrame:
+def learned(profile: Profile, arm: str, stage: str = "train") -> pd.DataFrame:
     """The last epoch of `memorisation` for one arm, a row a seed."""
-    known = memorisation(profile)
+    known = memorisation(profile, stage)
     known = known[known["arm"] == arm]
     return known[known["epoch"] == known["epoch"].max()].set_index("seed")
 
