@@ -533,7 +533,7 @@ def needles_of(path: Path, ids: list[str]) -> list[bytes]:
         shard = Shard(path / entry["file"], entry)
         for place in [k for k, i in enumerate(entry["examples"]) if i in ids]:
             own = [name for name in shard.names if name != "transformer.wpe/ids"]
-            found += [bytes(shard.raw(name, place, place)) for name in own]
+            found += [bytes(shard.raw(name, [place])) for name in own]
     return found
 
 
@@ -722,3 +722,17 @@ def test_sums_do_not_depend_on_chunks(trained, monkeypatch):
     assert relative_error(book.sum(IDS, "all"), whole) < 1e-5
     assert torch.allclose(book.dot(IDS, IDS), dots, rtol=1e-4, atol=1e-6)
     assert relative_error(book.sum(iter(IDS), (e for e in (1, 2, 3))), whole) < 1e-5
+
+
+@pytest.mark.parametrize("gap_bytes", [-1, 1 << 30])
+def test_requests_in_any_order_with_gaps_and_repeats(gap_bytes, trained, monkeypatch):
+    """However the records lie on disk, and whether those between are read over or skipped."""
+    book = ledger.GradientLedger.open(trained)
+    dots = book.dot(IDS, IDS)
+    monkeypatch.setattr(ledger.shard, "GAP_BYTES", gap_bytes)
+    rows, columns = [5, 0, 3, 0], [4, 5, 1, 5]
+    asked = book.dot([IDS[k] for k in rows], [IDS[k] for k in columns])
+    assert torch.allclose(asked, dots[rows][:, columns], rtol=1e-4, atol=1e-6)
+    alone = [book.gradient(IDS[k], 2) for k in (5, 0, 5)]
+    total = {n: sum(a[n] for a in alone) for n in alone[0]}
+    assert relative_error(book.sum([IDS[5], IDS[0], IDS[5]], (2,)), total) < 1e-6

@@ -209,7 +209,7 @@ def _optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer:
 
 def _require_finite(model: PreTrainedModel, recipe: Recipe) -> None:
     for name, parameter in model.named_parameters():
-        if not torch.isfinite(parameter).all():
+        if not weights.is_finite(parameter):
             raise DivergenceError(
                 f"training diverged: {name} is not finite with lr={recipe.lr}; use a smaller one"
             )

@@ -1,5 +1,6 @@
 """Weights on disk: written atomically as safetensors, copied back into a model in place."""
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,17 @@ def parameters(model: nn.Module) -> dict[str, torch.Tensor]:
     return dict(model.named_parameters())
 
 
+def squared_length(tensor: torch.Tensor) -> float:
+    """Sum of squares: float32 within a row and float64 over rows, without a copy in float64."""
+    rows = tensor.reshape(-1, tensor.shape[-1])
+    return torch.linalg.vector_norm(rows, dim=1).double().square().sum().item()
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether no element is infinite or NaN, by the extremes, which takes no second tensor."""
+    return all(math.isfinite(bound.item()) for bound in torch.aminmax(tensor))
+
+
 def copy_into(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Overwrite tensors in place with those of the same names in a file, one at a time.
 
@@ -51,7 +63,7 @@ def copy_into(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 def distance(path: Path, tensors: Mapping[str, torch.Tensor]) -> float:
     """Euclidean distance of tensors from those of the same names in a file, one at a time."""
     with safe_open(path, "pt") as file, torch.no_grad():
-        return sum((t - file.get_tensor(n)).double().square().sum().item() for n, t in tensors.items()) ** 0.5
+        return sum(squared_length(t - file.get_tensor(n)) for n, t in tensors.items()) ** 0.5
 
 
 def keep_initial(model: nn.Module) -> Path:

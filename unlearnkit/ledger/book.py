@@ -138,7 +138,7 @@ class GradientLedger:
             shard = self.reader.shard(number)
             for name in shard.names:
                 for place in range(len(entry["examples"])):
-                    shard.raw(name, place, place)
+                    shard.raw(name, [place])
 
     def purge(self, ids: Iterable[str]) -> int:
         """Remove every record of these examples from disk; returns the bytes freed. See `purging`."""
@@ -164,7 +164,7 @@ class GradientLedger:
         self, ids: Iterable[str], epochs: Sequence[int] | int | str = (1,), layers: Layers = "all"
     ) -> Iterator[tuple[str, torch.Tensor]]:
         """(parameter name, summed gradient) pairs, in model order, one dense tensor at a time."""
-        keys = self._keys(ids, epochs)
+        keys = sorted(self._keys(ids, epochs), key=self.where.__getitem__)
         chosen = select(self.tags, layers)
         for parameter in dict.fromkeys(slot.parameter for slot in chosen):
             total = torch.zeros(self.shapes[parameter])
@@ -189,16 +189,18 @@ class GradientLedger:
         other = other or self
         keys_a, keys_b = self._keys(ids_a, (epoch_a,)), other._keys(ids_b, (epoch_b,))
         chosen = select(self.tags, layers)
+        order_a, keys_a = self.reader.as_stored(keys_a)
+        order_b, keys_b = other.reader.as_stored(keys_b)
         out = torch.zeros(len(keys_a), len(keys_b))
         for parameter in dict.fromkeys(slot.parameter for slot in chosen):
-            parts = list(self.reader.sites_of(chosen, parameter))
+            parts = self.reader.sites_of(chosen, parameter)
             for site_a, weight in parts:
                 for at, a in self.reader.placed(site_a, keys_a, not weight):
                     for site_b, _ in parts:
                         for bt, b in other.reader.placed(site_b, keys_b, not weight):
                             value = weight_dot(a, b) if weight else a.bias_vectors() @ b.bias_vectors().T
                             out[at : at + a.n, bt : bt + b.n] += value
-        return out
+        return out[order_a.argsort()][:, order_b.argsort()]
 
     def norms(self, ids: Iterable[str], epoch: int = 1, layers: Layers = "all") -> torch.Tensor:
         """Euclidean norms of recorded gradients, shape (len(ids),)."""

@@ -1,6 +1,6 @@
 """Reading recorded factors back: which shard holds which record, in chunks of bounded size."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,6 +27,10 @@ class Reader:
             for place, example in enumerate(entry["examples"]):
                 self.where[example, entry["epoch"]] = (number, place)
         self._shards: dict[int, Shard] = {}
+        self._adding: dict[str, list[tuple[Site, Slot]]] = {}  # the sites that add to each parameter
+        for site in self.sites:
+            for slot in site.slots():
+                self._adding.setdefault(slot.parameter, []).append((site, slot))
 
     def shard(self, number: int) -> Shard:
         """The open shard of that number; LedgerError if it is missing or its front is damaged."""
@@ -37,12 +41,14 @@ class Reader:
             self._shards[number] = Shard(self.store.path / entry["file"], entry)
         return self._shards[number]
 
-    def sites_of(self, chosen: Sequence[Slot], parameter: str) -> Iterator[tuple[Site, bool]]:
+    def as_stored(self, keys: Sequence[Key]) -> tuple[torch.Tensor, list[Key]]:
+        """Keys in the order of their records on disk, which `read` is fast in, and where each was."""
+        order = sorted(range(len(keys)), key=lambda k: self.where[keys[k]])
+        return torch.tensor(order), [keys[k] for k in order]
+
+    def sites_of(self, chosen: Collection[Slot], parameter: str) -> list[tuple[Site, bool]]:
         """(site, is it its weight and not its bias) for each site that adds to a parameter."""
-        for site in self.sites:
-            for slot in site.slots():
-                if slot.parameter == parameter and slot in chosen:
-                    yield site, slot == site.weight
+        return [(site, slot == site.weight) for site, slot in self._adding[parameter] if slot in chosen]
 
     def placed(self, site: Site, keys: Sequence[Key], bias_only: bool) -> Iterator[tuple[int, Factors]]:
         """Chunks of factors with the place of their first key."""
@@ -69,9 +75,7 @@ class Reader:
 
     def _load(self, site: Site, keys: Sequence[Key], dense: bool, bias_only: bool) -> Factors:
         def read(suffix: str, module: str = site.module) -> torch.Tensor:
-            parts = [
-                self.shard(n).read(f"{module}/{suffix}", first, last) for n, first, last in self._runs(keys)
-            ]
+            parts = [self.shard(n).read(f"{module}/{suffix}", places) for n, places in self._runs(keys)]
             return torch.cat(parts) if len(parts) > 1 else parts[0]
 
         factors = Factors(site, len(keys))
@@ -91,14 +95,13 @@ class Reader:
                 factors.x = read("x", site.group)
         return factors
 
-    def _runs(self, keys: Sequence[Key]) -> Iterator[tuple[int, int, int]]:
-        """Shard number, first and last place of each stretch of neighbouring records."""
-        stretch: tuple[int, int, int] | None = None
+    def _runs(self, keys: Sequence[Key]) -> Iterator[tuple[int, list[int]]]:
+        """Shard number and ascending places of successive keys."""
+        current, places = self.where[keys[0]][0], []
         for number, place in (self.where[k] for k in keys):
-            if stretch and stretch[0] == number and stretch[2] == place - 1:
-                stretch = (number, stretch[1], place)
-                continue
-            if stretch:
-                yield stretch
-            stretch = (number, place, place)
-        yield stretch
+            if places and (number != current or place < places[-1]):
+                yield current, places
+                places = []
+            current = number
+            places.append(place)
+        yield current, places

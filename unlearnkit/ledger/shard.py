@@ -7,7 +7,7 @@ and trusted, without reading the rest. The layout is plain safetensors: any read
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ SAFETENSORS = {
 TORCH = {name: dtype for dtype, name in SAFETENSORS.items()}
 TABLES = ("offsets", "exponents", "checksums")  # first in every shard
 ROWS = ("live", "targets", "one")  # row sets: every live token; predicting positions; one row an example
+GAP_BYTES = 1 << 16  # of records that nobody asked for, read over rather than asking twice
 
 
 @dataclass
@@ -139,6 +140,9 @@ class Shard:
         self.rows_of = json.loads(self.header["__metadata__"]["rows"])
         self.names = list(self.rows_of)
         self.offsets, self.exponents, self.checksums = (self._table(t) for t in TABLES)
+        self._place = {name: k for k, name in enumerate(self.names)}  # row of a tensor in the tables
+        self._begins: dict[str, list[int]] = {}
+        self._lengths = dict(zip(ROWS, np.diff(self.offsets), strict=True))
 
     def __del__(self):
         if getattr(self, "fd", None) is not None:
@@ -172,38 +176,59 @@ class Shard:
 
     def lengths(self, rows: str) -> np.ndarray:
         """Rows of each example in a row set."""
-        return np.diff(self.offsets[ROWS.index(rows)])
+        return self._lengths[rows]
 
     def has(self, name: str) -> bool:
         return name in self.rows_of
 
-    def raw(self, name: str, first: int, last: int) -> bytearray:
-        """Bytes of the rows of examples first..last (inclusive, contiguous), checksums verified."""
-        offsets = self.offsets[ROWS.index(self.rows_of[name])]
-        entry, tensor = self.header[name], self.names.index(name)
-        row_bytes = entry["shape"][1] * TORCH[entry["dtype"]].itemsize
-        begin = entry["data_offsets"][0]
-        data = self._bytes(begin + offsets[first] * row_bytes, begin + offsets[last + 1] * row_bytes)
+    def raw(self, name: str, places: Sequence[int]) -> bytearray:
+        """Bytes from the first to the last of these examples, ascending; each one's checksum verified."""
+        starts, tensor = self._starts(name), self._place[name]
+        begin, first = self.header[name]["data_offsets"][0], starts[places[0]]
+        data = self._bytes(begin + first, begin + starts[places[-1] + 1])
         view = memoryview(data)
-        for k in range(first, last + 1):
-            part = view[
-                (offsets[k] - offsets[first]) * row_bytes : (offsets[k + 1] - offsets[first]) * row_bytes
-            ]
-            if digest(part) != self.checksums[tensor, k]:
+        for k in places:
+            if digest(view[starts[k] - first : starts[k + 1] - first]) != self.checksums[tensor, k]:
                 self._damaged(f"has a damaged part {name!r}", self.examples[k])
         return data
 
-    def read(self, name: str, first: int, last: int) -> torch.Tensor:
-        """Rows of examples first..last as stored values, scaled back to true size, float32 (or int32)."""
-        entry = self.header[name]
-        stored = torch.frombuffer(self.raw(name, first, last), dtype=TORCH[entry["dtype"]])
-        rows = stored.view(-1, entry["shape"][1])
+    def read(self, name: str, places: Sequence[int]) -> torch.Tensor:
+        """Rows of the examples at ascending places, scaled back to true size, float32 (or int32)."""
+        rows = torch.cat([self._rows(name, stretch) for stretch in self._stretches(name, places)])
         if rows.dtype == torch.int32:
             return rows
-        exponents = self.exponents[self.names.index(name), first : last + 1]
+        exponents = self.exponents[self._place[name], places]
         rows = rows.float()
         if exponents.any():
-            scale = torch.from_numpy(np.exp2(-exponents.astype(np.float64)).astype(np.float32))
-            lengths = torch.from_numpy(self.lengths(self.rows_of[name])[first : last + 1])
-            rows *= scale.repeat_interleave(lengths)[:, None]
+            scale = np.exp2(-exponents.astype(np.float64)).astype(np.float32)
+            rows *= torch.from_numpy(scale.repeat(self.lengths(self.rows_of[name])[places]))[:, None]
         return rows
+
+    def _starts(self, name: str) -> list[int]:
+        """Byte at which each example's rows begin within a tensor, and the end of the last."""
+        if name not in self._begins:
+            entry = self.header[name]
+            row_bytes = entry["shape"][1] * TORCH[entry["dtype"]].itemsize
+            self._begins[name] = (self.offsets[ROWS.index(self.rows_of[name])] * row_bytes).tolist()
+        return self._begins[name]
+
+    def _stretches(self, name: str, places: Sequence[int]) -> Iterator[list[int]]:
+        """Ascending places, cut where more than GAP_BYTES lie between two of them."""
+        starts, stretch = self._starts(name), [places[0]]
+        for k in places[1:]:
+            if starts[k] - starts[stretch[-1] + 1] > GAP_BYTES:
+                yield stretch
+                stretch = []
+            stretch.append(k)
+        yield stretch
+
+    def _rows(self, name: str, places: Sequence[int]) -> torch.Tensor:
+        """Stored rows of a stretch's examples, without those between them."""
+        entry = self.header[name]
+        stored = torch.frombuffer(self.raw(name, places), dtype=TORCH[entry["dtype"]])
+        stored = stored.view(-1, entry["shape"][1])
+        if list(places) == list(range(places[0], places[-1] + 1)):
+            return stored
+        offsets = self.offsets[ROWS.index(self.rows_of[name])]
+        wanted = [np.arange(offsets[k], offsets[k + 1]) for k in places]
+        return stored[torch.from_numpy(np.concatenate(wanted) - offsets[places[0]])]

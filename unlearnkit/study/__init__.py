@@ -82,12 +82,12 @@ def _run(cell: Cell, readers: tuple[Cell, ...]) -> None:
 
 
 def _stage(cell: Cell, readers: tuple[Cell, ...]) -> Stage:
-    """A built-in model's seeds run side by side, a core each: two such models fit into the memory asked for.
+    """Seeds of gpt2-tiny run side by side, a core each.
 
-    A user's own model, which may be large, takes all cores, one cell after the other.
+    A larger model, whose matrix products keep all cores busy, takes them all, one cell after the other.
     """
     chain = ""
-    if cell.config["model"] in grid.BLOCKS and cell.config["model"] != "gpt2":
+    if cell.config["model"].startswith("gpt2-tiny"):
         alone = cell.stage in ("retrain", "recipe", "rewind")
         chain = cell.title if alone else f"{cell.config['arm']}, seed {cell.config['seed']}"
     group = f"{KINDS[cell.stage]} ({cell.config['arm']})"

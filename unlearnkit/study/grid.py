@@ -43,9 +43,9 @@ ABSENT = {
     ),
 }
 BLOCKS = {"smollm2-135m": 30, plan.TINY: 12, f"{plan.TINY}-quick": 12, f"{plan.TINY}-untied": 12, "gpt2": 12}
-# Seconds that one optimizer step of 8 facts takes on one core, and one path point; measured, for estimates
-# only.
-SECONDS = {"smollm2-135m": (2.8, 7.0), "": (0.15, 0.35)}
+# Seconds that one optimizer step of 8 facts takes, and one path point: on two cores, and where seeds run side
+# by side on one; measured, for estimates only.
+SECONDS = {"smollm2-135m": (1.6, 3.5), "": (0.15, 0.35)}
 
 
 def path(label: str, method: str, steps: tuple[float, ...], kind: str = "line", **more) -> dict:
@@ -132,7 +132,7 @@ def _base(arm: Arm, setting: Setting) -> dict:
 
 
 def _seconds(arm: Arm, setting: Setting) -> tuple[float, float]:
-    """Expected on one core: of the optimizer steps of a training, and of one path point."""
+    """Expected: of the optimizer steps of a training, and of one path point."""
     step_s, point_s = SECONDS.get(arm.model, SECONDS[""])
     return step_s * arm.recipe["epochs"] * -(-len(setting.facts) // arm.recipe["batch_size"]), point_s
 

@@ -108,7 +108,7 @@ class Stored:
         self.files: list[Path] = []
         squares = 0.0
         for name, gradient in direction:
-            squares += gradient.double().square().sum().item()
+            squares += weights.squared_length(gradient)
             self.files.append(weights.save(self.folder / f"{len(self.files)}.safetensors", {name: gradient}))
         self.length = math.sqrt(squares)
 
@@ -136,7 +136,7 @@ class Originals:
 
 def length(direction: Direction) -> float:
     """Euclidean norm of a streamed direction."""
-    return math.sqrt(sum(g.double().square().sum().item() for _, g in direction))
+    return math.sqrt(sum(weights.squared_length(g) for _, g in direction))
 
 
 def add(
@@ -146,9 +146,9 @@ def add(
     squares = 0.0
     with torch.no_grad():
         for name, gradient in direction:
-            squares += gradient.double().square().sum().item()
+            squares += weights.squared_length(gradient)
             touched[name].add_(gradient.to(touched[name]), alpha=alpha)
-            if not torch.isfinite(touched[name]).all():
+            if not weights.is_finite(touched[name]):
                 raise DivergenceError(
                     f"unlearning diverged: {name} is not finite at alpha={alpha:g}; the weights were "
                     "restored. Use a smaller alpha or norm"
