@@ -29,7 +29,7 @@ def seed(monkeypatch, tmp_path):
         first = Cell("train", "train", config, "fine-tuning", 1.0)
         walks = [Cell("paths", "unlearn", config | {"layers": n}, n, 1.0, (first,)) for n in ("all", "last2")]
         monkeypatch.setattr(study, "cells", lambda _: [first, *walks])
-        return first, study.stages(None), recorded
+        return first, study.stages(None)[1:], recorded  # without the stage that fetches the model
 
     return make
 
@@ -42,6 +42,17 @@ def test_a_ledger_goes_with_its_last_reader(seed):
     stages[2].run()
     assert not (train.folder / "ledger").exists()
     assert all(stage.done() for stage in stages)
+
+
+def test_a_model_is_fetched_first_unless_all_that_needs_it_is_done(seed):
+    _, stages, _ = seed(1)
+    fetch = study.stages(None)[0]
+    assert fetch.name == "model gpt2-tiny-pretrained"
+    assert not fetch.done()
+    for stage in stages:
+        assert not fetch.done()
+        stage.run()
+    assert fetch.done()
 
 
 def test_seed_0_and_kept_ledgers_stay(seed, monkeypatch):

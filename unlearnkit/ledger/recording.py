@@ -1,9 +1,11 @@
 """Making ledgers: the description of a new one, and recording a model's gradients without training it."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import forward, models
@@ -60,7 +62,8 @@ def record(
     Used for gradients at theta_0, for influence against the current model, and for tests.
     """
     store = create(path, model, [e.id for e in examples], {"epochs": 1, "loss_on": loss_on}, dtype)
-    with Recorder(model, store) as recorder:
+    recorder = Recorder(model, store)
+    with _activations_only(model), recorder:
         for start in range(0, len(examples), batch_size):
             batch = batch_of(tokenizer, examples[start : start + batch_size], loss_on)
             recorder.expect(batch, range(len(batch.ids)))
@@ -68,5 +71,26 @@ def record(
             loss.backward()
             recorder.finish(epoch=1, step=start // batch_size, lr=0.0)
         recorder.commit(1)
-    model.zero_grad(set_to_none=False)
     return GradientLedger(store)
+
+
+@contextlib.contextmanager
+def _activations_only(model: PreTrainedModel) -> Iterator[None]:
+    """Meanwhile the backward pass reaches activations, which is all that is recorded, and no weights.
+
+    That saves a third of a pass's products, and leaves `.grad` alone.
+    """
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding)]
+    handles = [
+        m.register_forward_hook(lambda _m, _inputs, output: output.requires_grad_()) for m in embeddings
+    ]
+    try:
+        for parameter in trainable:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        for handle in handles:
+            handle.remove()

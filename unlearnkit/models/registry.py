@@ -39,7 +39,11 @@ REGISTRY: dict[str, Entry] = {
     "smollm2-135m": Entry(
         "SmolLM2-135M-Instruct: Llama-type, tied, instruct-tuned, dequantised from 4 bits", smollm2.build
     ),
-    "gpt2-tiny": Entry("GPT-2's architecture, 12 blocks of width 128, seeded random weights", tiny.build),
+    "gpt2-tiny": Entry(
+        "GPT-2's architecture, 12 blocks of width 128, seeded random weights",
+        tiny.build,
+        recipe=tiny.RECIPE,
+    ),
     "gpt2-tiny-pretrained": Entry(
         "gpt2-tiny after a short pretraining on encyclopedia text and background facts "
         "(2 minutes on 2 cores, once)",

@@ -11,7 +11,9 @@ observations never repeats an experiment.
 import os
 import shutil
 from functools import cache, partial
+from pathlib import Path
 
+from unlearnkit import paths
 from unlearnkit.experiments.cells import Cell
 from unlearnkit.profiles import Profile
 from unlearnkit.stage import Stage
@@ -58,10 +60,30 @@ def stages(profile: Profile) -> list[Stage]:
     for cell in cells(profile):
         if recorded := _recorded(cell):
             readers.setdefault(recorded.key, []).append(cell)
-    return [
+    models = dict.fromkeys(cell.config["model"] for cell in cells(profile))
+    return [_model_stage(model, profile) for model in models] + [
         _stage(cell, tuple(readers[recorded.key]) if (recorded := _recorded(cell)) else ())
         for cell in cells(profile)
     ]
+
+
+MODEL_SECONDS = {plan.TINY: 150.0, f"{plan.TINY}-quick": 45.0}  # pretraining on two cores; measured
+
+
+def _model_stage(model: str, profile: Profile) -> Stage:
+    """Fetch or build a model, on all cores, before the seeds that would wait for it side by side."""
+    waiting = [cell for cell in cells(profile) if cell.config["model"] == model]
+    built = (paths.user_cache() / "models" / model).is_dir()
+    seconds = 2.0 if built else MODEL_SECONDS.get(model, 20.0)
+    return Stage(
+        f"model {Path(model).name}", partial(_fetch, model), seconds, lambda: all(c.done() for c in waiting)
+    )
+
+
+def _fetch(model: str) -> None:
+    from unlearnkit import models  # here, since a call with nothing to do needs no torch
+
+    models.fetch(model)
 
 
 def _recorded(cell: Cell) -> Cell | None:
