@@ -37,7 +37,7 @@ def value(model):
 PLOTS = '''
 """Draws: writes a file."""
 def draw(profile, number):
-    folder = profile.folder / "figures"
+    folder = profile.figures
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "value.csv").write_text(f"name,value,seconds\\nfirst,{number},{id(number)}\\n")
 '''

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from . import notebooks, report
 from .errors import ConfigError
 from .profiles import Profile, parse_value, record, unknown_name
@@ -31,7 +33,8 @@ class Step:
     estimate_s: float
     run: Callable[[], None]
     group: str = ""
-    chain: str = ""
+    chain: str = ""  # of `Stage`; a notebook is one of its own
+    kind: str = "step"
 
 
 def stages(profile: Profile) -> list[Stage]:
@@ -104,12 +107,13 @@ def _notebook_steps(
 
     def step(name: str) -> Step:
         def run() -> None:
-            if not notebooks.is_current(name, profile, found):
-                notebooks.run(name, profile, found)
+            with FileLock(profile.folder / f".{name}.lock"):  # a worker may outlive a killed run
+                if not notebooks.is_current(name, profile, found):
+                    notebooks.run(name, profile, found)
 
         seconds = notebooks.record(name, profile).get("seconds", NOTEBOOK_SECONDS)
         done = not after and notebooks.is_current(name, profile, found)
-        return Step(f"notebook {name}", done, seconds, run)
+        return Step(f"notebook {name}", done, seconds, run, chain=name, kind="notebook")
 
     return [step(name) for name in names]
 
@@ -117,26 +121,23 @@ def _notebook_steps(
 def _run(todo: list[Step]) -> list[notebooks.NotebookError]:
     """Run the steps: chains side by side, a core each, and everything else in turn."""
     failures, number = [], 0
-    for chained, steps in itertools.groupby(todo, key=lambda step: bool(step.chain)):
+    for (chained, _), steps in itertools.groupby(todo, key=lambda step: (bool(step.chain), step.kind)):
         steps = list(steps)
         if chained:
-            number = _run_chains(steps, number, len(todo))
+            failures += _run_chains(steps, number, len(todo))
+            number += len(steps)
             continue
         for step in steps:
             number += 1
             print(f"[{number}/{len(todo)}] {step.label} (about {_duration(step.estimate_s)})", flush=True)
             began = time.time()
-            try:
-                step.run()
-                print(f"        took {_duration(time.time() - began)}", flush=True)
-            except notebooks.NotebookError as error:
-                print(f"        FAILED after {_duration(time.time() - began)}", flush=True)
-                failures.append(error)
+            step.run()
+            print(f"        took {_duration(time.time() - began)}", flush=True)
     return failures
 
 
-def _run_chains(steps: list[Step], number: int, total: int) -> int:
-    """Run chains in worker processes of one thread each; returns the number of steps done by then."""
+def _run_chains(steps: list[Step], number: int, total: int) -> list[notebooks.NotebookError]:
+    """Run chains in worker processes of one thread each; `number` steps of `total` are done. The failures."""
     import joblib  # here, since a call with nothing to do needs none of it
 
     chains: dict[str, list[Step]] = {}
@@ -144,30 +145,42 @@ def _run_chains(steps: list[Step], number: int, total: int) -> int:
         chains.setdefault(step.chain, []).append(step)
     workers = min(len(chains), os.cpu_count() or 1)
     seconds = sum(step.estimate_s for step in steps) / workers
-    print(f"[{number + 1}-{number + len(steps)}/{total}] {len(steps)} steps for {len(chains)} seeds, "
-          f"{workers} at once (about {_duration(seconds)})", flush=True)  # fmt: skip
+    seeds = f" for {len(chains)} seeds" if len(steps) > len(chains) else ""
+    print(
+        f"[{number + 1}-{number + len(steps)}/{total}] {len(steps)} {steps[0].kind}s{seeds}, "
+        f"{workers} at once (about {_duration(seconds)})",
+        flush=True,
+    )
     began, done, known = time.time(), 0, {n: sum(s.estimate_s for s in c) for n, c in chains.items()}
+    failures = []
     with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1), _quiet_bars():
         run = joblib.Parallel(return_as="generator_unordered")
-        for name, count in run(
+        for name, count, failure in run(
             joblib.delayed(_run_chain)(n, [s.run for s in c], os.getpid()) for n, c in chains.items()
         ):
             done += count
             del known[name]
             left = sum(known.values())
             left *= (time.time() - began) / (seconds * workers - left)  # what the estimates turned out to be
-            print(f"        {done}/{len(steps)}  {name}: done, about {_duration(left)} left", flush=True)
+            state = "FAILED" if failure else "done"
+            print(f"        {done}/{len(steps)}  {name}: {state}, about {_duration(left)} left", flush=True)
+            failures += [failure] if failure else []
     print(f"        took {_duration(time.time() - began)}", flush=True)
-    return number + len(steps)
+    return failures
 
 
-def _run_chain(name: str, runs: list[Callable[[], None]], parent: int) -> tuple[str, int]:
+def _run_chain(
+    name: str, runs: list[Callable[[], None]], parent: int
+) -> tuple[str, int, notebooks.NotebookError | None]:
     """Run a chain's steps in a worker, which ends after the one at hand when its run was killed."""
     for run in runs:
         if parent not in (os.getppid(), os.getpid()):
             break
-        run()
-    return name, len(runs)
+        try:
+            run()
+        except notebooks.NotebookError as error:
+            return name, len(runs), error
+    return name, len(runs), None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from typing import Any
 
 from . import paths, provenance
 from .errors import ConfigError, UnlearnkitError
-from .profiles import Profile, unknown_name
+from .profiles import FIGURES, Profile, unknown_name
 from .stage import Stage
 
 SOURCES = paths.ROOT / "notebooks"
@@ -106,17 +107,17 @@ def run(name: str, profile: Profile, stages: Iterable[Stage]) -> None:
     Raises NotebookError, with the traceback kept in NAME.failed.ipynb.
     """
     target = executed(name, profile)
-    partial = target.with_name(f".{name}.partial.ipynb")
+    partial, drawn = target.with_name(f".{name}.partial.ipynb"), target.with_name(f".{name}.figures")
     target.parent.mkdir(parents=True, exist_ok=True)
-    figures = profile.folder / "figures"
+    shutil.rmtree(drawn, ignore_errors=True)
     declared = parameters(name)
     values = profile.values_for(name, declared)
     noted = provenance.describe(source(name), profile, values) | {"inputs": inputs(name, profile, stages)}
-    before, started = _times(figures), time.time()
+    started = time.time()
     changed = {key: value for key, value in values.items() if value != declared[key]}
-    _papermill(name, partial, changed, profile, noted["hash"])
+    _papermill(name, partial, changed, profile, {provenance.STAMP: noted["hash"], FIGURES: str(drawn)})
     noted["seconds"] = round(time.time() - started, 1)
-    noted["figures"] = sorted(path for path, when in _times(figures).items() if before.get(path) != when)
+    noted["figures"] = _move_files(drawn, profile.folder / "figures")
     result = json.loads(partial.read_text())
     result["metadata"]["unlearnkit"] = noted
     partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
@@ -124,7 +125,9 @@ def run(name: str, profile: Profile, stages: Iterable[Stage]) -> None:
     failed(name, profile).unlink(missing_ok=True)
 
 
-def _papermill(name: str, partial: Path, values: dict[str, Any], profile: Profile, stamp: str) -> None:
+def _papermill(
+    name: str, partial: Path, values: dict[str, Any], profile: Profile, variables: dict[str, str]
+) -> None:
     import papermill  # here, since it takes seconds to import
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -132,7 +135,7 @@ def _papermill(name: str, partial: Path, values: dict[str, Any], profile: Profil
     from traitlets.config import Config
 
     logger.setLevel("ERROR")
-    _write_kernelspec(profile, stamp)
+    _write_kernelspec(profile.folder / "jupyter" / name, variables)
     try:
         papermill.execute_notebook(
             SOURCES / f"{name}.ipynb",
@@ -156,14 +159,13 @@ def _papermill(name: str, partial: Path, values: dict[str, Any], profile: Profil
         raise NotebookError(f"notebook {name} failed: {last_line}\n  traceback in {kept}") from None
 
 
-def _write_kernelspec(profile: Profile, stamp: str) -> None:
+def _write_kernelspec(jupyter: Path, variables: dict[str, str]) -> None:
     """A kernel of this very interpreter, found before any other that may be installed."""
-    jupyter = profile.folder / "jupyter"
     spec = {
         "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": "Python 3 (ipykernel)",
         "language": "python",
-        "env": QUIET | {provenance.STAMP: stamp},
+        "env": QUIET | variables,
     }
     folder = jupyter / "kernels" / KERNEL
     folder.mkdir(parents=True, exist_ok=True)
@@ -171,5 +173,11 @@ def _write_kernelspec(profile: Profile, stamp: str) -> None:
     os.environ["JUPYTER_PATH"] = str(jupyter)
 
 
-def _times(folder: Path) -> dict[str, int]:
-    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+def _move_files(source: Path, target: Path) -> list[str]:
+    """Move a folder's files into another; their sorted paths there."""
+    moved = sorted(str(path.relative_to(source)) for path in source.rglob("*") if path.is_file())
+    for path in moved:
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source / path, target / path)
+    shutil.rmtree(source, ignore_errors=True)
+    return moved

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from . import paths
 from .errors import ConfigError
+
+FIGURES = "UNLEARNKIT_FIGURES"  # environment variable: the folder of one kernel's figures
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Profile:
     def folder(self) -> Path:
         """Where this run's executed notebooks, figures, tables and report go."""
         return paths.build() / self.name
+
+    @property
+    def figures(self) -> Path:
+        """Where figures and tables go: into the run's folder, or where `reproduce` told this kernel."""
+        return Path(os.environ.get(FIGURES) or self.folder / "figures")
 
     def __getitem__(self, name: str) -> Any:
         return self.parameters[name]

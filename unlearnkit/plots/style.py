@@ -75,7 +75,7 @@ def figure(height: float, rows: int = 1, columns: int = 1, **options):
 
 def save(drawn: plt.Figure, profile: Profile, name: str) -> Image:
     """Write NAME.svg and NAME.png below the run's figures, close the figure, and return it for display."""
-    folder = profile.folder / "figures"
+    folder = profile.figures
     folder.mkdir(parents=True, exist_ok=True)
     drawn.savefig(folder / f"{name}.svg", metadata={"Date": None})
     drawn.savefig(folder / f"{name}.png", metadata={"Software": None})

@@ -15,7 +15,7 @@ def show(table: pd.DataFrame, profile: Profile, name: str, note: str = "") -> Ma
 
     `note` goes below it: seeds, n, what was corrected for.
     """
-    folder = profile.folder / "figures" / "tables"
+    folder = profile.figures / "tables"
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / f"{name}.csv", index=False)
     text = markdown(table) + (f"\n\n*{note}*" if note else "")

@@ -34,7 +34,7 @@ def show_verdicts(rows: list[dict], profile: Profile) -> Markdown:
 
 def save(rows: list[dict], profile: Profile) -> None:
     """Write claims.json: a list of objects with KEYS; a number that there is not is null."""
-    folder = profile.folder / "figures"
+    folder = profile.figures
     folder.mkdir(parents=True, exist_ok=True)
     told = [{key: _plain(row[key]) for key in KEYS} for row in rows]
     (folder / FILE).write_text(json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
