@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -136,19 +137,22 @@ def _papermill(
 
     logger.setLevel("ERROR")
     _write_kernelspec(profile.folder / "jupyter" / name, variables)
+    sockets = tempfile.TemporaryDirectory(prefix="unlearnkit-")  # of its own, or two kernels would share them
+    # ipykernel 7 warns over TCP and at a slow shutdown.
+    manager = {"transport": "ipc", "ip": f"{sockets.name}/kernel"}
     try:
-        papermill.execute_notebook(
-            SOURCES / f"{name}.ipynb",
-            partial,
-            values,
-            kernel_name=KERNEL,
-            language="python",
-            progress_bar=False,
-            cwd=profile.folder,
-            # ipykernel 7 warns over TCP and at a slow shutdown.
-            config=Config({"KernelManager": {"transport": "ipc"}}),
-            shutdown_kernel="immediate",
-        )
+        with sockets:
+            papermill.execute_notebook(
+                SOURCES / f"{name}.ipynb",
+                partial,
+                values,
+                kernel_name=KERNEL,
+                language="python",
+                progress_bar=False,
+                cwd=profile.folder,
+                config=Config({"KernelManager": manager}),
+                shutdown_kernel="immediate",
+            )
     except (PapermillExecutionError, DeadKernelError) as error:
         kept = failed(name, profile)
         os.replace(partial, kept)
