@@ -5,7 +5,7 @@ import pickle
 import pandas as pd
 import pytest
 
-from unlearnkit import profiles, study
+from unlearnkit import profiles, semantic, study
 from unlearnkit.experiments.cells import Cell
 
 
@@ -29,7 +29,7 @@ def seed(monkeypatch, tmp_path):
         first = Cell("train", "train", config, "fine-tuning", 1.0)
         walks = [Cell("paths", "unlearn", config | {"layers": n}, n, 1.0, (first,)) for n in ("all", "last2")]
         monkeypatch.setattr(study, "cells", lambda _: [first, *walks])
-        return first, study.stages(None)[1:], recorded  # without the stage that fetches the model
+        return first, [s for s in study.stages(None) if s.outputs], recorded  # those of cells
 
     return make
 
@@ -83,6 +83,7 @@ def test_seeds_of_gpt2_tiny_are_chains_and_those_of_larger_models_are_not():
         chains.setdefault("gpt2-tiny" in stage.group, set()).add(stage.chain)
     assert chains[False] == {""}
     assert "" not in chains[True]
+    assert study.SIMILARITY == semantic.PACKAGE
     assert len(chains[True]) > 40
     own = study.stages(profiles.get("default", {"model": "somebody/else"}))
     assert {stage.chain for stage in own} == {""}

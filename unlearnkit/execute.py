@@ -5,6 +5,8 @@ the report beside its pages. There is no database beside them that a kill could 
 call, after any interruption, does exactly what is missing.
 """
 
+import contextlib
+import ctypes
 import fcntl
 import itertools
 import os
@@ -132,6 +134,7 @@ def _run(todo: list[Step]) -> list[notebooks.NotebookError]:
             print(f"[{number}/{len(todo)}] {step.label} (about {_duration(step.estimate_s)})", flush=True)
             began = time.time()
             step.run()
+            _return_memory()
             print(f"        took {_duration(time.time() - began)}", flush=True)
     return failures
 
@@ -178,9 +181,16 @@ def _run_chain(
             break
         try:
             run()
+            _return_memory()
         except notebooks.NotebookError as error:
             return name, len(runs), error
     return name, len(runs), None
+
+
+def _return_memory() -> None:
+    """Hand freed memory back, which glibc is told to keep (Makefile), so that each step's peak is its own."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager

