@@ -52,7 +52,7 @@ def rouge(model, tokenizer, examples: Sequence[Example]) -> tuple[pd.DataFrame, 
     return long(frame, examples), said
 
 
-def point(model, tokenizer, groups: dict, tokens: int, with_rouge: bool) -> pd.DataFrame:
+def point(model, tokenizer, groups: dict, tokens: int = 0, with_rouge: bool = False) -> pd.DataFrame:
     """What a path records at a step: forget and retain facts; utility if any tokens; ROUGE if asked for."""
     parts = [facts(model, tokenizer, [*groups["forget"], *groups["retain"]])]
     if with_rouge:

@@ -49,8 +49,9 @@ class Walk:
 
 
 def paths(cell: Cell) -> pd.DataFrame:
-    """Forget and retain facts (and utility, ROUGE where asked) along each path of one layer selection.
+    """Forget and retain facts along each path of one layer selection.
 
+    Utility and ROUGE, where asked for, are measured at every second step, the first and a seventh among them.
     Step lengths are shares of ||theta_T - theta_0||. A path with a `stop` is left once the retain facts have
     lost that many nats. Only steps are rows: the start is `readings.start`.
     """
@@ -59,9 +60,10 @@ def paths(cell: Cell) -> pd.DataFrame:
     bar = tqdm(total=sum(len(spec["steps"]) for spec in config["paths"]), desc=config["layers"], unit="point")
     for spec in config["paths"]:
         steps = _KINDS[spec["kind"]](spec, walk)
-        for share, told in zip(spec["steps"], steps, strict=False):
+        for number, (share, told) in enumerate(zip(spec["steps"], steps, strict=False)):
             bar.set_postfix(path=spec["label"], share=share)
-            rows = measure.point(walk.model, walk.tokenizer, walk.groups, config["tokens"], config["rouge"])
+            wide = {"tokens": config["tokens"], "with_rouge": config["rouge"]} if number % 2 == 0 else {}
+            rows = measure.point(walk.model, walk.tokenizer, walk.groups, **wide)
             found.append(rows.assign(method=spec["label"], layers=config["layers"], share=share, **told))
             bar.update()
             if "stop" in spec and _mean_nll(rows, config["retain"]) - started > spec["stop"]:

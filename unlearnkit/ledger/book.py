@@ -164,7 +164,7 @@ class GradientLedger:
         self, ids: Iterable[str], epochs: Sequence[int] | int | str = (1,), layers: Layers = "all"
     ) -> Iterator[tuple[str, torch.Tensor]]:
         """(parameter name, summed gradient) pairs, in model order, one dense tensor at a time."""
-        keys = sorted(self._keys(ids, epochs), key=self.where.__getitem__)
+        _, keys = self.reader.as_stored(self._keys(ids, epochs))
         chosen = select(self.tags, layers)
         for parameter in dict.fromkeys(slot.parameter for slot in chosen):
             total = torch.zeros(self.shapes[parameter])

@@ -17,9 +17,9 @@ from unlearnkit.ledger.store import Store
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 SHARD_BYTES = 64 << 20  # a shard is written once it holds this much (one step is never split)
-CHUNK = 1 << 18  # numbers cast at a time: stays in the processor's cache
-FP16_TOP = 14  # the largest stored half is below 2^14, far from overflow and with all small values normal
-FP16_SLACK = 4  # how far below that the last step's exponent may leave it before the scale is taken anew
+CHUNK = 1 << 16  # numbers cast at a time: stays in a core's own cache
+FP16_TOP = 14  # scaled anew, the largest half is below 2^14, far from overflow and with all small values normal
+FP16_LEAST = -2  # and it may be this small, 2^-2, before that: halves are then exact to 2^-25, absolutely
 
 
 def scale_exponent(top: float) -> int:
@@ -31,7 +31,7 @@ def scale_exponent(top: float) -> int:
 
 def _fits(top: float) -> bool:
     """Whether halves with this largest magnitude use their range well enough."""
-    return 2.0 ** (FP16_TOP - FP16_SLACK) <= top < 2.0 ** (FP16_TOP + 1)
+    return 2.0**FP16_LEAST <= top < 2.0 ** (FP16_TOP + 1)
 
 
 def _largest(values: torch.Tensor) -> float:
@@ -102,11 +102,9 @@ class Slab:
         exponent = self.guesses.get(name, 0) if dtype == torch.float16 else 0
         top = self._cast(values, index, exponent, out)
         if dtype == torch.float16:
-            if exponent and not _fits(top):
-                exponent, top = (
-                    0,
-                    self._cast(values, index, 0, out),
-                )  # scaled, it may have left float32's range
+            if exponent and not _fits(top):  # scaled, it may even have left float32's range
+                exponent = 0
+                top = self._cast(values, index, exponent, out)
             if not _fits(top) and (better := scale_exponent(top)):
                 exponent = better
                 self._cast(values, index, exponent, out)
@@ -126,12 +124,12 @@ class Slab:
         step, top = len(self.scratch) // width, 0.0
         for start in range(0, count, step):
             stop = min(start + step, count)
-            part = self.scratch[: (stop - start) * width].view(-1, width)
+            room = self.scratch[: (stop - start) * width].view(-1, width)
+            part = values[start:stop]
             if index is not None:
-                torch.index_select(values, 0, index[start:stop], out=part)
-                part.mul_(2.0**exponent)
-            else:
-                torch.mul(values[start:stop], 2.0**exponent, out=part)
+                part = torch.index_select(values, 0, index[start:stop], out=room)
+            if exponent:
+                part = torch.mul(part, 2.0**exponent, out=room)
             out[start:stop].copy_(part)
             if half:
                 top = max(top, _largest(part))

@@ -22,7 +22,11 @@ PANELS = {
 
 
 def method_line(ax: plt.Axes, path: pd.DataFrame, x: str, y: str, method: str) -> tuple[float, float]:
-    """One method: a thin line a seed, a thick one for their mean; returns where that ends."""
+    """One method: a thin line a seed, a thick one for their mean; returns where that ends.
+
+    Steps at which y was not measured are passed over.
+    """
+    path = path[path[y].notna()] if path[y].notna().any() else path
     colour = COLOURS[method]
     if len(set(path["seed"])) > 1:
         for _, one in path.groupby("seed"):

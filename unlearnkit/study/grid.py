@@ -22,8 +22,8 @@ REPEATED_STEPS = (0.0025, 0.005, 0.01, 0.02)  # total length after each applicat
 ROUND_STEPS = (0.01, 0.02, 0.04, 0.08)  # total length after each round, were all still known
 STOP_DAMAGE = 0.3  # nats of retain damage after which a path is left, but for the reference paths
 DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tuned model's
-UTILITY_TOKENS = 1024  # at a point of the reference paths and of the controls; close-ups take twice as many
-CURVATURE_REFERENCE = 16  # facts whose mean loss gives the Hessian
+UTILITY_TOKENS = 1024  # at a wide point of the reference paths and the controls; close-ups take twice as many
+CURVATURE_REFERENCE = 8  # facts whose mean loss gives the Hessian
 CURVATURE_FACTS = 4  # forget facts, and as many controls, with a curvature score
 MAP_SEEDS = 4  # seeds of an arm with the whole map that walk all of it; later ones walk the primary contrasts
 SUBSETS = 12  # models retrained on random halves of the facts, to validate influence scores
@@ -151,7 +151,8 @@ def _seed_cells(arm: Arm, setting: Setting) -> list[Cell]:
 
     def walk(name: str, layers: str, paths: list[dict]) -> Cell:
         points = sum(len(p["steps"]) for p in paths)
-        config = base | {"layers": layers, "paths": paths, "rouge": name == "reference"}
+        config = base | {"layers": layers, "paths": paths}
+        config["rouge"] = name == "reference" and setting.seed < MAP_SEEDS
         config["tokens"] = UTILITY_TOKENS if name in ("reference", "controls") else 0
         config["holdout"] = wide["holdout"] if name == "requests" else []
         return Cell("paths", "unlearn", config, f"paths, {name} ({where})", point_s * points, (train,))

@@ -182,14 +182,13 @@ def change(method: Method, inputs: Inputs, options, alpha: float | None, norm: f
     originals = Originals(touched)
     total = 0.0
     try:
-        direction = method.direction(inputs, options)
-        if alpha is None:
-            direction = Stored(direction)  # gone through twice; to take it twice may cost a backward pass
-            alpha = norm / nonzero(direction.length, method)
-            _require_finite(alpha)
-        total += alpha * add(touched, direction, alpha)
-        for _ in range(getattr(options, "steps", 1) - 1):
-            total += alpha * add(touched, method.direction(inputs, options), alpha)
+        for _ in range(getattr(options, "steps", 1)):
+            direction = method.direction(inputs, options)
+            if alpha is None:
+                direction = Stored(direction)  # gone through twice; to take it twice may cost a backward pass
+                alpha = norm / nonzero(direction.length, method)
+                _require_finite(alpha)
+            total += alpha * add(touched, direction, alpha)
         identity.note_change(inputs.model, before)
     except BaseException:
         originals.restore()

@@ -76,10 +76,13 @@ def stops(profile: Profile, arm: str) -> pd.DataFrame:
 
 
 def stop(path: pd.DataFrame, column: str, level: float, falling: bool = False) -> tuple[pd.Series, bool]:
-    """(VALUES where one seed's path first reaches the level, whether it does); the last step if not."""
+    """(VALUES where one seed's path first reaches the level, whether it does); the last step if not.
+
+    What a path measures at every second step only is interpolated between these.
+    """
     path = path.sort_values("share")
     missing = (path[column] - level).to_numpy() * (1 if falling else -1)  # positive: not there yet
-    path = path[VALUES]
+    path = path[VALUES].set_index(path["share"]).interpolate("index", limit_area="inside")
     there = np.flatnonzero(missing <= 0)
     if not there.size:
         return path.iloc[-1], False
