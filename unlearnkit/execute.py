@@ -12,7 +12,6 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,7 +192,7 @@ def _return_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet_bars() -> Iterator[None]:
     """The bars of workers that run at once would garble each other."""
     before = os.environ.get("TQDM_DISABLE")
@@ -238,7 +237,7 @@ def _summary(profile: Profile, afresh: bool) -> str:
     return path.read_text()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keep two runs out of one folder. The lock ends with the process, however that ends."""
     with (folder / ".lock").open("w") as lock:

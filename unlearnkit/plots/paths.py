@@ -28,13 +28,15 @@ def method_line(ax: plt.Axes, path: pd.DataFrame, x: str, y: str, method: str) -
     """
     path = path[path[y].notna()] if path[y].notna().any() else path
     colour = COLOURS[method]
+    # On a logarithmic axis `straight` would draw a jump by orders of magnitude as a wall at its first step.
+    joined = straight if ax.get_yscale() == "linear" else lambda xs, ys: (xs, ys)
     if len(set(path["seed"])) > 1:
         for _, one in path.groupby("seed"):
-            ax.plot(*straight(one[x], one[y]), color=colour, lw=0.8, alpha=0.45)
+            ax.plot(*joined(one[x], one[y]), color=colour, lw=0.8, alpha=0.45)
     steps = path.groupby("share")
     xs = list(steps.groups) if x == "share" else list(steps[x].mean())
     ys = list(steps[y].mean())
-    ax.plot(*straight(xs, ys), color=colour)
+    ax.plot(*joined(xs, ys), color=colour)
     ax.plot(xs, ys, "o", color=colour, ms=4)
     return xs[-1], ys[-1]
 
@@ -74,11 +76,11 @@ def measures_along(table: pd.DataFrame, oracles: pd.DataFrame, method: str = "fi
     drawn, axes = figure(5.6, 2, 2, sharex=True)
     path = results.along(table, method)
     for ax, (column, title) in zip(axes.flat, PANELS.items(), strict=True):
-        method_line(ax, path, "share", column, method)
-        step_axis(ax, path["share"])
         if column == "perplexity_ratio" and path[column].max() > 5:
             ax.set_yscale("log")
             ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        method_line(ax, path, "share", column, method)
+        step_axis(ax, path["share"])
         _band(ax, oracles[column])
         ax.set_title(title)
     _alpha_ticks(axes[-1, 0], path)  # the axes share their ticks

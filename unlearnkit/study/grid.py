@@ -25,7 +25,9 @@ DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tun
 UTILITY_TOKENS = 1024  # at a wide point of the reference paths and the controls; close-ups take twice as many
 CURVATURE_REFERENCE = 8  # facts whose mean loss gives the Hessian
 CURVATURE_FACTS = 4  # forget facts, and as many controls, with a curvature score
-MAP_SEEDS = 4  # seeds of an arm with the whole map that walk all of it; later ones walk the primary contrasts
+# Seeds of an arm with the whole map that walk all of it, by model ("": any other); later ones walk the primary
+# contrasts.
+MAP_SEEDS = {plan.TINY: 4, "": 3}
 SUBSETS = 12  # models retrained on random halves of the facts, to validate influence scores
 
 NAMED_LAYERS = (
@@ -55,7 +57,11 @@ def path(label: str, method: str, steps: tuple[float, ...], kind: str = "line", 
 
 def maps(arm: Arm, setting: Setting) -> bool:
     """Whether a seed walks the whole map, or the primary contrasts only."""
-    return arm.whole_map and setting.seed < MAP_SEEDS
+    return arm.whole_map and _is_early(arm, setting)
+
+
+def _is_early(arm: Arm, setting: Setting) -> bool:
+    return setting.seed < MAP_SEEDS.get(arm.model, MAP_SEEDS[""])
 
 
 def layers_of(arm: Arm, setting: Setting) -> list[str]:
@@ -152,7 +158,7 @@ def _seed_cells(arm: Arm, setting: Setting) -> list[Cell]:
     def walk(name: str, layers: str, paths: list[dict]) -> Cell:
         points = sum(len(p["steps"]) for p in paths)
         config = base | {"layers": layers, "paths": paths}
-        config["rouge"] = name == "reference" and setting.seed < MAP_SEEDS
+        config["rouge"] = name == "reference" and _is_early(arm, setting)
         config["tokens"] = UTILITY_TOKENS if name in ("reference", "controls") else 0
         config["holdout"] = wide["holdout"] if name == "requests" else []
         return Cell("paths", "unlearn", config, f"paths, {name} ({where})", point_s * points, (train,))
