@@ -88,7 +88,7 @@ PROFILES = {
             "8 hours, in resumable slices",
             {
                 **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True},
-                **{"seeds_adamw": 5, "seeds_sgd": 3, **COMPANION, "seeds_tiny_sgd": 20},
+                **{"seeds_adamw": 3, "seeds_sgd": 3, **COMPANION, "seeds_tiny_sgd": 20},
             },
         ),
     )

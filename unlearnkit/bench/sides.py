@@ -17,7 +17,7 @@ from unlearnkit.bench.timing import Side, simple
 
 PLAIN, NAIVE, VMAP, OPACUS, BERGSON = "plain step", "naive loop", "vmap", "Opacus", "bergson"
 OURS = {"float16": "ledger fp16", "float32": "ledger fp32"}
-STEPS = 3  # consecutive steps a turn of the quick sides: the ledger's writer overlaps with the step after
+STEPS = 7  # consecutive steps a turn of the quick sides: an epoch of the study, at whose end the disk is awaited
 
 
 def every(setting: Setting, folder: Path) -> dict[str, Side]:

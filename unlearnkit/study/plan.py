@@ -23,7 +23,7 @@ SHARP = [
 LINEAR = {"lr_schedule": "linear"}
 RECIPES: dict[tuple[str, str], dict] = {
     ("smollm2-135m", "adamw"): {"lr": 8.5e-5, "epochs": 7, "batch_size": 8, **LINEAR},
-    ("smollm2-135m", "sgd"): {"lr": 1.6e-2, "epochs": 14, "batch_size": 8, "frozen": SHARP},
+    ("smollm2-135m", "sgd"): {"lr": 1.4e-2, "epochs": 14, "batch_size": 8, "frozen": SHARP},
     ("gpt2-tiny", "adamw"): {"lr": 2e-3, "epochs": 8, "batch_size": 8, **LINEAR},
     ("gpt2-tiny", "sgd"): {"lr": 0.2, "epochs": 12, "batch_size": 8},
     ("", "adamw"): {"lr": 5e-5, "epochs": 5, "batch_size": 8},
