@@ -49,8 +49,8 @@ lab: env  ## the notebooks in JupyterLab
 report: env  ## build the HTML report from what a run has executed so far
 	@$(PY) -m unlearnkit report --profile "$(PROFILE)"
 
-publish: env  ## promote the finished default run to notebooks/, figures/ and the README
-	@$(PY) -m unlearnkit publish
+publish: env  ## promote a finished run (default; full: beside it) to notebooks/, figures/ and the README
+	@$(PY) -m unlearnkit publish --profile "$(PROFILE)"
 
 check: env  ## compare notebooks/ and figures/ with the code and a finished run
 	@$(PY) -m unlearnkit check --profile "$(PROFILE)"

@@ -76,7 +76,7 @@ def test_publish_promotes_all_then_check_agrees(project):
     (project.root / "figures/benchmarks").mkdir(parents=True)
     (project.root / "figures/benchmarks/ledger.json").write_text("{}")
     (project.root / "figures/gone.svg").write_text("of an earlier run")
-    assert "published 2 notebooks and 1 files of figures/" in project.run("publish")
+    assert "published 1 files of figures/ and 2 notebooks" in project.run("publish")
     published = {path.name for path in (project.root / "figures").rglob("*") if path.is_file()}
     assert published == {"value.csv", "ledger.json"}
     text = (project.root / "README.md").read_text()
@@ -84,6 +84,21 @@ def test_publish_promotes_all_then_check_agrees(project):
     assert text == f'# Tiny\n{start}\nThe value is {{"value": 12}}\n{end}\nThe end.\n'
     assert project.pending() == ""
     assert "agree" in project.run("check")
+
+
+def test_a_full_run_is_published_beside_the_default_one(project):
+    project.run("publish")
+    before = {p: p.read_bytes() for p in project.root.rglob("*") if p.is_file() and "build" not in p.parts}
+    assert "no finished full run" in project.run("check", "--profile", "full", status=2)
+    project.run("reproduce", "--profile", "full")
+    assert "published 1 files of figures/full/" in project.run("publish", "--profile", "full")
+    assert (project.root / "figures/full/value.csv").is_file()
+    assert "agree" in project.run("check", "--profile", "full")
+    project.run("publish")  # which leaves the other run's alone
+    assert "agree" in project.run("check", "--profile", "full")
+    assert "agree" in project.run("check")
+    for path in [p for p in before if p.suffix in (".ipynb", ".md", ".csv")]:
+        assert path.read_bytes() == before[path]
 
 
 def test_two_executions_publish_the_same_bytes(project):

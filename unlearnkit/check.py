@@ -29,7 +29,9 @@ def check(profile: Profile) -> str:
     if execute.pending(profile):
         problems.append(f"no finished {profile.name} run to compare figures/ with: run `make reproduce`")
     else:
-        problems += differences(publish.FIGURES, profile.folder / "figures", publish.figures(profile))
+        problems += differences(
+            publish.folder(profile), profile.folder / "figures", publish.figures(profile)
+        )
     if problems:
         raise CheckError("\n  ".join(["the published results are not those of the code", *problems]))
     return "notebooks/ and figures/ agree with the code and with the finished run"
@@ -43,7 +45,7 @@ def stale_notebooks() -> dict[str, str]:
 
 def differences(published: Path, made: Path, figures: list[str]) -> Iterator[str]:
     """Figures that only one side has, and numbers in tables (CSV) and JSON beyond the tolerances."""
-    there = {str(path.relative_to(published)) for path in publish.published_figures()}
+    there = {str(path.relative_to(published)) for path in publish.published_figures(published)}
     for name in sorted(there ^ set(figures)):
         yield f"figures/{name} is only {'published' if name in there else 'in the run'}"
     for name in sorted(there & set(figures)):

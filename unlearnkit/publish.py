@@ -1,4 +1,7 @@
-"""`publish`: promotes a finished default run to notebooks/, figures/ and the README."""
+"""`publish`: promotes a finished default run to notebooks/, figures/ and the README.
+
+A finished run of the profile `full` is published beside it: its claims, tables and figures, in figures/full/.
+"""
 
 import base64
 import io
@@ -19,6 +22,7 @@ from .profiles import Profile
 LIMIT_BYTES = 1_000_000
 FIGURES = paths.ROOT / "figures"
 BENCHMARKS = "benchmarks"  # below figures/: written by `bench`, not by a run
+BESIDE = "full"  # the profile, and its folder below figures/
 README = paths.ROOT / "README.md"
 RESULTS = re.compile(r"(<!-- results:start -->\n).*?(<!-- results:end -->)", re.S)
 COSTS = re.compile(r"(<!-- benchmarks:start -->\n).*?(<!-- benchmarks:end -->)", re.S)
@@ -37,41 +41,54 @@ class PublishError(UnlearnkitError):
 
 
 def publish(profile: Profile) -> str:
-    """Write the run's notebooks, figures and summary into the repository; all of them or none.
+    """Write what is published of a run into the repository; all of it or nothing.
 
-    Raises PublishError when the run is not a finished default run, or a file is too large.
+    Raises PublishError when the run is not finished, of another profile, or a file is too large.
     """
-    if profile.name != "default":
-        raise PublishError(f"only the default run is published, not {profile.name}")
-    names = notebooks.select()
+    if profile.name not in ("default", BESIDE):
+        raise PublishError(f"only the default run and the run {BESIDE!r} are published, not {profile.name}")
+    names, target = notebooks.select(), folder(profile)
     if problems := _problems(profile, names):
         raise PublishError("this run cannot be published:\n  " + "\n  ".join(problems))
-    files = {notebooks.SOURCES / f"{name}.ipynb": _notebook(name, profile) for name in names}
-    files |= {FIGURES / figure: _figure(profile.folder / "figures" / figure) for figure in figures(profile)}
-    files[README] = _readme(profile)
+    files = {target / figure: _figure(profile.folder / "figures" / figure) for figure in figures(profile)}
+    said = f"published {len(files)} files of {target.relative_to(paths.ROOT)}/"
+    if profile.name != BESIDE:
+        files |= {notebooks.SOURCES / f"{name}.ipynb": _notebook(name, profile) for name in names}
+        files[README] = _readme(profile)
+        said += f" and {len(names)} notebooks"
     if large := [path.name for path, data in files.items() if len(data) > LIMIT_BYTES]:
         raise PublishError(f"over the limit of {LIMIT_BYTES / 1e6:.0f} MB a file: {', '.join(large)}")
     for path, data in files.items():
         _replace(path, data)
-    for path in published_figures() - set(files):
+    for path in published_figures(target) - set(files):
         path.unlink()
-    return f"published {len(names)} notebooks and {len(files) - len(names) - 1} files of figures/"
+    return said
+
+
+def folder(profile: Profile) -> Path:
+    """Where the published figures of a run are."""
+    return FIGURES / BESIDE if profile.name == BESIDE else FIGURES
 
 
 def figures(profile: Profile) -> list[str]:
-    """Figures, tables and claims of a finished run, relative to its figures folder."""
+    """Figures, tables and claims of a finished run that are published, relative to its figures folder.
+
+    A run that is published beside the default one leaves out the SVG, which doubles the PNG.
+    """
     made = {figure for name in notebooks.select() for figure in notebooks.record(name, profile)["figures"]}
-    folder = profile.folder / "figures"
+    drawn = profile.folder / "figures"
     outputs = (path for stage in execute.stages(profile) for path in stage.outputs)
-    return sorted(made | {str(path.relative_to(folder)) for path in outputs if path.is_relative_to(folder)})
+    made |= {str(path.relative_to(drawn)) for path in outputs if path.is_relative_to(drawn)}
+    return sorted(name for name in made if profile.name != BESIDE or not name.endswith(".svg"))
 
 
-def published_figures() -> set[Path]:
-    """Files in figures/ that a run put there."""
+def published_figures(target: Path) -> set[Path]:
+    """Files in a run's `folder` that the run put there."""
+    others = (FIGURES / BENCHMARKS, FIGURES / BESIDE)
     return {
         path
-        for path in FIGURES.rglob("*")
-        if path.is_file() and path.relative_to(FIGURES).parts[0] != BENCHMARKS
+        for path in target.rglob("*")
+        if path.is_file() and not any(path.is_relative_to(o) for o in others if o != target)
     }
 
 
@@ -107,7 +124,7 @@ def _problems(profile: Profile, names: list[str]) -> list[str]:
             continue
         elif reason := report.banner(name, profile):
             problems.append(f"{name}: {reason}")
-        elif injected := notebooks.injected(name, profile):
+        elif profile.name != BESIDE and (injected := notebooks.injected(name, profile)):
             problems.append(f"{name}: its parameters cell differs from the default profile: {injected}")
     return problems
 

@@ -27,6 +27,8 @@ def memorisation(curves: dict[str, pd.DataFrame], target: str) -> plt.Figure:
                 curve["value"],
                 color=COLOURS["target"] if mine else MUTED,
                 lw=2.6 if mine else 1,
+                marker="o",
+                ms=5 if mine else 3,
                 alpha=1 if mine else 0.6,
                 zorder=3 if mine else 2,
             )
@@ -38,7 +40,7 @@ def memorisation(curves: dict[str, pd.DataFrame], target: str) -> plt.Figure:
         if others:
             name = f"{len(others)} others" if len(others) > 1 else "the others"
             ends[name] = tuple(np.mean(others, axis=0))
-        ax.set(ylim=(0, 1.02), xlim=(0, table["epoch"].max()), xlabel="epoch")
+        ax.set(ylim=(0, 1.04), xlim=(-0.2, table["epoch"].max()), xlabel="epoch")
         ax.set_title(arm.replace("-pretrained", "").replace(", ", "\n"), fontsize=9)
         ax.xaxis.get_major_locator().set_params(integer=True)
         drawn.canvas.draw()
