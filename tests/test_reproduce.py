@@ -144,6 +144,18 @@ def test_a_dead_kernel_is_said_to_be_one_and_the_other_notebooks_run(project):
     assert outputs(project, "01_second")[-1][0]["data"]["text/plain"] == ["2"]
 
 
+def test_a_kernel_that_does_not_answer_gets_a_second_chance_and_then_an_error(project):
+    project.replace("unlearnkit/notebooks.py", "CELL_SECONDS = 600", "CELL_SECONDS = 4")
+    once = "import pathlib, time\nmark = pathlib.Path('once')\n"
+    once += "if not mark.exists():\n    mark.touch()\n    time.sleep(60)"
+    project.write("00_overview", notebook("Overview", once))
+    project.write("01_second", notebook("Second", "import time\ntime.sleep(60)"))
+    text = project.run("reproduce", status=2)
+    assert "01_second failed: a cell gave no answer in 4 s, twice" in text
+    assert "00_overview failed" not in text
+    assert project.executed("00_overview").exists()
+
+
 def test_killed_in_a_notebook_it_resumes_to_the_same_output(finished, tmp_path):
     project = Project(tmp_path / "project").create()
     hold = project.root / "hold"

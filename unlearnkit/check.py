@@ -29,9 +29,7 @@ def check(profile: Profile) -> str:
     if execute.pending(profile):
         problems.append(f"no finished {profile.name} run to compare figures/ with: run `make reproduce`")
     else:
-        problems += differences(
-            publish.folder(profile), profile.folder / "figures", publish.figures(profile)
-        )
+        problems += differences(publish.folder(profile), profile.folder / "figures", publish.figures(profile))
     if problems:
         raise CheckError("\n  ".join(["the published results are not those of the code", *problems]))
     return "notebooks/ and figures/ agree with the code and with the finished run"

@@ -17,6 +17,7 @@ from .stage import Stage
 
 SOURCES = paths.ROOT / "notebooks"
 KERNEL = "python3"
+CELL_SECONDS = 600  # a cell that takes longer has lost its kernel: notebooks read, the study computes
 # Progress bars belong on the terminal, not into a report.
 QUIET = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
@@ -130,18 +131,18 @@ def _papermill(
     name: str, partial: Path, values: dict[str, Any], profile: Profile, variables: dict[str, str]
 ) -> None:
     import papermill  # here, since it takes seconds to import
-    from nbclient.exceptions import DeadKernelError
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from papermill.log import logger
     from traitlets.config import Config
 
     logger.setLevel("ERROR")
     _write_kernelspec(profile.folder / "jupyter" / name, variables)
-    sockets = tempfile.TemporaryDirectory(prefix="unlearnkit-")  # of its own, or two kernels would share them
-    # ipykernel 7 warns over TCP and at a slow shutdown.
-    manager = {"transport": "ipc", "ip": f"{sockets.name}/kernel"}
-    try:
-        with sockets:
+
+    def attempt() -> None:
+        with tempfile.TemporaryDirectory(prefix="unlearnkit-") as sockets:  # else two share them
+            # ipykernel 7 warns over TCP and at a slow shutdown.
+            manager = {"transport": "ipc", "ip": f"{sockets}/kernel"}
             papermill.execute_notebook(
                 SOURCES / f"{name}.ipynb",
                 partial,
@@ -152,14 +153,22 @@ def _papermill(
                 cwd=profile.folder,
                 config=Config({"KernelManager": manager}),
                 shutdown_kernel="immediate",
+                execution_timeout=CELL_SECONDS,
             )
-    except (PapermillExecutionError, DeadKernelError) as error:
+
+    try:
+        try:
+            attempt()
+        except CellTimeoutError:  # rarely, a kernel's reply is lost and Jupyter waits for it for ever
+            attempt()
+    except (PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
         kept = failed(name, profile)
         os.replace(partial, kept)
+        last_line = "its kernel died; was there enough memory?"
         if isinstance(error, PapermillExecutionError):
             last_line = f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
-        else:
-            last_line = "its kernel died; was there enough memory?"
+        elif isinstance(error, CellTimeoutError):
+            last_line = f"a cell gave no answer in {CELL_SECONDS} s, twice; notebooks only read"
         raise NotebookError(f"notebook {name} failed: {last_line}\n  traceback in {kept}") from None
 
 

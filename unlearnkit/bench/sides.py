@@ -17,7 +17,7 @@ from unlearnkit.bench.timing import Side, simple
 
 PLAIN, NAIVE, VMAP, OPACUS, BERGSON = "plain step", "naive loop", "vmap", "Opacus", "bergson"
 OURS = {"float16": "ledger fp16", "float32": "ledger fp32"}
-STEPS = 7  # consecutive steps a turn of the quick sides: an epoch of the study, at whose end the disk is awaited
+STEPS = 7  # consecutive steps a turn of the quick sides; at its end the ledger's disk is waited for
 
 
 def every(setting: Setting, folder: Path) -> dict[str, Side]:

@@ -18,7 +18,7 @@ from unlearnkit.ledger.store import Store
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 SHARD_BYTES = 64 << 20  # a shard is written once it holds this much (one step is never split)
 CHUNK = 1 << 20  # numbers cast at a time: stays in the cache, and is enough work for a call
-FP16_TOP = 14  # scaled anew, the largest half is below 2^14, far from overflow and with all small values normal
+FP16_TOP = 14  # scaled anew, the largest half is below 2^14: no overflow, and small values stay normal
 FP16_LEAST = -2  # and it may be this small, 2^-2, before that: halves are then exact to 2^-25, absolutely
 
 

@@ -25,8 +25,8 @@ DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tun
 UTILITY_TOKENS = 1024  # at a wide point of the reference paths and the controls; close-ups take twice as many
 CURVATURE_REFERENCE = 8  # facts whose mean loss gives the Hessian
 CURVATURE_FACTS = 4  # forget facts, and as many controls, with a curvature score
-# Seeds of an arm with the whole map that walk all of it, by model and optimizer (else MAPS); later ones walk the
-# primary contrasts. A map of the real model takes a quarter of an hour.
+# Seeds of an arm with the whole map that walk all of it, by model and optimizer (else MAPS); later ones walk
+# the primary contrasts. A map of the real model takes a quarter of an hour.
 MAPS = 3
 MAP_SEEDS = {(plan.TINY, "adamw"): 4, (plan.TINY, "sgd"): 4, ("smollm2-135m", "sgd"): 1}
 SUBSETS = 12  # models retrained on random halves of the facts, to validate influence scores
