@@ -25,6 +25,7 @@ KINDS = {
     "oracle": "oracles",
     "paths": "unlearning paths",
     "portraits": "close-ups",
+    "durations": "influence and extraction by duration",
     "alignment": "alignment of gradients",
     "tracin": "influence of all on all",
     "retrain": "retraining to validate influence",

@@ -19,6 +19,7 @@ WRONG_STEPS = (0.0002, 0.001, 0.005, 0.02, 0.08)
 RANDOM_STEPS = (0.02, 0.08, 0.32)
 LAYER_CONTROLS = {"wrong_person": (0.01,), "random_direction": (0.08,)}
 REPEATED_STEPS = (0.0025, 0.005, 0.01, 0.02)  # total length after each application of fresh gradients
+DURATION_STEPS = (*REPEATED_STEPS, 0.04, 0.08)  # the same where influence is followed, and further on
 ROUND_STEPS = (0.01, 0.02, 0.04, 0.08)  # total length after each round, were all still known
 STOP_DAMAGE = 0.3  # nats of retain damage after which a path is left, but for the reference paths
 DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tuned model's
@@ -99,6 +100,15 @@ def paths_at_all(arm: Arm, setting: Setting) -> dict[str, list[dict]]:
     return found
 
 
+def _durations() -> list[dict]:
+    """Stored first-epoch gradients and fresh ones, with a close look after every application."""
+    stop = {"stop": STOP_DAMAGE}
+    return [
+        path("first_epoch", "first_epoch", DURATION_STEPS, **stop),
+        path("recomputed", "gradient_ascent", DURATION_STEPS, "repeated", **stop),
+    ]
+
+
 def _single_epochs(arm: Arm) -> list[dict]:
     """Every epoch alone but the first, which is the reference; "first x E" lies on the reference's line."""
     return [
@@ -171,6 +181,9 @@ def _seed_cells(arm: Arm, setting: Setting) -> list[Cell]:
     config |= {"curvature": [CURVATURE_REFERENCE, CURVATURE_FACTS if setting.seed == 0 else 0]}
     needs = (train, walks["reference"])
     found.append(Cell("portraits", "unlearn", config, f"close-ups ({where})", point_s * 20, needs))
+    if maps(arm, setting):
+        config = base | {"layers": "all", "holdout": wide["holdout"], "paths": _durations()}
+        found.append(Cell("durations", "duration", config, f"duration ({where})", point_s * 26, (train,)))
     needs = (train, oracle)
     found.append(Cell("alignment", "align", base, f"alignment ({where})", point_s * 5, needs))
     return found
