@@ -22,6 +22,7 @@ REPEATED_STEPS = (0.0025, 0.005, 0.01, 0.02)  # total length after each applicat
 DURATION_STEPS = (*REPEATED_STEPS, 0.04, 0.08)  # the same where influence is followed, and further on
 ROUND_STEPS = (0.01, 0.02, 0.04, 0.08)  # total length after each round, were all still known
 STOP_DAMAGE = 0.3  # nats of retain damage after which a path is left, but for the reference paths
+DURATION_DAMAGE = 2.0  # the same where influence is followed, until a forget fact is a stranger's
 DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tuned model's
 UTILITY_TOKENS = 1024  # at a wide point of the reference paths and the controls; close-ups take twice as many
 CURVATURE_REFERENCE = 8  # facts whose mean loss gives the Hessian
@@ -102,7 +103,7 @@ def paths_at_all(arm: Arm, setting: Setting) -> dict[str, list[dict]]:
 
 def _durations() -> list[dict]:
     """Stored first-epoch gradients and fresh ones, with a close look after every application."""
-    stop = {"stop": STOP_DAMAGE}
+    stop = {"stop": DURATION_DAMAGE}
     return [
         path("first_epoch", "first_epoch", DURATION_STEPS, **stop),
         path("recomputed", "gradient_ascent", DURATION_STEPS, "repeated", **stop),

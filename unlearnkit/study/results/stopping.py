@@ -3,6 +3,7 @@
 All readings are linear between two measured steps of a path, the start being its first.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,14 +76,16 @@ def stops(profile: Profile, arm: str) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["seed", "layers", "method", "rule", "met", *VALUES])
 
 
-def stop(path: pd.DataFrame, column: str, level: float, falling: bool = False) -> tuple[pd.Series, bool]:
-    """(VALUES where one seed's path first reaches the level, whether it does); the last step if not.
+def stop(
+    path: pd.DataFrame, column: str, level: float, falling: bool = False, values: Sequence[str] = VALUES
+) -> tuple[pd.Series, bool]:
+    """(`values` where one seed's path first reaches the level, whether it does); the last step if not.
 
     What a path measures at every second step only is interpolated between these.
     """
     path = path.sort_values("share")
     missing = (path[column] - level).to_numpy() * (1 if falling else -1)  # positive: not there yet
-    path = path[VALUES].set_index(path["share"]).interpolate("index", limit_area="inside")
+    path = path[list(values)].set_index(path["share"]).interpolate("index", limit_area="inside")
     there = np.flatnonzero(missing <= 0)
     if not there.size:
         return path.iloc[-1], False
