@@ -1,4 +1,4 @@
-"""Extraction likelihood (Jang et al. 2023): how much of the rest a model says when it is given a beginning."""
+"""Extraction likelihood (Jang et al. 2023): how much of the rest a model says, given a beginning."""
 
 from collections.abc import Sequence
 

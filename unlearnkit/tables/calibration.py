@@ -117,3 +117,41 @@ def epochs(table: pd.DataFrame) -> pd.DataFrame:
         for r in table.itertuples()
     ]
     return pd.DataFrame(rows) if rows else frame([], "epoch", "seeds", "lowest change")
+
+
+def durations(table: pd.DataFrame) -> pd.DataFrame:
+    """`duration.followed` over seeds, for people: a row a path and application."""
+    found = []
+    for (method, number), rows in table.groupby(["method", "duration"], sort=False):
+        found.append(
+            {
+                "update": results.NAMES[method],
+                "applications": str(int(number)),
+                "seeds": str(len(rows)),
+                "way": f"{rows['share'].mean():.2%}",
+                "forget NLL": mean_and_range(rows["rise"]),
+                "retain NLL": mean_and_range(rows["damage"]),
+                "activation influence": mean_and_range(rows["influence_activation"]),
+                "stored-now influence": mean_and_range(rows["influence_gradient"]),
+                "memorised": mean_and_range(rows["exact_memorisation"]),
+                "extraction": mean_and_range(rows["extraction_likelihood"]),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def duration_stops(table: pd.DataFrame) -> pd.DataFrame:
+    """`duration.stops` over seeds: a row a path and rule."""
+    return pd.DataFrame(
+        {
+            "update": results.NAMES[method],
+            "stop at": rule,
+            "reached in": f"{int(rows['met'].sum())} of {len(rows)}",
+            "step (%)": mean_and_range(100 * rows["share"]),
+            "forget NLL": mean_and_range(rows["rise"]),
+            "retain NLL": mean_and_range(rows["damage"]),
+            "memorised": mean_and_range(rows["exact_memorisation"]),
+            "extraction": mean_and_range(rows["extraction_likelihood"]),
+        }
+        for (method, rule), rows in table.groupby(["method", "rule"], sort=False)
+    )
