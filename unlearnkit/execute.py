@@ -204,7 +204,7 @@ def _quiet_bars() -> Iterator[None]:
 
 
 def _print_plan(profile: Profile, steps: list[Step]) -> None:
-    print(f"Run {profile.name} (limit on 2 cores: {profile.limit}) in {profile.folder}")
+    print(f"Run {profile.name} (from nothing about {profile.takes} on 2 cores) in {profile.folder}")
     for name, value in profile.overrides.items():
         print(f"  with {name} = {value!r}")
     groups: dict[str, list[Step]] = {}

@@ -20,7 +20,7 @@ class Profile:
     """One run of the study.
 
     name        folder of the run below build/: the profile, with a digest when values were overridden
-    limit       how long it may take on two cores, for people
+    takes       about how long, on two cores and from an empty cache; measured, for people
     parameters  read by the study, and given to every notebook that declares a parameter of that name;
                 JSON values: str, bool, int, float, list
     notebooks   parameters of one notebook only: {notebook: {name: value}}
@@ -28,7 +28,7 @@ class Profile:
     """
 
     name: str
-    limit: str
+    takes: str
     parameters: dict[str, Any]
     notebooks: dict[str, dict[str, Any]] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -69,7 +69,7 @@ PROFILES = {
     for profile in (
         Profile(
             "quick",
-            "4 minutes",
+            "3 minutes",
             {
                 **{"model": "gpt2-tiny-pretrained-quick", **BUILT_IN, "whole_map": False},
                 **{"seeds_adamw": 2, "seeds_sgd": 0, **NO_COMPANION},
@@ -77,7 +77,7 @@ PROFILES = {
         ),
         Profile(
             "default",
-            "60 minutes",
+            "75 minutes",
             {
                 **{"model": "smollm2-135m", **BUILT_IN, "whole_map": False},
                 **{"seeds_adamw": 3, "seeds_sgd": 0, **COMPANION},
@@ -85,7 +85,7 @@ PROFILES = {
         ),
         Profile(
             "full",
-            "8 hours, in resumable slices",
+            "4 hours, in resumable slices",
             {
                 **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True},
                 **{"seeds_adamw": 3, "seeds_sgd": 3, **COMPANION, "seeds_tiny_sgd": 20},

@@ -184,7 +184,7 @@ def _seed_cells(arm: Arm, setting: Setting) -> list[Cell]:
     found.append(Cell("portraits", "unlearn", config, f"close-ups ({where})", point_s * 20, needs))
     if maps(arm, setting):
         config = base | {"layers": "all", "holdout": wide["holdout"], "paths": _durations()}
-        found.append(Cell("durations", "duration", config, f"duration ({where})", point_s * 26, (train,)))
+        found.append(Cell("durations", "duration", config, f"duration ({where})", point_s * 80, (train,)))
     needs = (train, oracle)
     found.append(Cell("alignment", "align", base, f"alignment ({where})", point_s * 5, needs))
     return found
