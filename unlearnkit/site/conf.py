@@ -14,7 +14,10 @@ html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
 html_math_renderer = "latex2mathml"
-html_theme_options = {"use_download_button": False, "use_fullscreen_button": False}
+html_theme_options = {
+    **{"use_download_button": False, "use_fullscreen_button": False},
+    "navbar_persistent": [],  # or a second search field stands above the page
+}
 exclude_patterns = ["**.ipynb_checkpoints"]
 numfig = True
 nb_execution_mode = "off"
