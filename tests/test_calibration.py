@@ -5,8 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unlearnkit import profiles
 from unlearnkit.plots import calibration as drawing
-from unlearnkit.study.results import calibration, stopping
+from unlearnkit.study.results import along, calibration, stopping
+from unlearnkit.study.results import paths as reading
 from unlearnkit.tables import calibration as tabled
 from unlearnkit.tables.claim_lines import claim_lines
 
@@ -65,6 +67,13 @@ def given(monkeypatch):
         for module in (calibration, stopping):
             monkeypatch.setattr(module, "observations", lambda *_: looks.copy())
         monkeypatch.setattr(calibration, "path_table", lambda *_, **__: table(paths))
+
+        def distance_at(_, arm, where, norm):  # of one fact
+            seed, layers, method = where
+            path = along(table(paths).query("seed == @seed"), method, layers)
+            return abs(np.interp(norm, path["norm"], path["forget_nll"]) - ORACLE)
+
+        monkeypatch.setattr(stopping, "distance_at", distance_at)
         monkeypatch.setattr(calibration, "arm_names", lambda *_: ["arm"])
         vectors = [(s, "all", f"epoch_{e}", 0.1 * (-1) ** e) for s in range(2) for e in (1, 2)]
         vectors = pd.DataFrame(vectors, columns=["seed", "layers", "vector", "with_now"])
@@ -125,12 +134,31 @@ def test_rules_stop_at_the_first_crossing_interpolated(given):
     assert budget["forget_nll"] == pytest.approx(0.9 + 0.03 / 0.08 * 1.1)
     oracle = found.loc["all", "first_epoch", "oracle", 0]
     assert oracle["share"] == pytest.approx(0.3)
-    assert oracle["oracle_distance"] == pytest.approx(2)  # linear between 2 before and 2 behind
+    assert oracle["oracle_distance"] == pytest.approx(0)  # not the mean of 2 before and 2 behind
     assert found.loc["all", "first_epoch", "memorisation", 0]["share"] == pytest.approx(0.3)
     assert found.loc["all", "first_epoch", "stranger", 0]["forget_nll"] == pytest.approx(3.0)
     never = found.loc["embedding", "first_epoch", "budget", 0]
     assert not never["met"]
     assert never["share"] == 0.4
+
+
+def test_perplexity_is_interpolated_in_its_logarithm():
+    path = table([walk(0, "first_epoch", (2.0, 3.0), (0.0, 0.0))]).assign(rise=0.0)
+    path["perplexity_ratio"] = [1.0, np.nan, 100.0]  # measured at every second step
+    where, met = stopping.stop(path, "forget_nll", 2.0)
+    assert met
+    assert where["perplexity_ratio"] == pytest.approx(10.0)
+    assert reading.read(path.assign(rougeL_recall=0.5), 1.0)["perplexity_ratio"] == pytest.approx(10.0)
+
+
+def test_facts_on_both_sides_are_interpolated_one_by_one(monkeypatch):
+    """One fact passes its oracle on the way, another is where it should be all along."""
+    walked = pd.DataFrame({"a": [1.0, 5.0], "b": [2.0, 2.0]}, index=[0.0, 1.0])
+    monkeypatch.setattr(reading, "fact_paths", lambda *_: {(0, "all", "first_epoch"): walked})
+    monkeypatch.setattr(reading, "oracle_nll", lambda *_: pd.DataFrame({0: {"a": 3.0, "b": 2.0}}))
+    run = profiles.get("quick")
+    assert reading.distance_at(run, "arm", (0, "all", "first_epoch"), 0.5) == pytest.approx(0)
+    assert reading.distance_at(run, "arm", (0, "all", "first_epoch"), 1.0) == pytest.approx(1)
 
 
 def test_a_rule_that_holds_from_the_start_stops_there():
@@ -150,7 +178,7 @@ def test_rule_contrasts_pair_the_seeds_in_which_both_stop(given):
     stops = stopping.stops(None, "arm")
     found = stopping.rule_contrasts(stops).set_index("against")
     assert found.loc["budget", "n"] == 3
-    assert found.loc["budget", "difference"] == pytest.approx(2 - 2.75, abs=0.2)
+    assert found.loc["budget", "difference"] == pytest.approx(-2.75, abs=0.2)
     assert found.loc["budget", "wins"] == 3
     assert stopping.rule_contrasts(stops[stops["rule"] == "budget"]).empty
 

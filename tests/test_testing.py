@@ -195,10 +195,12 @@ def test_leftovers_tell_what_is_known_and_which_cautions_apply(run, arm):
         ("retraining_seconds", "apply_seconds_first", "ledger_bytes", "ledger_facts", "weights_bytes"), np.nan
     )
     ranking = practice.ranked(run, arm)
-    text = told.cautions(left, prices, 0.1, ranking)
+    text = told.cautions(left, prices, 0.1, "planted", ranking)
     assert "nothing may remain" in text
     assert "retraining" not in text
-    text = told.cautions(left, prices | {"retraining_seconds": 60.0, "apply_seconds_first": 2.0}, 99, ranking)
+    text = told.cautions(
+        left, prices | {"retraining_seconds": 60.0, "apply_seconds_first": 2.0}, 99, "", ranking
+    )
     assert "30 times as long" in text
     assert "nothing may remain" not in text
 

@@ -44,7 +44,7 @@ ABSENT = {
     ("smollm2-135m", "adamw"): ("position",),
     ("smollm2-135m", "sgd"): (
         *("position", "embedding", "embedding.input", "embedding.output", "all-but-embedding"),
-        *("norm.final", "norms", "block.29"),
+        *("norm.final", "norms", "block.29", "last2"),  # its last block is frozen
     ),
 }
 BLOCKS = {"smollm2-135m": 30, plan.TINY: 12, f"{plan.TINY}-quick": 12, f"{plan.TINY}-untied": 12, "gpt2": 12}
@@ -92,7 +92,7 @@ def paths_at_all(arm: Arm, setting: Setting) -> dict[str, list[dict]]:
         ],
     }
     if maps(arm, setting):
-        like = {"like": "embedding" if "embedding" in layers_of(arm, setting) else "last2"}
+        like = {"like": "embedding" if "embedding" in layers_of(arm, setting) else "first2"}
         subset = path("random_subset", "random_subset", STEPS[1:], options=like, **stop)
         found["controls"].append(subset)
         found["epochs"] = _single_epochs(arm)

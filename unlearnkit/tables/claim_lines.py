@@ -18,5 +18,6 @@ def _line(row: dict) -> str:
     text += f"; Holm p {p_value(row['p_holm'])})" if row["p_holm"] is not None else "; no variance, no test)"
     text += f", margin {row['margin']:g}."
     if row["verdict"] == "undecided" and row["detectable"] is not None:
-        text += f" With this spread, {seeds} could have found {row['detectable']:.3f} nats (power 0.8)."
+        found = f"{row['detectable']:.3f} nats (power 0.8, before Holm's correction)"
+        text += f" With this spread, {seeds} could have found {found}."
     return text

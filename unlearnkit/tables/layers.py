@@ -163,7 +163,10 @@ def embedding_space(profile: Profile, arms: list[str]) -> str:
     for arm in arms:
         table = layermap.space(profile, arm)
         if len(table):
-            mine = table[table["part"].str.startswith("embedding")].sum(numeric_only=True)
+            mine = table[table["part"].str.startswith("embedding")]
+            if not len(mine):  # frozen: neither trained nor recorded
+                continue
+            mine = mine.sum(numeric_only=True)
             share = mine / table.sum(numeric_only=True)
             lines.append(
                 f"{share['parameters']:.0%} of the parameters and {share['bytes']:.0%} of the bytes in {arm}"

@@ -134,6 +134,9 @@ def recommendation(table: pd.DataFrame) -> str:
             f"do not aim at the person ({why}). Nominally first is {what}. {there}{hope}"
         )
     same = f" Shown to be ahead are {len(shown)} of {len(own)} settings (Holm)."
+    above = int((own["ahead"] > top["ahead"]).sum())
+    if above:
+        same += f" Nominally ahead by more, but not shown to be ahead at all: {above}."
     return f"Use {what}. {there}{same}"
 
 
@@ -152,8 +155,8 @@ def _first(table: pd.DataFrame) -> dict:
     return (shown if len(shown) else table[~table["control"]]).iloc[0].to_dict()
 
 
-def leftovers(table: pd.DataFrame, spread: float) -> str:
-    """What the first epoch's and all epochs' updates leave, in a paragraph."""
+def leftovers(table: pd.DataFrame, spread: float, source: str) -> str:
+    """What the first epoch's and all epochs' updates leave, in a paragraph; `source` says whose `spread`."""
     means = table.groupby("model").mean(numeric_only=True)
     before, oracle = means.loc["finetuned"], means.loc["oracle"]
     told = []
@@ -173,7 +176,7 @@ def leftovers(table: pd.DataFrame, spread: float) -> str:
     )
     return (
         f"{' '.join(told)} In the oracle ROUGE-L is {oracle['rougeL_recall']:.2f}; the margin for D_F, how "
-        f"far oracles lie apart, is {spread:.2f}.{asked}"
+        f"far oracles lie apart, is {spread:.2f} ({source}).{asked}"
     )
 
 
@@ -190,7 +193,9 @@ def against_reference(table: pd.DataFrame) -> str:
     return text[:1].upper() + text[1:]
 
 
-def cautions(left_behind: pd.DataFrame, found: dict[str, float], spread: float, ranking: pd.DataFrame) -> str:
+def cautions(
+    left_behind: pd.DataFrame, found: dict[str, float], spread: float, source: str, ranking: pd.DataFrame
+) -> str:
     """When not to use it: a Markdown list from the tables; lines that do not apply are left out."""
     means = left_behind.groupby("model").mean(numeric_only=True)
     before, after, oracle = (means.loc[m] for m in ("finetuned", "first_epoch", "oracle"))
@@ -198,7 +203,7 @@ def cautions(left_behind: pd.DataFrame, found: dict[str, float], spread: float, 
     if after["distance"] > spread:
         lines.append(
             f"**When nothing may remain.** At equal damage the first epoch's update leaves the model "
-            f"{after['distance']:.2f} nats from the oracle, where oracles lie {spread:.2f} apart; "
+            f"{after['distance']:.2f} nats from the oracle, where oracles lie {spread:.2f} apart ({source}); "
             f"{after['still']:.0%} of the facts are still better known than by the oracle."
         )
     if after["past"] > oracle.fillna(0)["past"]:

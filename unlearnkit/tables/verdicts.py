@@ -27,7 +27,7 @@ def show_verdicts(rows: list[dict], profile: Profile) -> Markdown:
     note = (
         "Estimates in nats, for C3 in shares of the score before; mean over training seeds with its 95 % "
         "interval; Holm over the claims of an arm; smallest found: the difference that four of five studies "
-        "with as many seeds would find."
+        "with as many seeds would find, before Holm's correction."
     )
     return show(table(rows), profile, "verdicts", note)
 

@@ -42,11 +42,12 @@ def oracle_spread(profile: Profile, arm: str) -> pd.DataFrame:
 
 
 def equivalence(profile: Profile, arm: str) -> pd.DataFrame:
-    """TOST over seeds: is an update no farther from the oracle than the margin, at matched damage?
+    """TOST over seeds: is an update about as far from the oracle as oracles are, at matched damage?
 
     measure "distance": D_F minus the margin, which is what an oracle itself has of D_F; "gap": forget NLL
-    minus the oracles', signed. Both must lie within +- the margin. The oracles among themselves come last,
-    where there are several: a check that the test can succeed.
+    minus the oracles', signed. Both must lie within +- the margin, so that D_F must be below twice that. The
+    oracles among themselves come last, where there are several, for scale: their means are zero by
+    construction.
 
     Columns: measure, update, n, mean, ci_low, ci_high (90 %, which decides), p, p_holm (over the updates of a
     measure), equivalent (p_holm < 0.05). One seed has a mean and nothing else.

@@ -155,6 +155,33 @@ def _of_seed(
     )
 
 
+@cache
+def fact_paths(name: str, arm: str) -> dict[tuple, pd.DataFrame]:
+    """NLL of the forget facts by (seed, layers, method): step lengths x facts, the start included."""
+    profile = profiles.get(name)
+    trained, walked = observations(profile, "train", arm), observations(profile, "paths", arm)
+    walked, found = walked[walked["metric"] == "nll"], {}
+    for setting in arm_of(profile, arm).settings:
+        begin = start(trained[trained["seed"] == setting.seed], setting.forget)
+        begin = begin[begin["metric"] == "nll"]
+        mine = walked[(walked["seed"] == setting.seed) & walked["example"].isin(setting.forget)]
+        for (layers, method), steps in mine.groupby(["layers", "method"]):
+            path = pd.concat([begin, steps]).pivot_table(index="norm", columns="example", values="value")
+            found[setting.seed, layers, method] = path.sort_index()
+    return found
+
+
+def distance_at(profile: Profile, arm: str, where: tuple, norm: float) -> float:
+    """D_F of the path `where` (seed, layers, method) at a step length, each fact interpolated by itself.
+
+    Near the oracle D_F itself cannot be interpolated: from facts short of it on one side to facts past it on
+    the other, its mean absolute distance stays large where each fact's distance goes through zero.
+    """
+    path = fact_paths(profile.name, arm)[where]
+    nll = pd.Series({fact: at(path[fact].dropna(), norm) for fact in path})
+    return oracle_distance(nll, oracle_nll(profile, arm))
+
+
 def along(table: pd.DataFrame, method: str, layers: str = "all") -> pd.DataFrame:
     """One path's rows of a path table, the start included, in order of the step length."""
     here = (table["method"] == method) & (table["layers"] == layers)
@@ -212,9 +239,14 @@ def _readings(name: str, arm: str, damage: float) -> pd.DataFrame:
 
 
 def read(path: pd.DataFrame, norm: float) -> dict[str, float]:
-    """One seed's path at a step length: the columns of READ, interpolated; NaN where not measured."""
+    """One seed's path at a step length: the columns of READ, interpolated; NaN where not measured.
+
+    Perplexity is so in its logarithm, the NLL that it stands for.
+    """
     path = path.set_index("norm").sort_index()
-    return {c: at(path[c].dropna(), norm) if path[c].notna().sum() > 1 else np.nan for c in READ}
+    path = path.assign(perplexity_ratio=np.log(path["perplexity_ratio"]))
+    found = {c: at(path[c].dropna(), norm) if path[c].notna().sum() > 1 else np.nan for c in READ}
+    return found | {"perplexity_ratio": float(np.exp(found["perplexity_ratio"]))}
 
 
 def contrasts(profile: Profile, arm: str, value: str = "oracle_distance") -> pd.DataFrame:
@@ -270,7 +302,8 @@ def turning_points(
             row["meets"] = share[k - 1] - gap[k - 1] / (gap[k] - gap[k - 1]) * (share[k] - share[k - 1])
             series = path.set_index("share")
             row |= {"damage_there": at(series["damage"], row["meets"])}
-            row |= {"distance_there": at(series["oracle_distance"], row["meets"])}
+            norm = at(series["norm"], row["meets"])
+            row |= {"distance_there": distance_at(profile, arm, (seed, layers, method), norm)}
         found.append(row)
     return pd.DataFrame(found).reindex(
         columns=["seed", "dip", "meets", "damage_there", "distance_there", "end_gap"]

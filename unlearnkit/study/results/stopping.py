@@ -1,6 +1,7 @@
 """Rules for stopping the ascent (claim C4): where each stops, and what the model has lost and kept there.
 
-All readings are linear between two measured steps of a path, the start being its first.
+All readings are linear between two measured steps of a path, the start being its first; D_F is made of facts
+that are read so one by one.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from unlearnkit.profiles import Profile
 from unlearnkit.study import grid
 from unlearnkit.study.results.calibration import PATHS, REFERENCE, is_path, paths_of
 from unlearnkit.study.results.observed import observations
-from unlearnkit.study.results.paths import along, paired
+from unlearnkit.study.results.paths import along, distance_at, paired
 
 VALUES = [
     *("norm", "share", "forget_nll", "rise", "oracle_gap", "oracle_distance", "damage", "bystander_damage"),
@@ -72,6 +73,7 @@ def stops(profile: Profile, arm: str) -> pd.DataFrame:
             if np.isfinite(level):
                 where = {"seed": seed, "layers": layers, "method": method, "rule": name}
                 values, met = stop(path, rule.column, level, rule.falling)
+                values["oracle_distance"] = distance_at(profile, arm, (seed, layers, method), values["norm"])
                 found.append(where | {"met": met} | values.to_dict())
     return pd.DataFrame(found, columns=["seed", "layers", "method", "rule", "met", *VALUES])
 
@@ -81,19 +83,21 @@ def stop(
 ) -> tuple[pd.Series, bool]:
     """(`values` where one seed's path first reaches the level, whether it does); the last step if not.
 
-    What a path measures at every second step only is interpolated between these.
+    What a path measures at every second step only is interpolated between these; perplexity in its logarithm,
+    the NLL that it stands for.
     """
     path = path.sort_values("share")
     missing = (path[column] - level).to_numpy() * (1 if falling else -1)  # positive: not there yet
-    path = path[list(values)].set_index(path["share"]).interpolate("index", limit_area="inside")
+    path = path[list(values)].set_index(path["share"])
+    logs = [c for c in ("perplexity_ratio",) if c in path]
+    path = path.assign(**np.log(path[logs])).interpolate("index", limit_area="inside")
     there = np.flatnonzero(missing <= 0)
-    if not there.size:
-        return path.iloc[-1], False
-    k = int(there[0])
-    if k == 0:
-        return path.iloc[0], True
-    part = missing[k - 1] / (missing[k - 1] - missing[k])
-    return path.iloc[k - 1] + part * (path.iloc[k] - path.iloc[k - 1]), True
+    k = int(there[0]) if there.size else len(path) - 1
+    found = path.iloc[k]
+    if there.size and k > 0:
+        part = missing[k - 1] / (missing[k - 1] - missing[k])
+        found = path.iloc[k - 1] + part * (path.iloc[k] - path.iloc[k - 1])
+    return pd.concat([found.drop(logs), np.exp(found[logs])]), bool(there.size)
 
 
 def rule_contrasts(table: pd.DataFrame, value: str = "oracle_distance") -> pd.DataFrame:

@@ -9,12 +9,11 @@ import pandas as pd
 
 from unlearnkit import stats
 from unlearnkit.errors import DataError
-from unlearnkit.experiments.readings import start
 from unlearnkit.profiles import Profile
 from unlearnkit.stats import MixedModel
 from unlearnkit.study.results.influence import UNITS, influence_pairs, influence_tests
-from unlearnkit.study.results.observed import arm_names, arm_of, observations
-from unlearnkit.study.results.paths import matched_damage, oracle_nll, path_table
+from unlearnkit.study.results.observed import arm_names, arm_of
+from unlearnkit.study.results.paths import fact_paths, matched_damage, oracle_nll, path_table
 from unlearnkit.study.results.verdicts import claim_values, components
 
 FIRST, ALL = ("all", "first_epoch"), ("all", "all_epochs")
@@ -48,18 +47,12 @@ def fact_readings(profile: Profile, arm: str) -> pd.DataFrame:
     """
     norms = matched_damage(profile, arm, layers=None, methods=None)
     norms = norms.set_index(["seed", "layers", "method"])["norm"]
-    target = oracle_nll(profile, arm).mean(axis=1)
-    trained, walked = observations(profile, "train", arm), observations(profile, "paths", arm)
+    target, walked = oracle_nll(profile, arm).mean(axis=1), fact_paths(profile.name, arm)
     found = []
     for setting in arm_of(profile, arm).settings:
-        begin = start(trained[trained["seed"] == setting.seed], setting.forget)
-        mine = walked[(walked["seed"] == setting.seed) & walked["example"].isin(setting.forget)]
         for layers, method in UPDATES:
-            steps = mine[(mine["layers"] == layers) & (mine["method"] == method)]
-            if len(steps):
-                path = pd.concat([begin, steps])
-                path = path[path["metric"] == "nll"]
-                path = path.pivot_table(index="norm", columns="example", values="value").sort_index()
+            path = walked.get((setting.seed, layers, method))
+            if path is not None:
                 rows = _facts_at(path, target, norms[setting.seed, layers, method])
                 found.append(rows.assign(seed=setting.seed, layers=layers, method=method))
     table = pd.concat(found, ignore_index=True).dropna(subset="distance")
