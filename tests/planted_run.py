@@ -179,9 +179,6 @@ def plant(monkeypatch, folder: Path, run: Profile, world: World) -> None:
         return made[keys]
 
     monkeypatch.setattr(observed, "_read", read)
-    for cached in (
-        paths._points,
-        paths._readings,
-        paths.fact_paths,
-    ):  # by name and arm, which may have meant another world
+    # They are cached by name and arm, which may have meant another world.
+    for cached in (paths._points, paths._readings, paths.fact_paths):
         cached.cache_clear()

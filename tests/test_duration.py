@@ -151,9 +151,7 @@ def test_rules_stop_where_the_strangers_are(followed):
     one = table[(table["seed"] == 0) & (table["method"] == "first_epoch")].set_index("rule")
     memorised, extracted, both = duration.RULES
     assert one.loc[memorised, "share"] == pytest.approx(0.015)  # 0.5 to 0.1 passes 0.3 half-way
-    assert one.loc[extracted, "share"] == pytest.approx(
-        0.0175
-    )  # 0.25 to 0.05 passes 0.1 after three quarters
+    assert one.loc[extracted, "share"] == pytest.approx(0.0175)  # 0.25 to 0.05: 0.1 after three quarters
     assert one.loc[both, "share"] >= one.loc[extracted, "share"]
     assert one["met"].all()
     fresh = table[(table["seed"] == 0) & (table["method"] == "recomputed")].set_index("rule")
