@@ -121,6 +121,20 @@ def test_order_and_person_are_told_apart_only_where_a_person_recurs(run, arm, mo
     assert inseparable == [arm]
 
 
+def test_persons_as_replicates_are_the_means_of_their_seeds(run, arm):
+    values = results.claim_values(run, arm)["C1"]
+    target = {s.seed: s.target for s in results.arm_of(run, arm).settings}
+    means = values.groupby(values.index.map(target)).mean()
+    table = testing.person_tests(run, arm)
+    row = table.set_index("id").loc["C1"]
+    expected = stats.paired_t(np.zeros(len(means)), means)
+    assert (row["n"], row["p"]) == (len(means), pytest.approx(expected.p))
+    assert row["mean"] == pytest.approx(means.mean())
+    assert list(table["p_holm"].dropna()) == pytest.approx(list(stats.holm(table["p"].dropna())))
+    shown = tables.persons({arm: table}, {arm: testing.seed_tests(run, arm)})
+    assert list(shown["claim"]) == list(table["id"])
+
+
 def test_oracles_are_equivalent_to_each_other_and_controls_are_not(run, arm):
     margin, source = equivalence.margin(run, arm)
     assert arm in source

@@ -87,6 +87,29 @@ def seeds(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def persons(over_persons: dict[str, pd.DataFrame], over_seeds: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """`results.testing.person_tests` of every arm beside the `seed_tests`, for people."""
+    rows = []
+    for arm, table in over_persons.items():
+        seeds_too = over_seeds[arm].set_index("id").to_dict("index")
+        for row in table.to_dict("records"):
+            other = seeds_too[row["id"]]
+            rows.append(
+                {
+                    "claim": row["id"],
+                    "arm": arm,
+                    "persons": row["n"],
+                    "mean [95 %], persons": interval(row),
+                    "p (Holm), persons": p_value(row["p_holm"]),
+                    "seeds": other["n"],
+                    "mean [95 %], seeds": interval(other),
+                    "p (Holm), seeds": p_value(other["p_holm"]),
+                }
+            )
+    columns = ["claim", "arm", "persons", "mean [95 %], persons", "p (Holm), persons"]
+    return frame(rows, *columns, "seeds", "mean [95 %], seeds", "p (Holm), seeds")
+
+
 def _pair(d: float, g: float) -> str:
     return "–" if d != d else f"{_number(d)} ({_number(g)})"
 

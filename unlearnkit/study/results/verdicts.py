@@ -61,17 +61,32 @@ def components(profile: Profile, arm: str) -> pd.DataFrame:
     one-way random effects, 0 where the estimate is negative). Only arms that forget some person under
     several orders have rows.
     """
-    here = arm_of(profile, arm)
-    target = {s.seed: s.target for s in here.settings}
     rows = []
-    for claim, values in claim_values(profile, arm).items():
-        groups = [g for _, g in values.groupby(values.index.map(target))]
+    for claim, groups in _by_person(profile, arm).items():
+        values = pd.concat(groups)
         n, k = len(values), len(groups)
-        if k < 2 or n - k < 1:
-            continue
         within = sum(((g - g.mean()) ** 2).sum() for g in groups) / (n - k)
         between = sum(len(g) * (g.mean() - values.mean()) ** 2 for g in groups) / (k - 1)
         size = (n - sum(len(g) ** 2 for g in groups) / n) / (k - 1)
         person = max(0.0, (between - within) / size)
         rows.append({"id": claim, "n": n, "persons": k, "sd_order": within**0.5, "sd_person": person**0.5})
     return pd.DataFrame(rows, columns=["id", "n", "persons", "sd_order", "sd_person"])
+
+
+def person_means(profile: Profile, arm: str) -> dict[str, pd.Series]:
+    """By claim: the mean of its contrast over each person's seeds, where `components` can tell them apart."""
+    return {
+        claim: pd.Series([group.mean() for group in groups])
+        for claim, groups in _by_person(profile, arm).items()
+    }
+
+
+def _by_person(profile: Profile, arm: str) -> dict[str, list[pd.Series]]:
+    """Each claim's contrasts, a series a person; none of a claim with one person, or one seed a person."""
+    target = {s.seed: s.target for s in arm_of(profile, arm).settings}
+    found = {}
+    for claim, values in claim_values(profile, arm).items():
+        groups = [group for _, group in values.groupby(values.index.map(target))]
+        if 2 <= len(groups) < len(values):
+            found[claim] = groups
+    return found
