@@ -23,6 +23,7 @@ from unlearnkit import ledger, models, session, training, unlearning
 from unlearnkit.data import Example
 from unlearnkit.errors import LedgerError, RequestError
 from unlearnkit.ledger import slab
+from unlearnkit.ledger.rows import rows_of
 from unlearnkit.ledger.shard import Shard
 from unlearnkit.ledger.store import FORMAT, Store
 
@@ -655,16 +656,46 @@ def test_every_encoding_keeps_its_precision_at_every_scale(
 def test_a_jump_between_two_steps_keeps_the_digits(scales, width, tmp_path):
     """The scale is the step before's only while it fits: no overflow and no lost digits when it does not."""
     store = Store.create(tmp_path / "l", {"dtype": "float16"})
+    layout = {slab.Shape("live", torch.float16, width): ["x"]}
     gathered, generator = slab.Slab(store), torch.Generator().manual_seed(0)
     values = [scale * torch.randn(1, 5, width, generator=generator) for scale in scales]
     for number, value in enumerate(values):
-        gathered.begin([str(number)], [(5, 5)], value.numel() * 4)
-        gathered.put("x", "live", value)
+        gathered.begin([str(number)], [(5, 5)], layout)
+        gathered.put("x", value)
         gathered.end(1, number, 0.1)
-    (piece,) = gathered.pieces.values()
+    (piece,) = slab.pieces(layout, gathered.steps)
     for value, view, exponent in zip(values, piece.views, piece.exponents, strict=True):
         stored = torch.frombuffer(view, dtype=torch.float16).double() * 2.0**-exponent
         assert (stored - value.flatten().double()).norm() <= 1e-3 * value.double().norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kept", ["block", "apart", "none", "all"])
+@pytest.mark.parametrize("chunk", [4, 7, 1 << 20])
+def test_every_way_of_taking_rows_gives_the_same(kept, dtype, chunk, tmp_path, monkeypatch):
+    """Rows that two slices name are cast where they lie, others are gathered first; in parts of any size."""
+    monkeypatch.setattr(slab, "CHUNK", chunk)
+    mask = torch.ones(3, 5, dtype=torch.bool) if kept == "all" else torch.zeros(3, 5, dtype=torch.bool)
+    if kept == "block":
+        mask[1:, :4] = True
+    elif kept == "apart":
+        mask[0, :2], mask[2, 1:] = True, True
+    rows, width = rows_of(mask), 6
+    assert isinstance(rows, tuple) == (kept in ("block", "all"))
+    values = (1e-6 * torch.randn(3, 5, width, generator=torch.Generator().manual_seed(0))).to(dtype)
+    store = Store.create(tmp_path / "l", {"dtype": "float16"})
+    layout = {slab.Shape("live", torch.float16, width): ["x"], slab.Shape("live", torch.int32, 1): ["ids"]}
+    gathered = slab.Slab(store)
+    for number in range(2):  # a scale found, then a scale kept
+        gathered.begin(["0"], [(int(mask.sum()), 0)], layout)
+        gathered.put("x", values, rows)
+        gathered.put_ids("ids", torch.arange(15).view(3, 5), rows)
+        gathered.end(1, number, 0.1)
+    taken, ids = slab.pieces(layout, gathered.steps)
+    for view, exponent in zip(taken.views, taken.exponents, strict=True):
+        stored = torch.tensor(list(view.cast("e"))).view(-1, width).double() * 2.0**-exponent
+        assert torch.allclose(stored, values[mask].double(), rtol=1e-3, atol=1e-12)
+    assert [list(v.cast("i")) for v in ids.views] == 2 * [mask.flatten().nonzero().flatten().tolist()]
 
 
 def test_recording_changes_no_weight(train):

@@ -108,11 +108,11 @@ def curvature(
     book.require_fits(model)
     trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
     batch = batch_of(tokenizer, reference, loss_on)
-    values = []
+    values, quiet = [], {} if progress else {"disable": True}  # else TQDM_DISABLE decides
     with _double_differentiable(model):
         loss = forward.losses(model, batch).mean()
         first = torch.autograd.grad(loss, list(trainable.values()), create_graph=True)
-        for example in tqdm(ids, desc="curvature", disable=not progress):
+        for example in tqdm(ids, desc="curvature", **quiet):
             vector = book.gradient(example, epoch)
             slope = sum((g * vector[n]).sum() for n, g in zip(trainable, first, strict=True))
             second = torch.autograd.grad(slope, list(trainable.values()), retain_graph=True)

@@ -4,7 +4,7 @@ import pandas as pd
 
 from unlearnkit.experiments import measure, portrait
 from unlearnkit.experiments.cells import Cell
-from unlearnkit.experiments.unlearn import _KINDS, Walk, _mean_nll
+from unlearnkit.experiments.unlearn import Walk, mean_nll, points
 from unlearnkit.metrics.extraction import extraction_likelihood
 
 
@@ -18,17 +18,13 @@ def durations(cell: Cell) -> pd.DataFrame:
     """
     config, walk = cell.config, Walk.from_cell(cell)
     begin = pd.concat([_look(walk), _extraction(walk, walk.groups["holdout"], "holdout")])
-    found = [begin.assign(method="finetuned", duration=0, share=0.0, norm=0.0, alpha=0.0)]
-    started = _mean_nll(begin, config["retain"])
+    begin = begin.assign(layers=config["layers"], share=0.0, norm=0.0, alpha=0.0)
+    found = [begin.assign(method="finetuned", duration=0)]
+    started = mean_nll(begin, config["retain"])
     for spec in config["paths"]:
-        steps = _KINDS[spec["kind"]](spec, walk)
-        for number, (share, told) in enumerate(zip(spec["steps"], steps, strict=False), start=1):
-            rows = _look(walk)
-            found.append(rows.assign(method=spec["label"], duration=number, share=share, **told))
-            if _mean_nll(rows, config["retain"]) - started > spec["stop"]:
-                break
-        steps.close()  # the model is at theta_T again
-    return pd.concat(found).assign(arm=config["arm"], seed=config["seed"], layers=config["layers"])
+        path = points(walk, spec, started, lambda _number: _look(walk))
+        found += [rows.assign(duration=number) for number, rows in enumerate(path, start=1)]
+    return pd.concat(found).assign(arm=config["arm"], seed=config["seed"])
 
 
 def _look(walk: Walk) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -52,28 +52,42 @@ def paths(cell: Cell) -> pd.DataFrame:
     """Forget and retain facts along each path of one layer selection.
 
     Utility and ROUGE, where asked for, are measured at every second step, the first and a seventh among them.
-    Step lengths are shares of ||theta_T - theta_0||. A path with a `stop` is left once the retain facts have
-    lost that many nats. Only steps are rows: the start is `readings.start`.
+    Step lengths are shares of ||theta_T - theta_0||. Only steps are rows: the start is `readings.start`.
     """
     config, walk = cell.config, Walk.from_cell(cell)
-    started, found = _mean_nll(walk.start(), config["retain"]), []
+    started, found = mean_nll(walk.start(), config["retain"]), []
     bar = tqdm(total=sum(len(spec["steps"]) for spec in config["paths"]), desc=config["layers"], unit="point")
+
+    def look(number: int) -> pd.DataFrame:
+        wide = {"tokens": config["tokens"], "with_rouge": config["rouge"]} if number % 2 else {}
+        return measure.point(walk.model, walk.tokenizer, walk.groups, **wide)
+
     for spec in config["paths"]:
-        steps = _KINDS[spec["kind"]](spec, walk)
-        for number, (share, told) in enumerate(zip(spec["steps"], steps, strict=False)):
-            bar.set_postfix(path=spec["label"], share=share)
-            wide = {"tokens": config["tokens"], "with_rouge": config["rouge"]} if number % 2 == 0 else {}
-            rows = measure.point(walk.model, walk.tokenizer, walk.groups, **wide)
-            found.append(rows.assign(method=spec["label"], layers=config["layers"], share=share, **told))
+        bar.set_postfix(path=spec["label"])
+        for rows in points(walk, spec, started, look):
+            found.append(rows)
             bar.update()
-            if "stop" in spec and _mean_nll(rows, config["retain"]) - started > spec["stop"]:
-                break
-        steps.close()  # the model is at theta_T again
     bar.close()
     return pd.concat(found).assign(arm=config["arm"], seed=config["seed"])
 
 
-def _mean_nll(rows: pd.DataFrame, ids: list[str]) -> float:
+def points(
+    walk: Walk, spec: dict, started: float, look: Callable[[int], pd.DataFrame]
+) -> Iterator[pd.DataFrame]:
+    """What `look(number)` sees after each step of a path, from 1, with where that is; theta_T at the end.
+
+    A path with a `stop` is left once the retain facts' mean NLL is that much above `started`.
+    """
+    steps = _KINDS[spec["kind"]](spec, walk)
+    for number, (share, told) in enumerate(zip(spec["steps"], steps, strict=False), start=1):
+        rows = look(number)
+        yield rows.assign(method=spec["label"], layers=walk.config["layers"], share=share, **told)
+        if "stop" in spec and mean_nll(rows, walk.config["retain"]) - started > spec["stop"]:
+            break
+    steps.close()
+
+
+def mean_nll(rows: pd.DataFrame, ids: list[str]) -> float:
     return rows.loc[(rows["metric"] == "nll") & rows["example"].isin(ids), "value"].mean()
 
 
@@ -143,7 +157,7 @@ def _stranger_level(walk: Walk) -> float:
     if walk.groups["holdout"]:
         return metrics.score(walk.model, walk.tokenizer, walk.groups["holdout"])["nll"].mean()
     told = pd.read_csv(walk.train.observations)
-    return _mean_nll(told[told["epoch"] == 0], walk.config["forget"])
+    return mean_nll(told[told["epoch"] == 0], walk.config["forget"])
 
 
 _KINDS = {"line": _line, "repeated": _repeated, "iterative": _iterative}

@@ -4,6 +4,7 @@ Forward hooks keep each site's input, tensor hooks take the gradient of its outp
 straight into the slab of memory that is written while the optimizer steps and the next forward pass runs.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,8 +15,9 @@ from transformers import PreTrainedModel
 from unlearnkit.batching import IGNORED, Batch
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger import identity
+from unlearnkit.ledger.rows import rows_of
 from unlearnkit.ledger.sites import Site, discover, normalised
-from unlearnkit.ledger.slab import Slab
+from unlearnkit.ledger.slab import Layout, Shape, Slab
 from unlearnkit.ledger.store import Store
 
 
@@ -35,6 +37,7 @@ class Recorder:
         self.active = False
         self.checked = False  # dropped rows are verified to be zero in the first step
         self.dense_sites: set[str] = set()
+        self.layout = self._layout()
 
     def __enter__(self) -> "Recorder":
         self.handles = []
@@ -65,19 +68,19 @@ class Recorder:
         live = predicts.flip(1).cummax(1).values.flip(1) & batch.attention_mask.bool()
         kept = torch.zeros(self.shape[0], 1, dtype=torch.bool)
         kept[list(keep)] = True
-        self.rows = {"live": self._index(live & kept), "targets": self._index(predicts & kept)}
-        self.dropped = {"live": self._index(~live), "targets": self._index(~predicts)}
+        self.rows = {"live": rows_of(live & kept), "targets": rows_of(predicts & kept)}
+        self.dropped = {"live": ~live, "targets": ~predicts}
         # The head may be given its predicting positions only, as one row of them (`forward.target_logits`).
-        self.predicting = self._index(predicts)
-        self.rows["picked"] = self._index(kept.expand_as(predicts)[predicts])
+        self.predicting = predicts
+        self.rows["picked"] = rows_of(kept.expand_as(predicts)[predicts][None])
         self.keep = torch.tensor(list(keep))
         counts = torch.stack([live.sum(1), predicts.sum(1)], 1)[self.keep].tolist()
         dense = {s.module for s in self.sites if s.factored and self._dense_is_smaller(s, counts)}
         if dense != self.dense_sites:
-            self.flush()  # a shard has one layout
-        self.dense_sites = dense
+            self.dense_sites = dense
+            self.layout = self._layout()
         self.stored_inputs: dict[str, int] = {}
-        self.slab.begin([batch.ids[k] for k in keep], counts, self._bytes_needed(counts))
+        self.slab.begin([batch.ids[k] for k in keep], counts, self.layout)
 
     def finish(self, epoch: int, step: int, lr: float) -> None:
         """Close the step after its backward pass."""
@@ -114,13 +117,12 @@ class Recorder:
         if self.active and output.requires_grad:
             output.register_hook(partial(self._on_backward, site, inputs[0].detach()))
 
-    @torch.no_grad()
     def _on_backward(self, site: Site, x: torch.Tensor, d: torch.Tensor) -> None:
         rows = "targets" if site.on_targets else "live"
         d, picked = d.detach(), tuple(d.shape[:2]) != self.shape
         if picked and (not site.on_targets or site.module in self.dense_sites):  # wanted example by example
             x, d, picked = self._in_place(x), self._in_place(d), False
-        if not (self.checked or picked) and d.flatten(0, 1)[self.dropped[rows]].any():
+        if not (self.checked or picked) and d[self.dropped[rows]].any():
             raise LedgerError(
                 f"module {site.module!r} has gradients at tokens that predict nothing: the ledger needs a "
                 "causal model and a loss on the labelled tokens only"
@@ -132,7 +134,7 @@ class Recorder:
             padding = self._module(site).padding_idx
             if padding is not None:  # torch gives that row no gradient, whoever uses it
                 d = d.masked_fill((x == padding).unsqueeze(-1), 0.0)
-            self.slab.put_ids(f"{site.module}/ids", x.flatten()[self.rows["live"]])
+            self.slab.put_ids(f"{site.module}/ids", x, self.rows["live"])
             self._put(f"{site.module}/d", "live", d)
         elif not site.factored:
             self._reduced(site.bias, f"{site.module}/bias", d)
@@ -143,13 +145,13 @@ class Recorder:
             self._input(site, x, rows, picked)
 
     def _put(self, name: str, rows: str, values: torch.Tensor, picked: bool = False) -> None:
-        self.slab.put(name, rows, values, self.rows["picked" if picked else rows])
+        self.slab.put(name, values, self.rows["picked" if picked else rows])
 
     def _in_place(self, values: torch.Tensor) -> torch.Tensor:
         """Values of the predicting positions, back in a tensor of the whole batch."""
-        whole = values.new_zeros(self.shape[0] * self.shape[1], values.shape[-1])
+        whole = values.new_zeros(*self.shape, values.shape[-1])
         whole[self.predicting] = values[0]
-        return whole.view(*self.shape, -1)
+        return whole
 
     def _module(self, site: Site) -> nn.Module:
         return self.modules[site.module]
@@ -166,9 +168,7 @@ class Recorder:
         """Long texts: the whole gradient of a site is smaller than its factors."""
         x, d = x[self.keep], d[self.keep]
         left, right = (d, x) if site.kind == "linear" else (x, d)
-        self.slab.put(
-            f"{site.module}/g", "one", torch.bmm(left.transpose(1, 2), right).flatten(1).unsqueeze(0)
-        )
+        self.slab.put(f"{site.module}/g", torch.bmm(left.transpose(1, 2), right).flatten(1).unsqueeze(0))
         if site.bias is not None:
             self._reduced(site.bias, f"{site.module}/bias", d, kept=True)
 
@@ -176,29 +176,36 @@ class Recorder:
         """Keep the sum over tokens, a vector per example, in float32."""
         if slot is not None:
             summed = values.float().sum(1) if kept else values.float().sum(1)[self.keep]
-            self.slab.put(name, "one", summed.unsqueeze(0), dtype=torch.float32)
+            self.slab.put(name, summed.unsqueeze(0))
 
     # -- sizes ------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _index(mask: torch.Tensor) -> torch.Tensor:
-        return mask.flatten().nonzero().flatten()
 
     @staticmethod
     def _dense_is_smaller(site: Site, counts: Sequence[Sequence[int]]) -> bool:
         rows = sum(c[1 if site.on_targets else 0] for c in counts)
         return rows * (site.width_in + site.width_out) > len(counts) * site.width_in * site.width_out
 
-    def _bytes_needed(self, counts: Sequence[Sequence[int]]) -> int:
-        """An upper bound of this step's bytes, from its row counts."""
-        live, targets = (sum(c[i] for c in counts) for i in (0, 1))
-        need = 0
+    def _layout(self) -> Layout:
+        """The tensors of a step, by shape; which of a site's two forms is kept depends on `dense_sites`."""
+        found: dict[Shape, dict[str, None]] = defaultdict(dict)  # names, each once, in order
+        kept = self.slab.dtype
+
+        def place(name: str, rows: str, dtype: torch.dtype, width: int) -> None:
+            found[Shape(rows, dtype, width)][name] = None
+
         for site in self.sites:
-            rows = targets if site.on_targets else live
-            factors = rows * (site.width_in + site.width_out)
-            if site.module in self.dense_sites:
-                factors = len(counts) * site.width_in * site.width_out + rows * site.width_in
-            if site.kind == "embedding":
-                factors = rows * (site.width_out + 2)
-            need += factors * self.slab.dtype.itemsize + len(counts) * 8 * site.width_out + 64
-        return need
+            rows = "targets" if site.on_targets else "live"
+            dense = site.module in self.dense_sites
+            if site.kind == "norm" and site.weight is not None:
+                place(f"{site.module}/weight", "one", torch.float32, site.width_out)
+            elif site.kind == "embedding":
+                place(f"{site.module}/ids", "live", torch.int32, 1)
+                place(f"{site.module}/d", "live", kept, site.width_out)
+            elif site.factored and dense:
+                place(f"{site.module}/g", "one", kept, site.width_in * site.width_out)
+            elif site.factored:
+                place(f"{site.module}/d", rows, kept, site.width_out)
+                place(f"{site.group}/x", rows, kept, site.width_in)
+            if site.bias is not None and (dense or not site.factored):
+                place(f"{site.module}/bias", "one", torch.float32, site.width_out)
+        return {shape: list(names) for shape, names in found.items()}

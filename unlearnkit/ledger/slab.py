@@ -7,12 +7,15 @@ construction.
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
 from unlearnkit.errors import LedgerError
-from unlearnkit.ledger.shard import Piece
+from unlearnkit.ledger.rows import EVERY, Rows, chosen
+from unlearnkit.ledger.shard import ROWS, Piece
 from unlearnkit.ledger.store import Store
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -34,13 +37,52 @@ def _fits(top: float) -> bool:
     return 2.0**FP16_LEAST <= top < 2.0 ** (FP16_TOP + 1)
 
 
+def _aligned(size: int) -> int:
+    """Bytes of a block with what keeps the next one at a multiple of any number's size."""
+    return -(-size // 64) * 64
+
+
 def _largest(values: torch.Tensor) -> float:
     low, high = torch.aminmax(values)
     return max(-low.item(), high.item())
 
 
+class Shape(NamedTuple):
+    """What tensors of a step have in common that lie side by side in the slab."""
+
+    rows: str  # which of shard.ROWS the leading dimension runs over
+    dtype: torch.dtype
+    width: int
+
+
+Layout = Mapping[Shape, Sequence[str]]  # the tensors of a step, by shape
+
+
+@dataclass
+class _Step:
+    """The records of one step: a block of the slab for all tensors of a shape, and what is told of them."""
+
+    ids: list[str]
+    lengths: list[Sequence[int]]  # (live, targets) rows of each example
+    blocks: dict[Shape, torch.Tensor]  # (tensors, rows, width)
+    exponents: dict[str, int] = field(default_factory=dict)  # by tensor, once it has been put
+    number: int = 0
+    rate: float = 0.0
+
+
+def pieces(layout: Layout, steps: Sequence[_Step]) -> list[Piece]:
+    """Every tensor of these steps as the shard takes it: a view of the slab for each step."""
+    found = []
+    for shape, names in layout.items():
+        blocks = [step.blocks[shape].view(torch.uint8).flatten(1).numpy() for step in steps]
+        for k, name in enumerate(names):
+            exponents = [step.exponents[name] for step in steps for _ in step.ids]
+            found.append(Piece(name, *shape, [memoryview(block[k]) for block in blocks], exponents))
+    return found
+
+
 class Slab:
-    """Gathers the records of whole steps: `begin`, any number of `put`, then `end`; `flush` writes them."""
+    """Gathers the records of whole steps: `begin`, `put` every tensor, then `end`; `flush` writes them."""
 
     def __init__(self, store: Store):
         self.store = store
@@ -48,123 +90,134 @@ class Slab:
         self.memory = torch.empty(0, dtype=torch.uint8)
         self.scratch = torch.empty(CHUNK)
         self.guesses: dict[str, int] = {}  # by tensor: the exponent of the step before
+        self.layout: Layout = {}
+        self.steps: list[_Step] = []
+        self.used = 0
         self.writer: threading.Thread | None = None
         self.failure: BaseException | None = None
-        self._empty()
-
-    def _empty(self) -> None:
-        self.used, self.pieces = 0, {}
-        self.ids, self.steps, self.rates, self.lengths = [], [], [], []
 
     # -- one step ---------------------------------------------------------------------------------------
 
-    def begin(self, ids: Sequence[str], lengths: Sequence[Sequence[int]], need: int) -> None:
-        """Start a step with the records of `ids`; `need` is an upper bound of their bytes."""
+    def begin(self, ids: Sequence[str], lengths: Sequence[Sequence[int]], layout: Layout) -> None:
+        """Start a step with the records of `ids`, and give every tensor of the layout its room.
+
+        All at once: a view made by itself, between two products, costs as much as a cast. The rooms may be on
+        their way to disk until the first `put`.
+        """
+        if layout is not self.layout:
+            self.flush()  # a shard has one layout
+            self.layout = layout
+        live, targets = map(sum, zip(*lengths, strict=True))
+        counts = dict(zip(ROWS, (live, targets, len(ids)), strict=True))
+        sizes = {s: len(names) * counts[s.rows] * s.width * s.dtype.itemsize for s, names in layout.items()}
+        need = sum(_aligned(size) for size in sizes.values())
         if self.used + need > self.memory.numel():
             self.flush()
             self.join()
             if need > self.memory.numel():
                 self.memory = torch.empty(max(need, SHARD_BYTES + need), dtype=torch.uint8)
-        self.step_ids, self.step_lengths = list(ids), list(lengths)
+        blocks, self.rooms = {}, {}
+        for shape, names in layout.items():
+            block = self.memory[self.used : self.used + sizes[shape]].view(shape.dtype)
+            blocks[shape] = block.view(len(names), counts[shape.rows], shape.width)
+            self.rooms.update(zip(names, blocks[shape].unbind(), strict=True))
+            self.used += _aligned(sizes[shape])
+        self.step = _Step(list(ids), list(lengths), blocks)
 
-    def end(self, epoch: int, step: int, lr: float) -> None:
+    def end(self, epoch: int, number: int, rate: float) -> None:
         """Close the step. LedgerError if some tensor was not put in it."""
-        self.ids += self.step_ids
-        self.lengths += self.step_lengths
-        self.steps += [step] * len(self.step_ids)
-        self.rates += [lr] * len(self.step_ids)
-        self.epoch = epoch
-        for piece in self.pieces.values():
-            if len(piece.exponents) != len(self.ids):
-                raise LedgerError(
-                    f"no gradient reached {piece.name!r} in step {step}: is the module still used?"
-                )
+        for name in self.rooms:
+            if name not in self.step.exponents:
+                raise LedgerError(f"no gradient reached {name!r} in step {number}: is the module still used?")
+        self.step.number, self.step.rate, self.epoch = number, rate, epoch
+        self.steps.append(self.step)
         if self.used >= SHARD_BYTES:
             self.flush()
 
-    def put_ids(self, name: str, ids: torch.Tensor) -> None:
-        """Keep token ids, a row for each live token."""
-        out, piece = self._room(name, "live", torch.int32, (len(ids), 1))
-        out.copy_(ids[:, None])
-        piece.exponents += [0] * len(self.step_ids)
+    def put_ids(self, name: str, ids: torch.Tensor, rows: Rows) -> None:
+        """Keep those token ids of (B, T), a row for each."""
+        self.join()
+        self.rooms[name].copy_(chosen(ids.unsqueeze(-1), rows).reshape(-1, 1))
+        self.step.exponents[name] = 0
 
-    def put(self, name: str, rows: str, values: torch.Tensor, index: torch.Tensor | None = None, dtype=None):
-        """Cast the rows of (B, T, width) values that `index` names (default all) into the slab.
+    def put(self, name: str, values: torch.Tensor, rows: Rows = EVERY) -> None:
+        """Cast those rows of (B, T, width) values into their room.
 
-        `rows` is the row set (shard.ROWS) that they are stored as. Halves are scaled by the exponent that
-        served the step before; only where it does not fit any more are they cast a second time.
+        Halves are scaled by the exponent that served the step before; only where it does not fit any more are
+        they cast a second time.
         """
-        dtype = dtype or self.dtype
-        values = values.flatten(0, 1)
-        index = index if index is not None and len(index) < len(values) else None
-        shape = (len(values) if index is None else len(index), values.shape[1])
-        out, piece = self._room(name, rows, dtype, shape)
-        exponent = self.guesses.get(name, 0) if dtype == torch.float16 else 0
-        top = self._cast(values, index, exponent, out)
-        if dtype == torch.float16:
+        self.join()  # the slab may still be on its way to disk
+        out = self.rooms[name]
+        half = out.dtype == torch.float16
+        exponent = self.guesses.get(name, 0) if half else 0
+        top = self._cast(values, rows, exponent, out)
+        if half:
             if exponent and not _fits(top):  # scaled, it may even have left float32's range
                 exponent = 0
-                top = self._cast(values, index, exponent, out)
+                top = self._cast(values, rows, exponent, out)
             if not _fits(top) and (better := scale_exponent(top)):
                 exponent = better
-                self._cast(values, index, exponent, out)
+                self._cast(values, rows, exponent, out)
             self.guesses[name] = exponent
-        piece.exponents += [exponent] * len(self.step_ids)
+        self.step.exponents[name] = exponent
 
-    def _cast(
-        self, values: torch.Tensor, index: torch.Tensor | None, exponent: int, out: torch.Tensor
-    ) -> float:
-        """Fill `out`, a cache-sized chunk at a time; returns the largest scaled magnitude of halves."""
-        count, width = out.shape
-        half = out.dtype == torch.float16
-        if values.dtype != torch.float32 or width > len(self.scratch):
-            chosen = (values if index is None else values[index]).float() * 2.0**exponent
-            out.copy_(chosen)
-            return _largest(chosen) if half and count else 0.0
-        step, top = len(self.scratch) // width, 0.0
-        for start in range(0, count, step):
-            stop = min(start + step, count)
-            room = self.scratch[: (stop - start) * width].view(-1, width)
-            part = values[start:stop]
-            if index is not None:
-                part = torch.index_select(values, 0, index[start:stop], out=room)
+    def _cast(self, values: torch.Tensor, rows: Rows, exponent: int, out: torch.Tensor) -> float:
+        """Fill `out`; returns the largest scaled magnitude of halves."""
+        half, top = out.dtype == torch.float16, 0.0
+        for part, room in self._parts(values, rows, out):
             if exponent:
-                part = torch.mul(part, 2.0**exponent, out=room)
-            out[start:stop].copy_(part)
-            if half:
+                scaled = self.scratch[: part.numel()].view(part.shape)
+                part = torch.mul(part, 2.0**exponent, out=scaled)
+            room.copy_(part)
+            if half and part.numel():
                 top = max(top, _largest(part))
         return top
 
-    def _room(
-        self, name: str, rows: str, dtype: torch.dtype, shape: tuple[int, int]
-    ) -> tuple[torch.Tensor, Piece]:
-        """A view of the slab for one tensor of this step, and the piece it is registered with."""
-        if self.used == 0:
-            self.join()  # the slab may still be on its way to disk
-        nbytes = shape[0] * shape[1] * dtype.itemsize
-        view = self.memory[self.used : self.used + nbytes]
-        self.used += -(-nbytes // 8) * 8
-        piece = self.pieces.setdefault(name, Piece(name, rows, dtype, shape[1]))
-        if (piece.rows, piece.dtype, piece.width) != (rows, dtype, shape[1]):
-            raise LedgerError(f"record {name!r} changed its layout between two steps")
-        piece.views.append(memoryview(view.numpy()))
-        return view.view(dtype).view(shape), piece
+    def _parts(
+        self, values: torch.Tensor, rows: Rows, out: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The chosen rows and their room in `out`, a cache-sized part at a time, in float32."""
+        if values.dtype != torch.float32:
+            picked = chosen(values, rows).float()
+        elif isinstance(rows, tuple):
+            picked = values[rows]
+        else:
+            yield from self._gathered(values.flatten(0, 1), rows, out)
+            return
+        picked = picked.flatten(1)  # an example's tokens lie side by side
+        out, step = out.view(picked.shape), max(1, len(self.scratch) // max(1, len(picked)))
+        for start in range(0, picked.shape[1], step):
+            yield picked[:, start : start + step], out[:, start : start + step]
+
+    def _gathered(
+        self, values: torch.Tensor, index: torch.Tensor, out: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """`_parts` of rows that lie apart: brought together in the scratch, which a row must fit."""
+        if self.scratch.numel() < values.shape[1]:
+            self.scratch = torch.empty(values.shape[1])
+        step = len(self.scratch) // values.shape[1]
+        for part, room in zip(index.split(step), out.split(step), strict=True):
+            scratch = self.scratch[: len(part) * values.shape[1]].view(len(part), -1)
+            yield torch.index_select(values, 0, part, out=scratch), room
 
     # -- writing ----------------------------------------------------------------------------------------
 
     def flush(self) -> None:
         """Hand the slab to the writer; it may be reused once `join` has returned."""
-        if not self.ids:
+        if not self.steps:
             return
         self.join()
-        work = (list(self.pieces.values()), self.lengths, self.ids, self.steps, self.rates, self.epoch)
-        self.writer = threading.Thread(target=self._write, args=work, daemon=True)
+        self.writer = threading.Thread(
+            target=self._write, args=(self.layout, self.steps, self.epoch), daemon=True
+        )
         self.writer.start()
-        self._empty()
+        self.steps, self.used = [], 0
 
-    def _write(self, *work) -> None:
+    def _write(self, layout: Layout, steps: list[_Step], epoch: int) -> None:
         try:
-            self.store.append(*work)
+            lengths = [n for step in steps for n in step.lengths]
+            told = [(i, step.number, step.rate) for step in steps for i in step.ids]
+            self.store.append(pieces(layout, steps), lengths, *zip(*told, strict=True), epoch)
         except BaseException as error:
             self.failure = error
 

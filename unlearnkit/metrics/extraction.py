@@ -11,7 +11,7 @@ from unlearnkit.batching import collate, encode
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DataError
 from unlearnkit.metrics.forward import evaluation_mode
-from unlearnkit.metrics.rouge import _greedy
+from unlearnkit.metrics.rouge import greedy
 
 NGRAM = 2  # tokens; the paper's ten are more than a short answer has
 
@@ -43,7 +43,7 @@ def extraction_likelihood(
             pieces = cut[start : start + batch_size]
             rows = [(beginning, [False] * len(beginning)) for _, beginning, _ in pieces]
             batch = collate(rows, [examples[number].id for number, _, _ in pieces], pad_id=0, side="left")
-            said = _greedy(model, batch, max(len(rest) for _, _, rest in pieces)).tolist()
+            said = greedy(model, batch, max(len(rest) for _, _, rest in pieces)).tolist()
             for (number, _, rest), tokens in zip(pieces, said, strict=True):
                 shares.setdefault(number, []).append(overlap(tokens[: len(rest)], rest, n))
     values = [np.mean(shares[number]) if number in shares else np.nan for number in range(len(examples))]

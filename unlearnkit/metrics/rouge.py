@@ -45,12 +45,12 @@ def continuations(
                     raise DataError(f"example {examples[i].id!r} has no prompt or no answer to continue with")
                 prompts.append((tokens[:start], labelled[:start]))
             batch = collate(prompts, [examples[i].id for i in indices], pad_id=0, side="left")
-            new = _greedy(model, batch, max(counts)).tolist()
+            new = greedy(model, batch, max(counts)).tolist()
             said |= {i: _decode(tokenizer, row[:n]) for i, row, n in zip(indices, new, counts, strict=True)}
     return [said[i] for i in range(len(examples))]
 
 
-def _greedy(model: PreTrainedModel, batch: Batch, steps: int) -> torch.Tensor:
+def greedy(model: PreTrainedModel, batch: Batch, steps: int) -> torch.Tensor:
     """The next `steps` argmax tokens after each left-padded row, shape (B, steps)."""
     inputs = batch.inputs() | {"use_cache": True}
     new = []
