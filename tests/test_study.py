@@ -77,16 +77,30 @@ def test_a_reader_that_is_added_later_has_the_ledger_recorded_again(seed):
     assert stages[2].done()
 
 
-def test_seeds_of_gpt2_tiny_are_chains_and_those_of_larger_models_are_not():
+@pytest.mark.parametrize(
+    ("cores", "memory", "at_once"),
+    [(2, 12.5e9, True), (4, 24.5e9, True), (2, 11e9, False), (4, 16e9, False), (16, 256e9, False)],
+)
+def test_seeds_run_side_by_side_where_that_is_quicker_and_fits(cores, memory, at_once, monkeypatch):
+    monkeypatch.setattr(study.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(study, "_memory", lambda: memory)
     chains = {}
     for stage in study.stages(profiles.get("default")):
-        chains.setdefault("gpt2-tiny" in stage.group, set()).add(stage.chain)
-    assert chains[False] == {""}
-    assert "" not in chains[True]
-    assert study.SIMILARITY == semantic.PACKAGE
+        if not stage.name.startswith("model "):
+            chains.setdefault("gpt2-tiny" in stage.group, set()).add(stage.chain)
     assert len(chains[True]) > 40
+    assert "" not in chains[True]  # gpt2-tiny's always do
+    assert len(chains[False]) == (5 if at_once else 1)  # three seeds, the other recipe, the rewind
+    assert ("" in chains[False]) != at_once
+
+
+def test_an_own_model_has_all_cores():
     own = study.stages(profiles.get("default", {"model": "somebody/else"}))
     assert {stage.chain for stage in own} == {""}
+
+
+def test_the_matcher_has_one_name():
+    assert study.SIMILARITY == semantic.PACKAGE
 
 
 def test_stages_travel_to_worker_processes():

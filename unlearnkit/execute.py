@@ -6,36 +6,22 @@ call, after any interruption, does exactly what is missing.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
 
 from . import notebooks, report
+from .chains import Step, duration, return_memory, run_chains
 from .errors import ConfigError
 from .profiles import Profile, parse_value, record, unknown_name
 from .stage import Stage
 
 NOTEBOOK_SECONDS = 20.0  # expected before the first execution tells better
-
-
-@dataclass(frozen=True)
-class Step:
-    """A line of the plan: what, whether it is done, how long it takes and how it runs."""
-
-    label: str
-    done: bool
-    estimate_s: float
-    run: Callable[[], None]
-    group: str = ""
-    chain: str = ""  # of `Stage`; a notebook is one of its own
-    kind: str = "step"
 
 
 def stages(profile: Profile) -> list[Stage]:
@@ -92,7 +78,7 @@ def reproduce(profile: Profile, notebook: str = "") -> None:
             report.build(profile)
         print(f"\n{summary}\nThe report: {report.index(profile)}")
         print(f"Figures and tables: {profile.folder / 'figures'}")
-        print(f"Done in {_duration(time.time() - began)}")
+        print(f"Done in {duration(time.time() - began)}")
     if failures:
         raise notebooks.NotebookError("\n".join(map(str, failures)))
 
@@ -125,82 +111,17 @@ def _run(todo: list[Step]) -> list[notebooks.NotebookError]:
     for (chained, _), steps in itertools.groupby(todo, key=lambda step: (bool(step.chain), step.kind)):
         steps = list(steps)
         if chained:
-            failures += _run_chains(steps, number, len(todo))
+            failures += run_chains(steps, number, len(todo))
             number += len(steps)
             continue
         for step in steps:
             number += 1
-            print(f"[{number}/{len(todo)}] {step.label} (about {_duration(step.estimate_s)})", flush=True)
+            print(f"[{number}/{len(todo)}] {step.label} (about {duration(step.estimate_s)})", flush=True)
             began = time.time()
             step.run()
-            _return_memory()
-            print(f"        took {_duration(time.time() - began)}", flush=True)
+            return_memory()
+            print(f"        took {duration(time.time() - began)}", flush=True)
     return failures
-
-
-def _run_chains(steps: list[Step], number: int, total: int) -> list[notebooks.NotebookError]:
-    """Run chains in worker processes of one thread each; `number` steps of `total` are done. The failures."""
-    import joblib  # here, since a call with nothing to do needs none of it
-
-    chains: dict[str, list[Step]] = {}
-    for step in steps:
-        chains.setdefault(step.chain, []).append(step)
-    workers = min(len(chains), os.cpu_count() or 1)
-    seconds = sum(step.estimate_s for step in steps) / workers
-    seeds = f" for {len(chains)} seeds" if len(steps) > len(chains) else ""
-    print(
-        f"[{number + 1}-{number + len(steps)}/{total}] {len(steps)} {steps[0].kind}s{seeds}, "
-        f"{workers} at once (about {_duration(seconds)})",
-        flush=True,
-    )
-    began, done, known = time.time(), 0, {n: sum(s.estimate_s for s in c) for n, c in chains.items()}
-    failures = []
-    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1), _quiet_bars():
-        run = joblib.Parallel(return_as="generator_unordered")
-        for name, count, failure in run(
-            joblib.delayed(_run_chain)(n, [s.run for s in c], os.getpid()) for n, c in chains.items()
-        ):
-            done += count
-            del known[name]
-            left = sum(known.values())
-            left *= (time.time() - began) / (seconds * workers - left)  # what the estimates turned out to be
-            state = "FAILED" if failure else "done"
-            print(f"        {done}/{len(steps)}  {name}: {state}, about {_duration(left)} left", flush=True)
-            failures += [failure] if failure else []
-    print(f"        took {_duration(time.time() - began)}", flush=True)
-    return failures
-
-
-def _run_chain(
-    name: str, runs: list[Callable[[], None]], parent: int
-) -> tuple[str, int, notebooks.NotebookError | None]:
-    """Run a chain's steps in a worker, which ends after the one at hand when its run was killed."""
-    for run in runs:
-        if parent not in (os.getppid(), os.getpid()):
-            break
-        try:
-            run()
-            _return_memory()
-        except notebooks.NotebookError as error:
-            return name, len(runs), error
-    return name, len(runs), None
-
-
-def _return_memory() -> None:
-    """Hand freed memory back, which glibc is told to keep (Makefile), so that each step's peak is its own."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-@contextlib.contextmanager
-def _quiet_bars() -> Iterator[None]:
-    """The bars of workers that run at once would garble each other."""
-    before = os.environ.get("TQDM_DISABLE")
-    os.environ["TQDM_DISABLE"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop("TQDM_DISABLE") if before is None else os.environ.update(TQDM_DISABLE=before)
 
 
 def _print_plan(profile: Profile, steps: list[Step]) -> None:
@@ -214,10 +135,10 @@ def _print_plan(profile: Profile, steps: list[Step]) -> None:
         left = [step for step in members if not step.done]
         times = f"{len(members)} × " if len(members) > 1 else ""
         some = f", {len(members) - len(left)} of them cached" if 0 < len(left) < len(members) else ""
-        state = f"about {_duration(_expected(left))}" if left else "cached"
+        state = f"about {duration(_expected(left))}" if left else "cached"
         print(f"  {state:>12}  {times}{label}{some}")
     todo = [step for step in steps if not step.done]
-    expected = f", about {_duration(_expected(todo))}" if todo else ": everything is up to date"
+    expected = f", about {duration(_expected(todo))}" if todo else ": everything is up to date"
     print(f"To do: {len(todo)} of {len(steps)}{expected}", flush=True)
 
 
@@ -246,9 +167,3 @@ def _alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise ConfigError(f"another run is at work in {folder}; wait for it or end it") from None
         yield
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
