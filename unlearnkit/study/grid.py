@@ -49,8 +49,8 @@ ABSENT = {
 }
 BLOCKS = {"smollm2-135m": 30, plan.TINY: 12, f"{plan.TINY}-quick": 12, f"{plan.TINY}-untied": 12, "gpt2": 12}
 SMALL_MODELS = ("smollm2-135m", "gpt2")  # small enough for two seeds of them to run at once
-# Seconds that one optimizer step of 8 facts takes, and one path point, on one of two cores, another seed on the
-# other; measured, for estimates only.
+# Seconds that one optimizer step of 8 facts takes, and one path point: on one of two cores, with another seed
+# on the other; measured, for estimates only.
 SECONDS = {"smollm2-135m": (2.2, 5.2), "gpt2": (2.2, 5.2), "": (0.15, 0.35)}
 
 
