@@ -694,7 +694,7 @@ def test_every_way_of_taking_rows_gives_the_same(kept, dtype, chunk, tmp_path, m
         gathered.end(1, number, 0.1)
     taken, ids = slab.pieces(layout, gathered.steps)
     for view, exponent in zip(taken.views, taken.exponents, strict=True):
-        stored = np.frombuffer(view, np.float16).reshape(-1, width) * 2.0**-exponent
+        stored = np.frombuffer(view, np.float16).reshape(-1, width).astype(float) * 2.0**-exponent
         np.testing.assert_allclose(stored, values[mask].double(), rtol=1e-3, atol=1e-12)
     for view in ids.views:
         assert list(np.frombuffer(view, np.int32)) == mask.flatten().nonzero().flatten().tolist()
