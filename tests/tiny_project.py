@@ -11,7 +11,7 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parent.parent / "unlearnkit"
 MACHINERY = (
     *("__init__", "__main__", "errors", "paths", "profiles", "stage", "provenance"),
-    *("notebooks", "execute", "report", "publish", "check"),
+    *("notebooks", "chains", "execute", "report", "publish", "check"),
 )
 STUDY = '''
 """A study of one stage, which writes one number."""

@@ -166,8 +166,7 @@ class Slab:
         half, top = out.dtype == torch.float16, 0.0
         for part, room in self._parts(values, rows, out):
             if exponent:
-                scaled = self.scratch[: part.numel()].view(part.shape)
-                part = torch.mul(part, 2.0**exponent, out=scaled)
+                part = torch.mul(part, 2.0**exponent, out=self._scratch(part.shape))
             room.copy_(part)
             if half and part.numel():
                 top = max(top, _largest(part))
@@ -192,13 +191,17 @@ class Slab:
     def _gathered(
         self, values: torch.Tensor, index: torch.Tensor, out: torch.Tensor
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """`_parts` of rows that lie apart: brought together in the scratch, which a row must fit."""
-        if self.scratch.numel() < values.shape[1]:
-            self.scratch = torch.empty(values.shape[1])
-        step = len(self.scratch) // values.shape[1]
+        """`_parts` of rows that lie apart: brought together in the scratch."""
+        width = values.shape[1]
+        step = max(1, len(self.scratch) // width)
         for part, room in zip(index.split(step), out.split(step), strict=True):
-            scratch = self.scratch[: len(part) * values.shape[1]].view(len(part), -1)
-            yield torch.index_select(values, 0, part, out=scratch), room
+            yield torch.index_select(values, 0, part, out=self._scratch((len(part), width))), room
+
+    def _scratch(self, shape: Sequence[int]) -> torch.Tensor:
+        """Memory for a part, which all parts share; larger than at first only for one that cannot be cut."""
+        if math.prod(shape) > len(self.scratch):
+            self.scratch = torch.empty(math.prod(shape))
+        return self.scratch[: math.prod(shape)].view(shape)
 
     # -- writing ----------------------------------------------------------------------------------------
 
