@@ -11,7 +11,7 @@ from unlearnkit.claims import CLAIMS
 from unlearnkit.profiles import Profile
 from unlearnkit.study.results import alignment
 from unlearnkit.study.results.observed import arm_names, observations
-from unlearnkit.study.results.paths import along, matched_damage, paired, path_table
+from unlearnkit.study.results.paths import along, matched_damage, paired, path_table, with_holm
 
 # (layers, method): the paths of this chapter, those of the claim first and the controls last.
 PATHS = (
@@ -181,14 +181,6 @@ def at_equal_damage(profile: Profile, arm: str) -> pd.DataFrame:
     wide = readings.pivot_table(index="seed", columns=["layers", "method"], values="oracle_distance")
     others = {where: wide[where] for where in PATHS[1:] if where in wide}
     return paired(wide[REFERENCE], others) if others else pd.DataFrame(columns=["against", "n"])
-
-
-def with_holm(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of several `paired` calls as one family: p_holm anew, over all that have a p."""
-    if "p" in table and table["p"].notna().any():
-        tested = table["p"].notna()
-        table.loc[tested, "p_holm"] = stats.holm(table.loc[tested, "p"])
-    return table
 
 
 def is_path(table: pd.DataFrame, layers: str, method: str) -> pd.Series:

@@ -273,8 +273,12 @@ def paired(reference: pd.Series, others: dict[str, pd.Series]) -> pd.DataFrame:
         except DataError:
             pass  # one seed, or no variance: a difference without an interval
         found.append(row)
-    table = pd.DataFrame(found)
-    if "p" in table:
+    return with_holm(pd.DataFrame(found))
+
+
+def with_holm(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows as one family of tests: p_holm, anew where there is one, over all that have a p."""
+    if "p" in table and table["p"].notna().any():
         tested = table["p"].notna()
         table.loc[tested, "p_holm"] = stats.holm(table.loc[tested, "p"])
     return table

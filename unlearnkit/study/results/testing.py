@@ -13,7 +13,7 @@ from unlearnkit.profiles import Profile
 from unlearnkit.stats import MixedModel
 from unlearnkit.study.results.influence import UNITS, influence_pairs, influence_tests
 from unlearnkit.study.results.observed import arm_names, arm_of
-from unlearnkit.study.results.paths import fact_paths, matched_damage, oracle_nll, path_table
+from unlearnkit.study.results.paths import fact_paths, matched_damage, oracle_nll, path_table, with_holm
 from unlearnkit.study.results.verdicts import claim_values, components, person_means
 
 FIRST, ALL = ("all", "first_epoch"), ("all", "all_epochs")
@@ -181,7 +181,7 @@ def seed_tests(profile: Profile, arm: str) -> pd.DataFrame:
     rows = [_seed_test(claim, v, pairs[claim]) for claim, v in values.items() if len(v)]
     columns = ["id", "n", "mean", "ci_low", "ci_high", "t", "p", "p_holm", "d_z", "g_z", "d_av", "g_av"]
     columns += ["d_z_root_n", "p_wilcoxon", "detectable"]
-    table = _with_holm(pd.DataFrame(rows).reindex(columns=columns))
+    table = with_holm(pd.DataFrame(rows).reindex(columns=columns))
     return table.astype({c: float for c in columns[2:]})
 
 
@@ -193,15 +193,7 @@ def person_tests(profile: Profile, arm: str) -> pd.DataFrame:
     """
     rows = [{"id": claim, **tested(means)} for claim, means in person_means(profile, arm).items()]
     columns = ["id", "n", "mean", "ci_low", "ci_high", "p", "p_holm"]
-    return _with_holm(pd.DataFrame(rows).reindex(columns=columns))
-
-
-def _with_holm(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with p_holm over all rows that have a p."""
-    has = table["p"].notna()
-    if has.any():
-        table.loc[has, "p_holm"] = stats.holm(table.loc[has, "p"])
-    return table
+    return with_holm(pd.DataFrame(rows).reindex(columns=columns))
 
 
 def _seed_test(claim: str, values: pd.Series, pair: pd.DataFrame) -> dict:

@@ -4,11 +4,10 @@ from itertools import product
 
 import pandas as pd
 
-from unlearnkit import stats
 from unlearnkit.profiles import Profile
 from unlearnkit.study.results.influence import INFLUENCES, influence_pairs, influence_tests
 from unlearnkit.study.results.observed import observations
-from unlearnkit.study.results.paths import paired
+from unlearnkit.study.results.paths import paired, with_holm
 
 SPLITS = {"forget": "target", "retain": "control person"}  # whose influence the close-ups measure
 OVERLAPPING = "norms"  # every norm has another layer name too
@@ -57,10 +56,7 @@ def specificity(profile: Profile, arm: str) -> pd.DataFrame:
         mine, other = (change.loc[score, whose] for whose in SPLITS.values())
         found.append(paired(mine, {score: other}).assign(target=mine.mean(), control=other.mean()))
     result = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["against"])
-    if "p" in result:
-        tested = result["p"].notna()
-        result.loc[tested, "p_holm"] = stats.holm(result.loc[tested, "p"])
-    return result.rename(columns={"against": "score"})
+    return with_holm(result).rename(columns={"against": "score"})
 
 
 def gradient_norms(profile: Profile, arm: str) -> pd.DataFrame:
