@@ -1,4 +1,4 @@
-"""Per-example gradients and influence as other packages do them; each is optional (`pip install '.[bench]'`).
+"""Per-example gradients and influence as other packages do them; each is optional (`make peers`).
 
 What a peer cannot do for a model is told with its version (`timing.reason`) and never skipped in silence.
 """

@@ -103,7 +103,7 @@ def reason(peer: str, error: Exception) -> str:
     try:
         name = f"{peer} {version(peer)}"
     except ModuleNotFoundError:
-        return f"{peer} is not installed (pip install '.[bench]')"
+        return f"{peer} is not installed (make peers)"
     lines = str(error).strip().splitlines() or ["no message"]
     what = lines[0] if isinstance(error, Unavailable) else f"fails with {type(error).__name__}: {lines[0]}"
     return f"{name}: {what[:300]}"
