@@ -22,7 +22,7 @@ from unlearnkit import profiles
 from unlearnkit.experiments.cells import Cell
 from unlearnkit.profiles import Profile
 from unlearnkit.study import cells
-from unlearnkit.study.results import observed, paths
+from unlearnkit.study.results import matched, observed, paths
 
 EPOCHS, PERSONS_SHARE, DISPLACEMENT = 8, 0.2, 8.0
 ORACLE_NOISE = 0.05  # nats, of each fact under each oracle
@@ -180,5 +180,5 @@ def plant(monkeypatch, folder: Path, run: Profile, world: World) -> None:
 
     monkeypatch.setattr(observed, "_read", read)
     # They are cached by name and arm, which may have meant another world.
-    for cached in (paths._points, paths._readings, paths.fact_paths):
+    for cached in (paths.points, matched._readings, paths.fact_paths):
         cached.cache_clear()

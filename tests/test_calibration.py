@@ -8,7 +8,7 @@ import pytest
 from unlearnkit import profiles
 from unlearnkit.plots import calibration as drawing
 from unlearnkit.study.results import along, calibration, stopping
-from unlearnkit.study.results import paths as reading
+from unlearnkit.study.results import matched as reading
 from unlearnkit.tables import calibration as tabled
 from unlearnkit.tables.claim_lines import claim_lines
 

@@ -12,7 +12,7 @@ from unlearnkit import data, requests
 from unlearnkit.errors import ModelError
 from unlearnkit.plots import requests_compared as drawing
 from unlearnkit.study import plan
-from unlearnkit.study.results import matching, paths, requests_compared
+from unlearnkit.study.results import matched, matching, paths, requests_compared
 from unlearnkit.tables import calibration as calibrated
 from unlearnkit.tables import requests_compared as tabled
 
@@ -157,11 +157,12 @@ def given(monkeypatch):
     """`given(table)`: an arm with that path table, read by the real `matched_damage`."""
 
     def give(frame: pd.DataFrame) -> None:
-        monkeypatch.setattr(paths, "_points", lambda *_: frame.copy())
-        paths._readings.cache_clear()
+        for module in (paths, matched):
+            monkeypatch.setattr(module, "points", lambda *_: frame.copy())
+        matched._readings.cache_clear()
 
     yield give
-    paths._readings.cache_clear()
+    matched._readings.cache_clear()
 
 
 def test_contrasts_see_the_fuzzy_difference_and_no_rounding(given):

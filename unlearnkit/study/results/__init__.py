@@ -2,7 +2,9 @@
 
 observed   the observation files as frames, costs, continuations
 learning   memorisation, perplexity, the hold-out yardstick, the ledger
-paths      unlearning paths against the oracle, readings at matched damage, contrasts over seeds
+oracles    the retrained models and the distance to them
+paths      what every step of every unlearning path did
+matched    readings of a path at matched damage, and contrasts over seeds
 influence  influence before and after
 verdicts   the claims' contrasts and verdicts, and what their spread over seeds is made of
 headline   the few numbers that a run prints last
@@ -21,6 +23,7 @@ from unlearnkit.study.results.learning import (
     rewind,
     yardstick,
 )
+from unlearnkit.study.results.matched import contrasts, crossing, matched_damage, paired, read, turning_points
 from unlearnkit.study.results.observed import (
     arm_names,
     arm_of,
@@ -29,22 +32,8 @@ from unlearnkit.study.results.observed import (
     costs,
     observations,
 )
-from unlearnkit.study.results.paths import (
-    CORE,
-    along,
-    contrasts,
-    crossing,
-    matched_damage,
-    methods,
-    oracle_distance,
-    oracle_floor,
-    oracle_nll,
-    oracle_points,
-    paired,
-    path_table,
-    read,
-    turning_points,
-)
+from unlearnkit.study.results.oracles import oracle_distance, oracle_floor, oracle_nll, oracle_points
+from unlearnkit.study.results.paths import CORE, along, methods, path_table
 from unlearnkit.study.results.verdicts import claim_values, components, verdicts
 
 __all__ = [

@@ -10,8 +10,9 @@ from unlearnkit import stats
 from unlearnkit.claims import CLAIMS
 from unlearnkit.profiles import Profile
 from unlearnkit.study.results import alignment
+from unlearnkit.study.results.matched import matched_damage, paired, with_holm
 from unlearnkit.study.results.observed import arm_names, observations
-from unlearnkit.study.results.paths import along, matched_damage, paired, path_table, with_holm
+from unlearnkit.study.results.paths import along, path_table
 
 # (layers, method): the paths of this chapter, those of the claim first and the controls last.
 PATHS = (

@@ -5,8 +5,9 @@ import pandas as pd
 from unlearnkit import stats
 from unlearnkit.errors import DataError
 from unlearnkit.profiles import Profile
+from unlearnkit.study.results.matched import matched_damage
 from unlearnkit.study.results.observed import arm_of
-from unlearnkit.study.results.paths import matched_damage, path_table
+from unlearnkit.study.results.paths import path_table
 
 EPOCH_LAYERS = ("all", "embedding")
 

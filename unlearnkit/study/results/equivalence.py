@@ -6,8 +6,9 @@ from unlearnkit import stats
 from unlearnkit.errors import DataError
 from unlearnkit.profiles import Profile
 from unlearnkit.study import plan
+from unlearnkit.study.results.matched import matched_damage
 from unlearnkit.study.results.observed import arm_of, arms
-from unlearnkit.study.results.paths import matched_damage, oracle_distance, oracle_floor, oracle_nll
+from unlearnkit.study.results.oracles import oracle_distance, oracle_floor, oracle_nll
 from unlearnkit.study.results.testing import ALPHA, UPDATES, fact_readings
 
 FIXED_MARGIN = 0.25  # nats; of a run without several oracles of one target, fixed before looking

@@ -3,8 +3,10 @@
 from unlearnkit.profiles import Profile
 from unlearnkit.study import grid
 from unlearnkit.study.results.learning import learned
+from unlearnkit.study.results.matched import matched_damage
 from unlearnkit.study.results.observed import arm_of, arms
-from unlearnkit.study.results.paths import matched_damage, methods, oracle_floor, oracle_nll, path_table
+from unlearnkit.study.results.oracles import oracle_floor, oracle_nll
+from unlearnkit.study.results.paths import methods, path_table
 
 NAMES = {
     "first_epoch": "first epoch's gradients",

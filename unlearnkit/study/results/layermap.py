@@ -13,8 +13,9 @@ from unlearnkit import profiles
 from unlearnkit.experiments.readings import at
 from unlearnkit.profiles import Profile
 from unlearnkit.study import grid
+from unlearnkit.study.results.matched import crossing, paired
 from unlearnkit.study.results.observed import arm_of, arms
-from unlearnkit.study.results.paths import along, crossing, paired, path_table
+from unlearnkit.study.results.paths import along, path_table
 
 NAMES = {
     "all": "all layers",

@@ -6,8 +6,9 @@ import pandas as pd
 from unlearnkit.errors import DataError
 from unlearnkit.profiles import Profile
 from unlearnkit.study.results.learning import closeups, ledger_sizes
+from unlearnkit.study.results.matched import matched_damage, paired
 from unlearnkit.study.results.observed import arm_of, costs, observations
-from unlearnkit.study.results.paths import matched_damage, paired, path_table
+from unlearnkit.study.results.paths import path_table
 from unlearnkit.study.results.testing import RANDOM, WRONG, fact_readings
 
 CONTROLS = ("wrong_person", "random_direction")

@@ -7,8 +7,9 @@ from unlearnkit.experiments.readings import at, start
 from unlearnkit.profiles import Profile
 from unlearnkit.study import grid
 from unlearnkit.study.results.learning import closeups
+from unlearnkit.study.results.matched import matched_damage, paired, with_holm
 from unlearnkit.study.results.observed import arm_of, observations
-from unlearnkit.study.results.paths import along, matched_damage, paired, path_table, with_holm
+from unlearnkit.study.results.paths import along, path_table
 from unlearnkit.study.results.stopping import levels
 
 COMPARED = ("first_epoch", "fuzzy", "iterative", "iterative_reversed", "wrong_person", "random_direction")

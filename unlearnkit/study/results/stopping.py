@@ -13,8 +13,9 @@ import pandas as pd
 from unlearnkit.profiles import Profile
 from unlearnkit.study import grid
 from unlearnkit.study.results.calibration import PATHS, REFERENCE, is_path, paths_of
+from unlearnkit.study.results.matched import distance_at, paired
 from unlearnkit.study.results.observed import observations
-from unlearnkit.study.results.paths import along, distance_at, paired
+from unlearnkit.study.results.paths import along
 
 VALUES = [
     *("norm", "share", "forget_nll", "rise", "oracle_gap", "oracle_distance", "damage", "bystander_damage"),

@@ -12,8 +12,10 @@ from unlearnkit.errors import DataError
 from unlearnkit.profiles import Profile
 from unlearnkit.stats import MixedModel
 from unlearnkit.study.results.influence import UNITS, influence_pairs, influence_tests
+from unlearnkit.study.results.matched import matched_damage, with_holm
 from unlearnkit.study.results.observed import arm_names, arm_of
-from unlearnkit.study.results.paths import fact_paths, matched_damage, oracle_nll, path_table, with_holm
+from unlearnkit.study.results.oracles import oracle_nll
+from unlearnkit.study.results.paths import fact_paths, path_table
 from unlearnkit.study.results.verdicts import claim_values, components, person_means
 
 FIRST, ALL = ("all", "first_epoch"), ("all", "all_epochs")

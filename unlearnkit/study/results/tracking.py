@@ -6,8 +6,8 @@ import pandas as pd
 
 from unlearnkit.profiles import Profile
 from unlearnkit.study.results.influence import INFLUENCES, influence_pairs, influence_tests
+from unlearnkit.study.results.matched import paired, with_holm
 from unlearnkit.study.results.observed import observations
-from unlearnkit.study.results.paths import paired, with_holm
 
 SPLITS = {"forget": "target", "retain": "control person"}  # whose influence the close-ups measure
 OVERLAPPING = "norms"  # every norm has another layer name too

@@ -7,8 +7,9 @@ from unlearnkit.experiments.readings import at
 from unlearnkit.profiles import Profile
 from unlearnkit.study import grid
 from unlearnkit.study.results.influence import influence_pairs
+from unlearnkit.study.results.matched import crossing, matched_damage
 from unlearnkit.study.results.observed import arm_of, arms
-from unlearnkit.study.results.paths import along, crossing, matched_damage, path_table
+from unlearnkit.study.results.paths import along, path_table
 
 
 def claim_values(profile: Profile, arm: str) -> dict[str, pd.Series]:
