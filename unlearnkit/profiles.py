@@ -77,7 +77,7 @@ PROFILES = {
         ),
         Profile(
             "default",
-            "75 minutes",
+            "60 minutes",
             {
                 **{"model": "smollm2-135m", **BUILT_IN, "whole_map": False},
                 **{"seeds_adamw": 3, "seeds_sgd": 0, **COMPANION},
