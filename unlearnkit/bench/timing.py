@@ -63,8 +63,9 @@ def chosen(sides: dict[str, Side], only: Iterable[str]) -> dict[str, Side]:
 def interleaved(sides: dict[str, Side], rounds: int) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Seconds of each side, a value per round, and why sides are missing, by name.
 
-    In every round all sides take one turn, one after the other. Round 0 warms up and does not count; after it
-    the time that is left is told on stderr. A peer that fails in any round is dropped.
+    In every round all sides take one turn, one after the other, each on a disk with nothing left to write: who
+    waits for it would else wait for the side before. Round 0 warms up and does not count; after it the time
+    that is left is told on stderr. A peer that fails in any round is dropped.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     missing: dict[str, str] = {}
@@ -75,6 +76,7 @@ def interleaved(sides: dict[str, Side], rounds: int) -> tuple[dict[str, list[flo
                 continue
             try:
                 with side.open() as turn:
+                    os.sync()
                     started = time.perf_counter()
                     turn(number)
                     taken = (time.perf_counter() - started) / side.pieces
