@@ -126,10 +126,10 @@ def test_every_side_takes_the_same_step(setting, tmp_path, monkeypatch):
         "vmap": ways.vmapped(setting),
     }
     for name, side in steps.items():
-        with torch.no_grad():
-            for n, p in setting.model.named_parameters():
-                p.copy_(start[n])
-        with side.open() as turn:
+        with side.open() as turn:  # which may take a step itself
+            with torch.no_grad():
+                for n, p in setting.model.named_parameters():
+                    p.copy_(start[n])
             turn(0)
         moved[name] = {n: p.detach() - start[n] for n, p in setting.model.named_parameters()}
     for name in ("ledger", "naive", "vmap"):
