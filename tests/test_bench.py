@@ -126,10 +126,10 @@ def test_every_side_takes_the_same_step(setting, tmp_path, monkeypatch):
         "vmap": ways.vmapped(setting),
     }
     for name, side in steps.items():
-        with side.open() as turn:  # which may take a step itself
-            with torch.no_grad():
-                for n, p in setting.model.named_parameters():
-                    p.copy_(start[n])
+        with torch.no_grad():
+            for n, p in setting.model.named_parameters():
+                p.copy_(start[n])
+        with side.open() as turn:
             turn(0)
         moved[name] = {n: p.detach() - start[n] for n, p in setting.model.named_parameters()}
     for name in ("ledger", "naive", "vmap"):
@@ -150,7 +150,7 @@ def test_interleaving_counts_no_warm_up_and_drops_peers_that_fail(capsys):
 
     sides = {
         "a": timing.simple(lambda k: turns.append(("a", k))),
-        "b": timing.simple(lambda k: turns.append(("b", k)), once=True),
+        "b": timing.simple(lambda k: turns.append(("b", k)), rounds=1),
         "c": timing.simple(broken, peer="pytest"),
         "d": timing.simple(broken, peer="no-such-package"),
     }

@@ -1,6 +1,7 @@
 """A training step that keeps every example's gradient, in several ways, against a plain step; and bytes."""
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -15,6 +16,7 @@ from unlearnkit.ledger.sites import Site, discover
 
 TOKENS = (16, 32)  # lengths at which bytes an example are told
 CHECKED = 2  # examples whose gradients are compared with autograd
+OURS_TIMES = 3  # as many rounds of plain step and ledger: the machine's noise is as large as their difference
 DENSE_AT_A_TIME = 2  # factor on one batch of dense gradients: the most that a side has on disk
 
 
@@ -25,7 +27,9 @@ def run(options: Options) -> dict:
     with scratch(DENSE_AT_A_TIME * options.batch * dense) as folder:
         picked = chosen(sides.every(setting, folder), options.only)
         picked = {sides.PLAIN: sides.plain(setting)} | picked
-        seconds, missing = interleaved(picked, options.rounds)
+        for name in set(picked) - {sides.PLAIN, *sides.OURS.values()}:
+            picked[name] = replace(picked[name], rounds=options.rounds)
+        seconds, missing = interleaved(picked, OURS_TIMES * options.rounds)
         stored = sizes(setting, folder)
         exact = {dtype: error(setting, folder / f"exact-{dtype}", dtype) for dtype in sides.OURS}
     return {

@@ -187,7 +187,7 @@ def kronfluence(setting: Setting, train: Batch, queries: Batch, folder: Path) ->
     made: list[Kronfluence] = []
     found: dict[str, torch.Tensor] = {}
 
-    def side(name: str, strategy: str, once: bool) -> Side:
+    def side(name: str, strategy: str, rounds: int | None) -> Side:
         @contextmanager
         def opened() -> Iterator[Callable[[int], None]]:
             if not made:
@@ -198,6 +198,6 @@ def kronfluence(setting: Setting, train: Batch, queries: Batch, folder: Path) ->
 
             yield turn
 
-        return Side(opened, peer="kronfluence", once=once)
+        return Side(opened, peer="kronfluence", rounds=rounds)
 
-    return {IDENTITY: side(IDENTITY, "identity", False), EKFAC: side(EKFAC, "ekfac", True)}
+    return {IDENTITY: side(IDENTITY, "identity", None), EKFAC: side(EKFAC, "ekfac", 1)}

@@ -17,7 +17,7 @@ from unlearnkit.bench.timing import Side, simple
 
 PLAIN, NAIVE, VMAP, OPACUS, BERGSON = "plain step", "naive loop", "vmap", "Opacus", "bergson"
 OURS = {"float16": "ledger fp16", "float32": "ledger fp32"}
-STEPS = 10  # consecutive steps a turn of the quick sides; at its end the ledger's disk is waited for
+STEPS = 5  # consecutive steps a turn of the quick sides; at its end the ledger's disk is waited for
 
 
 def every(setting: Setting, folder: Path) -> dict[str, Side]:
@@ -33,23 +33,15 @@ def every(setting: Setting, folder: Path) -> dict[str, Side]:
 
 
 def plain(setting: Setting, steps: int = STEPS) -> Side:
-    """Forward, backward, optimizer: nothing is kept. A step that is not timed touches the memory first."""
+    """Forward, backward, optimizer: nothing is kept."""
     optimizer = setting.optimizer()
-
-    def take(batch: Batch) -> None:
-        setting.backward(batch)
-        optimizer.step()
 
     def turn(number: int) -> None:
         for step in range(steps):
-            take(setting.examples(steps * number + step))
+            setting.backward(setting.examples(steps * number + step))
+            optimizer.step()
 
-    @contextmanager
-    def opened() -> Iterator[Callable[[int], None]]:
-        take(setting.examples(0))
-        yield turn
-
-    return Side(opened, pieces=steps)
+    return simple(turn, pieces=steps)
 
 
 def with_ledger(setting: Setting, folder: Path, dtype: str, steps: int = STEPS) -> Side:
@@ -62,14 +54,12 @@ def with_ledger(setting: Setting, folder: Path, dtype: str, steps: int = STEPS) 
     expected = setting.examples(0).ids
     state: dict[str, ledger.Recorder] = {}
 
-    def take(batch: Batch, epoch: int, step: int) -> None:
-        record(setting, state["recorder"], batch, epoch, step)
-        optimizer.step()
-
     def turn(number: int) -> None:
+        recorder = state["recorder"]
         for step in range(steps):
-            take(setting.examples(steps * number + step), number + 1, step)
-        state["recorder"].commit(number + 1)
+            record(setting, recorder, setting.examples(steps * number + step), number + 1, step)
+            optimizer.step()
+        recorder.commit(number + 1)
 
     @contextmanager
     def opened() -> Iterator[Callable[[int], None]]:
@@ -78,8 +68,6 @@ def with_ledger(setting: Setting, folder: Path, dtype: str, steps: int = STEPS) 
                 setting.model, ledger.create(path, setting.model, expected, {}, dtype)
             )
         with state["recorder"]:
-            take(setting.examples(0), 0, 0)
-            state["recorder"].commit(0)
             yield turn
         for shard in path.glob("*.safetensors"):
             shard.unlink()

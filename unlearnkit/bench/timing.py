@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 
 from unlearnkit import paths
-from unlearnkit.chains import return_memory
 from unlearnkit.errors import ConfigError, UnlearnkitError
 
 
@@ -36,13 +35,17 @@ class Side:
     open    a context whose value is `turn(round)`; setting up and tidying up are not timed, a turn is
     pieces  equal pieces of work (steps) in a turn; seconds are given for one
     peer    the package that does it, "" for our own: a peer that fails is reported, not raised
-    once    too slow to repeat: runs in the first counted round only
+    rounds  how many counted rounds it takes part in, the first ones; None for all
     """
 
     open: Callable[[], AbstractContextManager[Callable[[int], object]]]
     pieces: int = 1
     peer: str = ""
-    once: bool = False
+    rounds: int | None = None
+
+    def takes_part(self, number: int) -> bool:
+        """In round `number`, 0 being the warm-up, which a side that runs once does without."""
+        return self.rounds is None or (self.rounds == 1) <= number <= self.rounds
 
 
 def simple(turn: Callable[[int], object], **options) -> Side:
@@ -65,20 +68,21 @@ def chosen(sides: dict[str, Side], only: Iterable[str]) -> dict[str, Side]:
 def interleaved(sides: dict[str, Side], rounds: int) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Seconds of each side, a value per round, and why sides are missing, by name.
 
-    In every round all sides take one turn, one after the other, and each finds the machine tidy (`tidy`).
-    Round 0 warms up and does not count; after it the time that is left is told on stderr. A peer that fails
-    in any round is dropped.
+    In every round the sides take one turn, one after the other, none with garbage to collect or a disk to
+    wait for that the one before it left. Round 0 warms up and does not count; after it the time that is left
+    is told on stderr. A peer that fails in any round is dropped.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     missing: dict[str, str] = {}
     for number in range(rounds + 1):
-        began = time.perf_counter()
+        left = 0.0
         for name, side in sides.items():
-            if name in missing or (side.once and number != 1):
+            if name in missing or not side.takes_part(number):
                 continue
-            tidy()
             try:
                 with side.open() as turn:
+                    gc.collect()
+                    os.sync()
                     started = time.perf_counter()
                     turn(number)
                     taken = (time.perf_counter() - started) / side.pieces
@@ -91,20 +95,11 @@ def interleaved(sides: dict[str, Side], rounds: int) -> tuple[dict[str, list[flo
                 continue
             if number:
                 seconds[name].append(taken)
+            left += taken * side.pieces * (side.rounds or rounds)
             tell(f"  round {number} of {rounds}: {name}: {taken:.3g} s")
         if number == 0:
-            tell(f"  warmed up; about {rounds * (time.perf_counter() - began) / 60:.1f} min to go")
+            tell(f"  warmed up; about {left / 60:.1f} min to go")
     return seconds, missing
-
-
-def tidy() -> None:
-    """Let no side pay for what the one before it left: garbage, freed memory, files yet to be written.
-
-    Without this a ledger's turn took up to a quarter longer after those that write or leave gigabytes.
-    """
-    gc.collect()
-    return_memory()
-    os.sync()
 
 
 def tell(text: str) -> None:
@@ -130,7 +125,7 @@ def summary(seconds: dict[str, list[float]], baseline: str) -> dict:
     """
     sides = {}
     for name, mine in seconds.items():
-        # A side that ran once is held against the baseline of its own round, the first.
+        # A side that left early is held against the baseline of its own rounds, the first ones.
         ratios = [a / b for a, b in zip(mine, seconds[baseline], strict=False)]
         sides[name] = {
             "seconds": mine,

@@ -64,4 +64,4 @@ def _request(setting: Setting, path, size: int) -> Side:
 
 
 def _retraining(setting: Setting, steps: int) -> Side:
-    return Side(sides.plain(setting, steps).open, once=True)
+    return Side(sides.plain(setting, steps).open, rounds=1)
