@@ -128,7 +128,9 @@ class Recorder:
                 "causal model and a loss on the labelled tokens only"
             )
         if site.kind == "norm":
-            self._reduced(site.weight, f"{site.module}/weight", d.float() * normalised(self._module(site), x))
+            if site.weight is not None:
+                scaled = normalised(self._module(site), x).mul_(d)
+                self._reduced(site.weight, f"{site.module}/weight", scaled)
             self._reduced(site.bias, f"{site.module}/bias", d)
         elif site.kind == "embedding":
             padding = self._module(site).padding_idx

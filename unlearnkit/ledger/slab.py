@@ -150,43 +150,46 @@ class Slab:
         out = self.rooms[name]
         half = out.dtype == torch.float16
         exponent = self.guesses.get(name, 0) if half else 0
-        top = self._cast(values, rows, exponent, out)
+        stored = self._cast(values, rows, exponent, out)
         if half:
-            if exponent and not _fits(top):  # scaled, it may even have left float32's range
-                exponent = 0
-                top = self._cast(values, rows, exponent, out)
-            if not _fits(top) and (better := scale_exponent(top)):
-                exponent = better
+            if not _fits(stored):
+                exponent = self._exponent(values, rows, out)
                 self._cast(values, rows, exponent, out)
             self.guesses[name] = exponent
         self.step.exponents[name] = exponent
 
     def _cast(self, values: torch.Tensor, rows: Rows, exponent: int, out: torch.Tensor) -> float:
-        """Fill `out`; returns the largest scaled magnitude of halves."""
+        """Fill `out`; returns the largest magnitude of halves, as stored: they are quicker to look at."""
         half, top = out.dtype == torch.float16, 0.0
         for part, room in self._parts(values, rows, out):
             if exponent:
                 part = torch.mul(part, 2.0**exponent, out=self._scratch(part.shape))
             room.copy_(part)
-            if half and part.numel():
-                top = max(top, _largest(part))
+            if half and room.numel():
+                top = max(top, _largest(room))
         return top
+
+    def _exponent(self, values: torch.Tensor, rows: Rows, out: torch.Tensor) -> int:
+        """The exponent that these values need as halves: none where they fit as they are."""
+        top = max((_largest(part) for part, _ in self._parts(values, rows, out) if part.numel()), default=0.0)
+        return 0 if _fits(top) else scale_exponent(top)
 
     def _parts(
         self, values: torch.Tensor, rows: Rows, out: torch.Tensor
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The chosen rows and their room in `out`, a cache-sized part at a time, in float32."""
-        if values.dtype != torch.float32:
-            picked = chosen(values, rows).float()
-        elif isinstance(rows, tuple):
-            picked = values[rows]
-        else:
-            yield from self._gathered(values.flatten(0, 1), rows, out)
+        if isinstance(rows, torch.Tensor):
+            yield from self._gathered(values.flatten(0, 1).float(), rows, out)
             return
-        picked = picked.flatten(1)  # an example's tokens lie side by side
-        out, step = out.view(picked.shape), max(1, len(self.scratch) // max(1, len(picked)))
-        for start in range(0, picked.shape[1], step):
-            yield picked[:, start : start + step], out[:, start : start + step]
+        picked = values[rows].float()
+        if picked.numel() <= CHUNK:  # the usual case, made short: Python is slow between products
+            yield picked, out.view(picked.shape)
+        elif picked.is_contiguous():
+            yield from zip(picked.view(-1).split(CHUNK), out.view(-1).split(CHUNK), strict=True)
+        else:
+            tokens = max(1, CHUNK * picked.shape[1] // picked.numel())
+            rooms = out.view(picked.shape).split(tokens, 1)
+            yield from zip(picked.split(tokens, 1), rooms, strict=True)
 
     def _gathered(
         self, values: torch.Tensor, index: torch.Tensor, out: torch.Tensor
