@@ -27,6 +27,7 @@ SAFETENSORS = {
 TORCH = {name: dtype for dtype, name in SAFETENSORS.items()}
 TABLES = ("offsets", "exponents", "checksums")  # first in every shard
 ROWS = ("live", "targets", "one")  # row sets: every live token; predicting positions; one row an example
+WRITE_BYTES = 1 << 20  # at a time: for more the kernel seeks large pages, memory that nobody has touched yet
 GAP_BYTES = 1 << 16  # of records that nobody asked for, read over rather than asking twice
 
 
@@ -103,7 +104,7 @@ def _write_all(path: Path, views: Sequence[memoryview]) -> None:
             for view in views:
                 done = 0
                 while done < view.nbytes:
-                    done += file.write(view[done:])
+                    done += file.write(view[done : done + WRITE_BYTES])
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
