@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from unlearnkit import ledger
 from unlearnkit.batching import Batch
-from unlearnkit.bench import peers, sides
+from unlearnkit.bench import peers
 from unlearnkit.bench.setting import Options, Setting, parts
 from unlearnkit.bench.timing import chosen, interleaved, scratch, simple, summary
 
@@ -31,7 +32,7 @@ def run(options: Options) -> dict:
 
     def factored(_round: int, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        book = sides.recorded(setting, folder, list(batches()), "float32")
+        book = ledger.record_batches(setting.model, list(batches()), folder, divisor=setting.batch)
         found[FACTORS] = book.dot(train.ids, queries.ids)
 
     def dense(_round: int) -> None:

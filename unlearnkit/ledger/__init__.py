@@ -13,6 +13,6 @@ recording new ledgers, and gradients of a model that is not trained
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger.book import GradientLedger
 from unlearnkit.ledger.recorder import Recorder
-from unlearnkit.ledger.recording import create, record
+from unlearnkit.ledger.recording import create, record, record_batches
 
-__all__ = ["GradientLedger", "LedgerError", "Recorder", "create", "record"]
+__all__ = ["GradientLedger", "LedgerError", "Recorder", "create", "record", "record_batches"]

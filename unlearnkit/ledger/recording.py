@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import forward, models
-from unlearnkit.batching import batch_of
+from unlearnkit.batching import Batch, batch_of
 from unlearnkit.data import Example
 from unlearnkit.errors import LedgerError
 from unlearnkit.layers import tags
@@ -45,7 +45,6 @@ def create(
     return Store.create(Path(path), head)
 
 
-@torch.enable_grad()  # callers that change weights in place, like gradient ascent, have it off
 def record(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -61,15 +60,30 @@ def record(
 
     Used for gradients at theta_0, for influence against the current model, and for tests.
     """
-    store = create(path, model, [e.id for e in examples], {"epochs": 1, "loss_on": loss_on}, dtype)
+    parts = [examples[start : start + batch_size] for start in range(0, len(examples), batch_size)]
+    batches = [batch_of(tokenizer, part, loss_on) for part in parts]
+    return record_batches(model, batches, path, loss_on=loss_on, divisor=divisor, dtype=dtype)
+
+
+@torch.enable_grad()  # callers that change weights in place, like gradient ascent, have it off
+def record_batches(
+    model: PreTrainedModel,
+    batches: Sequence[Batch],
+    path: str | Path,
+    *,
+    loss_on: str = "answer",
+    divisor: float = 1.0,
+    dtype: str = "float32",
+) -> GradientLedger:
+    """`record` of finished batches; `loss_on` is what their labels were made for."""
+    ids = [i for batch in batches for i in batch.ids]
+    store = create(path, model, ids, {"epochs": 1, "loss_on": loss_on}, dtype)
     recorder = Recorder(model, store)
     with _activations_only(model), recorder:
-        for start in range(0, len(examples), batch_size):
-            batch = batch_of(tokenizer, examples[start : start + batch_size], loss_on)
+        for step, batch in enumerate(batches):
             recorder.expect(batch, range(len(batch.ids)))
-            loss = forward.losses(model, batch).sum() / divisor
-            loss.backward()
-            recorder.finish(epoch=1, step=start // batch_size, lr=0.0)
+            (forward.losses(model, batch).sum() / divisor).backward()
+            recorder.finish(epoch=1, step=step, lr=0.0)
         recorder.commit(1)
     return GradientLedger(store)
 
