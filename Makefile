@@ -26,8 +26,8 @@ help:  ## this list
 env: $(STAMP)  ## set up .venv (about 2 minutes, once)
 
 # glibc then reuses freed memory rather than handing it back after each step: an eighth faster on two cores.
-reproduce bench: export MALLOC_MMAP_MAX_ = 0
-reproduce bench: export MALLOC_TRIM_THRESHOLD_ = 17179869184
+reproduce: export MALLOC_MMAP_MAX_ = 0
+reproduce: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 reproduce: env  ## run the study, its notebooks and the report: what is missing of it
 	@$(PY) -m unlearnkit reproduce $(OPTIONS)
 

@@ -1,17 +1,20 @@
 """Benchmarks on tiny models: every side computes what it claims, and the report reads what they write."""
 
 import json
+import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
-from unlearnkit import notebooks, profiles
+from unlearnkit import notebooks, paths, profiles
 from unlearnkit.bench import (
     command,
     growth,
     influence,
+    kept,
     ledger,
     memory,
     peers,
@@ -265,6 +268,17 @@ def test_the_notebook_runs_on_these_results_and_without_any(measured, tmp_path, 
                 exec("".join(cell["source"]), space)
         assert len(space["listed"].splitlines()) == (0 if drawn else 1 + len(results.EXPECTED))
         assert drawn == 0 or len(list(made.glob("*.svg"))) == drawn
+
+
+def test_a_process_is_told_to_keep_its_memory(monkeypatch):
+    monkeypatch.setenv("MALLOC_MMAP_MAX_", "7")
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    with kept.keeping():
+        assert timing.in_child(os.getenv, "MALLOC_MMAP_MAX_") == kept.KEEP["MALLOC_MMAP_MAX_"]
+    assert os.environ["MALLOC_MMAP_MAX_"] == "7"
+    assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
+    told = dict(re.findall(r"reproduce: export (\w+) = (\d+)", (paths.ROOT / "Makefile").read_text()))
+    assert told == kept.KEEP
 
 
 def test_a_file_that_is_no_result_is_named(tmp_path):

@@ -9,13 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from unlearnkit import paths
-from unlearnkit.bench import growth, influence, ledger, memory, report, results, scale, unlearn
+from unlearnkit.bench import growth, influence, kept, ledger, memory, report, results, scale, unlearn
 from unlearnkit.bench.setting import Options
 from unlearnkit.bench.timing import provenance
 from unlearnkit.tables.build import markdown
 
 SUBJECTS = {
     "ledger": ledger.run,
+    "kept": kept.run,
     "memory": memory.run,
     "influence": influence.run,
     "unlearn": unlearn.run,

@@ -14,7 +14,7 @@ LARGE = ("gpt2-shape", "smollm2-135m")
 TINY = "gpt2-tiny"
 # Every result that the table reads: benchmark, model, and options beside the defaults.
 EXPECTED: dict[tuple[str, str], str] = {
-    **{(what, model): "" for what in ("ledger", "memory", "unlearn", "influence") for model in LARGE},
+    **{(what, model): "" for what in ("ledger", "kept", "memory", "unlearn", "influence") for model in LARGE},
     ("scale", TINY): " --tokens 16",
     ("growth", "shapes"): "",
 }
