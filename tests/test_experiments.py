@@ -9,7 +9,7 @@ from unlearnkit import profiles, study
 from unlearnkit.errors import ConfigError, RequestError
 from unlearnkit.experiments import cells
 from unlearnkit.experiments.cells import Cell
-from unlearnkit.experiments.readings import at, crossing, curve, start
+from unlearnkit.experiments.readings import at, crossing, curve, damages, start
 from unlearnkit.study import grid, plan
 
 
@@ -94,14 +94,19 @@ def path_frame(retain):
 
 def test_matched_damage_is_the_first_crossing_interpolated():
     path = path_frame([1.0, 0.9, 1.1, 5.0])
-    norm, crossed = crossing(path, "first_epoch", "all", 0.05)
+    norm, crossed = crossing(damages(path, "first_epoch", "all"), 0.05)
     assert crossed
     assert norm == pytest.approx(1 + 0.15 / 0.2)  # from -0.1 at length 1 to +0.1 at length 2
     assert at(curve(path, "first_epoch", "all", "forget"), norm) == pytest.approx(2 + 0.75 * 2)
 
 
 def test_an_arm_that_never_crosses_is_read_at_its_end_and_marked():
-    assert crossing(path_frame([1.0, 1.0, 1.0, 1.01]), "first_epoch", "all", 0.05) == (3.0, False)
+    path = path_frame([1.0, 1.0, 1.0, 1.01])
+    assert crossing(damages(path, "first_epoch", "all"), 0.05) == (3.0, False)
+
+
+def test_a_curve_that_begins_at_the_level_crosses_it_there():
+    assert crossing(pd.Series([0.0, 1.0], index=[2.0, 3.0]), 0.0) == (2.0, True)
 
 
 @pytest.mark.parametrize("name", profiles.PROFILES)

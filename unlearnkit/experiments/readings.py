@@ -33,16 +33,22 @@ def curve(path: pd.DataFrame, method: str, layers: str, split: str, metric: str 
     return rows.groupby("norm")["value"].mean().sort_index()
 
 
-def crossing(path: pd.DataFrame, method: str, layers: str, damage: float) -> tuple[float, bool]:
-    """(step length, whether it crosses) at which the retain facts first lose `damage` nats."""
+def damages(path: pd.DataFrame, method: str, layers: str) -> pd.Series:
+    """Retain damage along one path of one seed, nats by step length, from 0 at the start."""
     retain = curve(path, method, layers, "retain")
-    loss = retain - retain.iloc[0]
-    above = np.flatnonzero(loss.to_numpy() >= damage)
+    return retain - retain.iloc[0]
+
+
+def crossing(values: pd.Series, level: float) -> tuple[float, bool]:
+    """(place, whether it gets there) where a curve, by place, first reaches a level; otherwise its end."""
+    x, y = values.index.to_numpy(), values.to_numpy()
+    above = np.flatnonzero(y >= level)
     if not len(above):
-        return float(loss.index[-1]), False
+        return float(x[-1]), False
     k = int(above[0])
-    x, y = loss.index.to_numpy(), loss.to_numpy()
-    return float(x[k - 1] + (damage - y[k - 1]) / (y[k] - y[k - 1]) * (x[k] - x[k - 1])), True
+    if not k:
+        return float(x[0]), True
+    return float(x[k - 1] + (level - y[k - 1]) / (y[k] - y[k - 1]) * (x[k] - x[k - 1])), True
 
 
 def at(series: pd.Series, norm: float) -> float:

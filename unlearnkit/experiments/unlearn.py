@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit import metrics, models, unlearning
 from unlearnkit.experiments import measure, portrait
 from unlearnkit.experiments.cells import Cell
-from unlearnkit.experiments.readings import crossing, start
+from unlearnkit.experiments.readings import crossing, damages, start
 from unlearnkit.experiments.setting import displacement_of, fine_tuned, groups_of
 from unlearnkit.ledger import GradientLedger
 
@@ -182,7 +182,7 @@ def portraits(cell: Cell) -> pd.DataFrame:
 
     look("finetuned", layers="all", norm=0.0, alpha=0.0)
     for method in ("first_epoch", "all_epochs"):
-        norm, crossed = crossing(path, method, "all", config["damage"])
+        norm, crossed = crossing(damages(path, method, "all"), config["damage"])
         result = unlearning.apply(method, walk.model, request=config["forget"], ledger=walk.book, norm=norm)
         where = {"layers": "all", "norm": result.norm, "alpha": result.alpha, "seconds": result.seconds}
         look(method, crossed=crossed, **where)

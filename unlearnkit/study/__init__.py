@@ -120,9 +120,7 @@ def _run(cell: Cell, readers: tuple[Cell, ...]) -> None:
         shutil.rmtree(recorded.folder / "ledger", ignore_errors=True)
 
 
-FEW_CORES = (
-    4  # up to here a core a seed is quicker than all cores for one seed after the other: 1.25 times on two
-)
+FEW_CORES = 4  # up to here a core a seed is quicker than all cores for one at a time: 1.25 times on two
 SEED_BYTES = 6e9  # peak memory of a seed of such a model; measured
 
 

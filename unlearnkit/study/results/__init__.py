@@ -23,7 +23,7 @@ from unlearnkit.study.results.learning import (
     rewind,
     yardstick,
 )
-from unlearnkit.study.results.matched import contrasts, crossing, matched_damage, paired, read, turning_points
+from unlearnkit.study.results.matched import contrasts, matched_damage, paired, read, turning_points
 from unlearnkit.study.results.observed import (
     arm_names,
     arm_of,
@@ -51,7 +51,6 @@ __all__ = [
     "continuations",
     "contrasts",
     "costs",
-    "crossing",
     "headline",
     "influence_pairs",
     "influence_tests",

@@ -13,7 +13,7 @@ from unlearnkit import profiles
 from unlearnkit.experiments.readings import at
 from unlearnkit.profiles import Profile
 from unlearnkit.study import grid
-from unlearnkit.study.results.matched import crossing, paired
+from unlearnkit.study.results.matched import damage_crossing, paired
 from unlearnkit.study.results.observed import arm_of, arms
 from unlearnkit.study.results.paths import along, path_table
 
@@ -81,10 +81,10 @@ def readings(profile: Profile, arm: str, methods: Sequence[str] = METHODS) -> pd
 def _readings(name: str, arm: str) -> pd.DataFrame:
     table, found = path_table(profiles.get(name), arm, layers=None, methods=None), []
     for seed, here in table.groupby("seed"):
-        length, _ = crossing(along(here, "first_epoch"), grid.DAMAGE_NATS)
+        length, _ = damage_crossing(along(here, "first_epoch"))
         for (layers, method), _ in here[here["method"].isin(READ)].groupby(["layers", "method"], sort=False):
             path = along(here, method, layers)
-            norm, crossed = crossing(path, grid.DAMAGE_NATS)
+            norm, crossed = damage_crossing(path)
             matched, there = changes(path, norm), changes(path, length)
             row = {"seed": seed, "layers": layers, "method": method, "gain": matched["gain"]}
             row |= {"share": at(path.set_index("norm")["share"].sort_index(), norm), "crossed": crossed}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from unlearnkit import stats
 from unlearnkit.errors import DataError
-from unlearnkit.experiments.readings import at
+from unlearnkit.experiments.readings import at, crossing
 from unlearnkit.profiles import Profile
 from unlearnkit.study import grid
 from unlearnkit.study.results.oracles import oracle_distance, oracle_nll
@@ -19,15 +19,9 @@ from unlearnkit.study.results.paths import CORE, KEYS, along, fact_paths, path_t
 READ = ("forget_nll", "oracle_distance", "oracle_gap", "perplexity_ratio", "rougeL_recall", "share")
 
 
-def crossing(path: pd.DataFrame, damage: float) -> tuple[float, bool]:
+def damage_crossing(path: pd.DataFrame, damage: float = grid.DAMAGE_NATS) -> tuple[float, bool]:
     """(step length, whether it crosses) where one seed's path first costs the retain facts `damage` nats."""
-    path = path.sort_values("norm")
-    x, y = path["norm"].to_numpy(), path["damage"].to_numpy()
-    above = np.flatnonzero(y >= damage)
-    if not len(above):
-        return float(x[-1]), False
-    k = int(above[0])
-    return float(x[k - 1] + (damage - y[k - 1]) / (y[k] - y[k - 1]) * (x[k] - x[k - 1])), True
+    return crossing(path.set_index("norm")["damage"].sort_index(), damage)
 
 
 def matched_damage(
@@ -57,7 +51,7 @@ def _readings(name: str, arm: str, damage: float) -> pd.DataFrame:
     found = []
     for (seed, layers, method), rows in table[table["method"] != "finetuned"].groupby(KEYS[:3], sort=False):
         mine = pd.concat([begins[seed], rows])
-        norm, crossed = crossing(mine, damage)
+        norm, crossed = damage_crossing(mine, damage)
         row = {"seed": seed, "layers": layers, "method": method, "norm": norm, "crossed": crossed}
         found.append(row | read(mine, norm))
     return pd.DataFrame(found, columns=["seed", "layers", "method", "norm", "crossed", *READ])
@@ -100,14 +94,13 @@ def turning_points(
         path = along(here, method, layers)
         if len(path) < 2:
             continue  # this seed does not walk it
-        gap, share = path["oracle_gap"].to_numpy(), path["share"].to_numpy()
-        row = {"seed": seed, "dip": min(gap[1:] - gap[0]), "end_gap": gap[-1], "meets": np.nan}
-        if gap[0] < 0 and (above := np.flatnonzero(gap >= 0)).size:
-            k = above[0]
-            row["meets"] = share[k - 1] - gap[k - 1] / (gap[k] - gap[k - 1]) * (share[k] - share[k - 1])
-            series = path.set_index("share")
-            row |= {"damage_there": at(series["damage"], row["meets"])}
-            norm = at(series["norm"], row["meets"])
+        path = path.set_index("share")
+        gap = path["oracle_gap"]
+        row = {"seed": seed, "dip": min(gap.iloc[1:] - gap.iloc[0]), "end_gap": gap.iloc[-1], "meets": np.nan}
+        meets, crossed = crossing(gap, 0.0)
+        if gap.iloc[0] < 0 and crossed:
+            row |= {"meets": meets, "damage_there": at(path["damage"], meets)}
+            norm = at(path["norm"], meets)
             row |= {"distance_there": distance_at(profile, arm, (seed, layers, method), norm)}
         found.append(row)
     return pd.DataFrame(found).reindex(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from unlearnkit import stats
 from unlearnkit.errors import DataError
+from unlearnkit.experiments.readings import at
 from unlearnkit.profiles import Profile
 from unlearnkit.stats import MixedModel
 from unlearnkit.study.results.influence import UNITS, influence_pairs, influence_tests
@@ -65,11 +66,11 @@ def _facts_at(path: pd.DataFrame, target: pd.Series, norm: float) -> pd.DataFram
     """The facts of one path (step lengths x facts) at a step length."""
     aim = target.reindex(path.columns)
 
-    def at(values: pd.DataFrame) -> list[float]:
-        return [float(np.interp(norm, values.index, values[fact])) for fact in values]
+    def each(values: pd.DataFrame) -> list[float]:
+        return [at(values[fact], norm) for fact in values]
 
-    found = {"example": path.columns, "nll": at(path), "oracle": aim.to_numpy()}
-    return pd.DataFrame(found | {"distance": at((path - aim).abs())})
+    found = {"example": path.columns, "nll": each(path), "oracle": aim.to_numpy()}
+    return pd.DataFrame(found | {"distance": each((path - aim).abs())})
 
 
 def fact_contrasts(profile: Profile, arm: str) -> pd.DataFrame:

@@ -5,9 +5,8 @@ import pandas as pd
 from unlearnkit import claims
 from unlearnkit.experiments.readings import at
 from unlearnkit.profiles import Profile
-from unlearnkit.study import grid
 from unlearnkit.study.results.influence import influence_pairs
-from unlearnkit.study.results.matched import crossing, matched_damage
+from unlearnkit.study.results.matched import damage_crossing, matched_damage
 from unlearnkit.study.results.observed import arm_of, arms
 from unlearnkit.study.results.paths import along, path_table
 
@@ -44,7 +43,7 @@ def _effect_of_last_blocks(profile: Profile, arm: str) -> pd.Series:
     table = path_table(profile, arm, layers=None, methods=("first_epoch",))
     found = {}
     for seed, here in table.groupby("seed"):
-        norm, _ = crossing(along(here, "first_epoch"), grid.DAMAGE_NATS)
+        norm, _ = damage_crossing(along(here, "first_epoch"))
         path = along(here, "first_epoch", "last2").set_index("norm")["forget_nll"].sort_index()
         found[seed] = at(path, norm) - path.iloc[0]
     return pd.Series(found)
