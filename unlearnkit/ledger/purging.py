@@ -50,7 +50,7 @@ def _rewrite(store: Store, entry: dict, places: Sequence[int]) -> dict:
     for tensor, name in enumerate(shard.names):
         header = shard.header[name]
         piece = Piece(name, shard.rows_of[name], TORCH[header["dtype"]], header["shape"][1])
-        piece.views = [memoryview(shard.raw(name, [k])) for k in places]
+        piece.views = [shard.raw(name, [k]) for k in places]
         piece.exponents = [int(shard.exponents[tensor, k]) for k in places]
         pieces.append(piece)
     lengths = np.stack([shard.lengths("live")[places], shard.lengths("targets")[places]], 1).tolist()

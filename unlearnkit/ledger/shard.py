@@ -165,15 +165,14 @@ class Shard:
         kind = np.int32 if entry["dtype"] == "I32" else np.int64
         return np.frombuffer(self._bytes(*entry["data_offsets"]), kind).reshape(entry["shape"])
 
-    def _bytes(self, start: int, stop: int) -> bytearray:
-        data = bytearray(stop - start)
-        view, done = memoryview(data), 0
-        while done < len(data):
+    def _bytes(self, start: int, stop: int) -> memoryview:
+        view, done = memoryview(np.empty(stop - start, np.uint8)), 0  # not zeroed: it is read over at once
+        while done < len(view):
             got = os.preadv(self.fd, [view[done:]], self.start + start + done)
             if not got:
                 self._damaged("ends early")
             done += got
-        return data
+        return view
 
     def lengths(self, rows: str) -> np.ndarray:
         """Rows of each example in a row set."""
@@ -182,20 +181,20 @@ class Shard:
     def has(self, name: str) -> bool:
         return name in self.rows_of
 
-    def raw(self, name: str, places: Sequence[int]) -> bytearray:
+    def raw(self, name: str, places: Sequence[int]) -> memoryview:
         """Bytes from the first to the last of these examples, ascending; each one's checksum verified."""
         starts, tensor = self._starts(name), self._place[name]
         begin, first = self.header[name]["data_offsets"][0], starts[places[0]]
-        data = self._bytes(begin + first, begin + starts[places[-1] + 1])
-        view = memoryview(data)
+        view = self._bytes(begin + first, begin + starts[places[-1] + 1])
         for k in places:
             if digest(view[starts[k] - first : starts[k + 1] - first]) != self.checksums[tensor, k]:
                 self._damaged(f"has a damaged part {name!r}", self.examples[k])
-        return data
+        return view
 
     def read(self, name: str, places: Sequence[int]) -> torch.Tensor:
         """Rows of the examples at ascending places, scaled back to true size, float32 (or int32)."""
-        rows = torch.cat([self._rows(name, stretch) for stretch in self._stretches(name, places)])
+        parts = [self._rows(name, stretch) for stretch in self._stretches(name, places)]
+        rows = parts[0] if len(parts) == 1 else torch.cat(parts)
         if rows.dtype == torch.int32:
             return rows
         exponents = self.exponents[self._place[name], places]
