@@ -56,7 +56,7 @@ publish: env  ## promote a finished run (default; full: beside it) to notebooks/
 check: env  ## compare notebooks/ and figures/ with the code and a finished run
 	@$(PY) -m unlearnkit check --profile "$(PROFILE)"
 
-bench: env  ## run the benchmarks that figures/benchmarks lacks (75 minutes for all, on idle cores)
+bench: env  ## run the benchmarks that figures/benchmarks lacks (80 minutes for all, on idle cores)
 	@$(or $(wildcard $(PEERS)),$(PY)) -m unlearnkit bench missing
 	@$(PY) -m unlearnkit bench report
 

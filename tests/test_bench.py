@@ -239,6 +239,7 @@ def test_every_benchmark_fills_its_rows_of_the_report(measured):
     assert all(any(p in row for p in ("opacus", "bergson", "kronfluence")) for row in empty["measured"])
     errors = table[table["measure"].str.contains("error")]
     assert set(errors["reached"]) == {"yes"}, errors.to_string()
+    assert found["kept", "gpt2-shape"]["machine"]["freed_memory"] == timing.KEPT
     machine = found["ledger", "gpt2-shape"]["machine"]
     assert {"threads", "torch", "commit", "date"} <= set(machine)
 
@@ -274,8 +275,9 @@ def test_a_process_is_told_to_keep_its_memory(monkeypatch):
     monkeypatch.setenv("MALLOC_MMAP_MAX_", "7")
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
     with kept.keeping():
-        assert timing.in_child(os.getenv, "MALLOC_MMAP_MAX_") == kept.KEEP["MALLOC_MMAP_MAX_"]
+        assert timing.in_child(timing.freed_memory) == timing.KEPT
     assert os.environ["MALLOC_MMAP_MAX_"] == "7"
+    assert timing.freed_memory() == timing.HANDED_BACK
     assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
     told = dict(re.findall(r"reproduce: export (\w+) = (\d+)", (paths.ROOT / "Makefile").read_text()))
     assert told == kept.KEEP

@@ -1,7 +1,7 @@
 """The step with vmap's dense gradients once more, in a process that keeps the memory it has freed.
 
-By default glibc hands large blocks back, and gigabytes that every step makes anew are touched for the first
-time in every step. A process can be told to keep them, as `make reproduce` does: it helps whoever needs most.
+Who makes gigabytes anew in every step is helped most by that. `make reproduce` asks for it; other processes do
+not (`timing.freed_memory`).
 """
 
 import os
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from unlearnkit.bench import sides
 from unlearnkit.bench.setting import Options, Setting
-from unlearnkit.bench.timing import chosen, in_child, interleaved, scratch, summary
+from unlearnkit.bench.timing import chosen, in_child, interleaved, provenance, scratch, summary
 
 KEEP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}  # as in the Makefile
 SIDES = (sides.PLAIN, sides.OURS["float16"], sides.VMAP)
@@ -41,4 +41,4 @@ def timed(options: Options) -> dict:
         every = sides.every(setting, folder)
         picked = chosen({name: every[name] for name in SIDES}, options.only)
         seconds, missing = interleaved({sides.PLAIN: every[sides.PLAIN]} | picked, options.rounds)
-    return summary(seconds, sides.PLAIN) | {"missing": missing}
+    return summary(seconds, sides.PLAIN) | {"missing": missing, "machine": provenance()}
