@@ -1,7 +1,7 @@
 """The step with vmap's dense gradients once more, in a process that keeps the memory it has freed.
 
-Who makes gigabytes anew in every step is helped most by that. `make reproduce` asks for it; other processes do
-not (`timing.freed_memory`).
+Who makes gigabytes anew in every step is helped most by that. `make reproduce` asks for it; others do not
+(`timing.freed_memory`).
 """
 
 import os
