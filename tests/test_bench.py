@@ -27,6 +27,7 @@ from unlearnkit.bench import (
 from unlearnkit.bench import sides as ways
 from unlearnkit.bench.setting import Options, Setting, parts, random_gpt2
 from unlearnkit.errors import ConfigError, DataError
+from unlearnkit.ledger import record_batches
 
 TINY = "gpt2-shape-2x64"
 NAMES = ["gpt2", "llama"]
@@ -69,7 +70,7 @@ def test_vmap_gives_autograds_gradients(setting, batch):
 
 
 def test_ledger_norms_are_autograds(setting, batch, tmp_path):
-    book = ways.recorded(setting, tmp_path / "l", [batch], "float32")
+    book = record_batches(setting.model, [batch], tmp_path / "l", divisor=setting.batch)
     expected = [sum(g.square().sum() for g in one.values()).sqrt() for one in autograd(setting, batch)]
     assert book.norms(batch.ids).tolist() == pytest.approx([e.item() for e in expected], rel=1e-5)
     assert ledger.error(setting, tmp_path / "e", "float32") < 1e-5

@@ -5,6 +5,7 @@ from dataclasses import replace
 from unlearnkit.bench import sides
 from unlearnkit.bench.setting import GPT2_SHAPE, Options, Setting
 from unlearnkit.bench.timing import interleaved, quartiles, scratch, summary, tell
+from unlearnkit.ledger import record_batches
 
 BASE = Options(model=f"{GPT2_SHAPE}-12x256")
 BATCHES = (2, 4, 8, 16, 32)
@@ -36,7 +37,7 @@ def run(options: Options) -> dict:
                 sides.OURS[DTYPE]: sides.with_ledger(setting, folder, DTYPE, STEPS),
             }
             seconds, _ = interleaved(both, options.rounds)
-            book = sides.recorded(setting, folder / "sizes", [setting.examples(0)], DTYPE)
+            book = record_batches(setting.model, [setting.examples(0)], folder / "sizes", dtype=DTYPE)
             stored = book.info()["bytes_per_record"]
         ours = summary(seconds, sides.PLAIN)["sides"][sides.OURS[DTYPE]]
         found.append(

@@ -11,7 +11,7 @@ from unlearnkit.bench import sides
 from unlearnkit.bench.setting import Options, Setting, parts
 from unlearnkit.bench.timing import chosen, interleaved, scratch, summary
 from unlearnkit.layers import Slot, tags
-from unlearnkit.ledger import GradientLedger
+from unlearnkit.ledger import GradientLedger, Recorder, create, record_batches
 from unlearnkit.ledger.sites import Site, discover
 
 TOKENS = (16, 32)  # lengths at which bytes an example are told
@@ -48,7 +48,7 @@ def sizes(setting: Setting, folder: Path) -> dict:
     for tokens in sorted({*TOKENS, setting.tokens}):
         batch = Setting(setting.model, setting.batch, tokens).examples(0)
         for dtype in sides.OURS:
-            book = sides.recorded(setting, folder / f"{tokens}-{dtype}", [batch], dtype)
+            book = record_batches(setting.model, [batch], folder / f"{tokens}-{dtype}", dtype=dtype)
             found.append({"tokens": tokens, "dtype": dtype, "bytes": book.info()["bytes_per_record"]})
             if tokens == setting.tokens and dtype == "float16":
                 kinds = by_kind(setting.model, book.bytes_by_site(), len(batch.ids))
@@ -93,9 +93,16 @@ def kind_of(site: Site, tagged: dict[Slot, frozenset[str]]) -> str:
 
 
 def error(setting: Setting, path: Path, dtype: str) -> float:
-    """Largest relative error of a stored gradient against autograd of one example alone, over parameters."""
+    """Largest relative error of a stored gradient against autograd of one example alone, over parameters.
+
+    Recorded as a training step is, in the backward pass that reaches the weights too.
+    """
     batch = setting.examples(0)
-    book = sides.recorded(setting, path, [batch], dtype)
+    store = create(path, setting.model, batch.ids, {}, dtype)
+    with Recorder(setting.model, store) as recorder:
+        sides.record(setting, recorder, batch, epoch=1, step=0)
+        recorder.commit(1)
+    book = GradientLedger(store)
     return max(_error(setting, book, one) for one in list(parts(batch, 1))[:CHECKED])
 
 

@@ -23,7 +23,8 @@ def run(options: Options) -> dict:
     """
     setting = Setting.make(options)
     with scratch() as folder:
-        probe = sides.recorded(setting, folder / "probe", [setting.examples(0)], "float16")
+        batch = setting.examples(0)
+        probe = ledger.record_batches(setting.model, [batch], folder / "probe", dtype="float16")
         bytes_each = probe.info()["bytes_per_record"]
     del setting
     needed = SPARE * bytes_each * SIZES[-1]

@@ -82,16 +82,6 @@ def record(setting: Setting, recorder: ledger.Recorder, batch: Batch, epoch: int
     recorder.finish(epoch, step, LEARNING_RATE)
 
 
-def recorded(setting: Setting, path: Path, batches: list[Batch], dtype: str) -> ledger.GradientLedger:
-    """A ledger of these batches' gradients in the model as it is: one epoch, no step taken."""
-    store = ledger.create(path, setting.model, [i for b in batches for i in b.ids], {}, dtype)
-    with ledger.Recorder(setting.model, store) as recorder:
-        for step, batch in enumerate(batches):
-            record(setting, recorder, batch, 1, step)
-        recorder.commit(1)
-    return ledger.GradientLedger(store)
-
-
 def naive_step(setting: Setting, batch: Batch, folder: Path) -> None:
     """One backward an example, its whole gradient saved; their sum is the step's gradient."""
     names = dict(setting.model.named_parameters())

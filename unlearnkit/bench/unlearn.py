@@ -9,6 +9,7 @@ from unlearnkit import data, unlearning
 from unlearnkit.bench import sides
 from unlearnkit.bench.setting import LEARNING_RATE, Options, Setting
 from unlearnkit.bench.timing import Side, chosen, interleaved, scratch, simple, summary
+from unlearnkit.ledger import record_batches
 from unlearnkit.training import Recipe
 
 REQUEST = 20  # examples to forget
@@ -45,7 +46,7 @@ def side_name(size: int) -> str:
 def _request(setting: Setting, path, size: int) -> Side:
     """All layers, applied; the ledger was recorded before. Each batch's first examples are asked for."""
     batches = [setting.examples(seed) for seed in range(-(-size // setting.batch))]
-    book = sides.recorded(setting, path, batches, "float16")
+    book = record_batches(setting.model, batches, path, divisor=setting.batch, dtype="float16")
     stride = len(book.example_ids) / REQUEST  # spread over the ledger, as a person's facts are
     asked = [book.example_ids[int(k * stride)] for k in range(REQUEST)]
 

@@ -8,7 +8,9 @@ and trusted, without reading the rest. The layout is plain safetensors: any read
 import json
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 import xxhash
 
 from unlearnkit.errors import LedgerError
+from unlearnkit.ledger.files import replacing, write_all
 
 SAFETENSORS = {
     torch.float16: "F16",
@@ -27,7 +30,6 @@ SAFETENSORS = {
 TORCH = {name: dtype for dtype, name in SAFETENSORS.items()}
 TABLES = ("offsets", "exponents", "checksums")  # first in every shard
 ROWS = ("live", "targets", "one")  # row sets: every live token; predicting positions; one row an example
-WRITE_BYTES = 1 << 20  # at a time: for more the kernel seeks large pages, memory that nobody has touched yet
 GAP_BYTES = 1 << 16  # of records that nobody asked for, read over rather than asking twice
 
 
@@ -60,10 +62,28 @@ def write(path: Path, pieces: Sequence[Piece], lengths: Sequence[Sequence[int]])
     Nothing is left behind on failure; OSError (a full disk) passes through to the caller.
     """
     offsets = row_offsets(lengths)
-    n = len(lengths)
-    exponents = np.array([p.exponents for p in pieces], dtype=np.int32).reshape(len(pieces), n)
-    checksums = np.array([_checksums(p, offsets[ROWS.index(p.rows)]) for p in pieces], dtype=np.int64)
-    tables = dict(zip(TABLES, (offsets, exponents, checksums.reshape(len(pieces), n)), strict=True))
+    exponents = np.array([p.exponents for p in pieces], dtype=np.int32).reshape(len(pieces), len(lengths))
+    checksums = np.empty(exponents.shape, np.int64)
+    tables = dict(zip(TABLES, (offsets, exponents, checksums), strict=True))
+    header, size = _header(pieces, tables)
+
+    def front() -> bytes:
+        return len(header).to_bytes(8, "little") + header + b"".join(t.tobytes() for t in tables.values())
+
+    with replacing(path) as file, ThreadPoolExecutor(1) as helper:
+        summing = helper.submit(_fill, checksums, pieces, offsets)  # on the core that does not write
+        file.seek(len(front()))
+        for piece in pieces:
+            for view in piece.views:
+                write_all(file, view)
+        summing.result()
+        file.seek(0)
+        write_all(file, front())
+    return {"bytes": 8 + len(header) + size, "hash": digest(front())}
+
+
+def _header(pieces: Sequence[Piece], tables: dict[str, np.ndarray]) -> tuple[bytes, int]:
+    """The safetensors header of tables and pieces, and the bytes that follow it."""
     header: dict = {"__metadata__": {"rows": json.dumps({p.name: p.rows for p in pieces})}}
     end = 0
 
@@ -75,40 +95,24 @@ def write(path: Path, pieces: Sequence[Piece], lengths: Sequence[Sequence[int]])
     for name, table in tables.items():
         place(name, "I32" if table.dtype == np.int32 else "I64", table.shape, table.nbytes)
     for p in pieces:
-        shape = (int(offsets[ROWS.index(p.rows), -1]), p.width)
+        shape = (int(tables["offsets"][ROWS.index(p.rows), -1]), p.width)
         place(p.name, SAFETENSORS[p.dtype], shape, sum(v.nbytes for v in p.views))
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    front = len(text).to_bytes(8, "little") + text + b"".join(t.tobytes() for t in tables.values())
-    _write_all(path, [memoryview(front), *(v for p in pieces for v in p.views)])
-    return {"bytes": len(front) - sum(t.nbytes for t in tables.values()) + end, "hash": digest(front)}
+    return text + b" " * (-len(text) % 8), end
 
 
-def _checksums(piece: Piece, offsets: np.ndarray) -> list[int]:
-    """Checksum of each example's rows; an example's rows never straddle two steps."""
-    row_bytes = piece.width * piece.dtype.itemsize
-    sums, start_of_view, views = [], 0, iter(piece.views)
-    view = next(views, memoryview(b""))
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
-        while (start - start_of_view) * row_bytes >= view.nbytes and stop > start:
-            start_of_view += view.nbytes // row_bytes
-            view = next(views)
-        sums.append(digest(view[(start - start_of_view) * row_bytes : (stop - start_of_view) * row_bytes]))
-    return sums
-
-
-def _write_all(path: Path, views: Sequence[memoryview]) -> None:
-    partial = path.with_suffix(".partial")
-    try:
-        with open(partial, "wb", buffering=0) as file:
-            for view in views:
-                done = 0
-                while done < view.nbytes:
-                    done += file.write(view[done : done + WRITE_BYTES])
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+def _fill(checksums: np.ndarray, pieces: Sequence[Piece], offsets: np.ndarray) -> None:
+    """Checksums of each piece, of each example's rows; these never straddle two steps."""
+    for row, piece in zip(checksums, pieces, strict=True):
+        row_bytes = piece.width * piece.dtype.itemsize
+        bounds = (offsets[ROWS.index(piece.rows)] * row_bytes).tolist()
+        sums, view, begin, views = [], memoryview(b""), 0, iter(piece.views)
+        for start, stop in pairwise(bounds):
+            while start - begin >= view.nbytes and stop > start:
+                begin += view.nbytes
+                view = next(views)
+            sums.append(xxhash.xxh3_64_digest(view[start - begin : stop - begin]))
+        row[:] = np.frombuffer(b"".join(sums), "<i8")  # as `digest` reads one
 
 
 class Shard:

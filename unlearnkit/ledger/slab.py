@@ -7,7 +7,7 @@ construction.
 
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from unlearnkit.ledger.store import Store
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 SHARD_BYTES = 64 << 20  # a shard is written once it holds this much (one step is never split)
-CHUNK = 1 << 20  # numbers cast at a time: stays in the cache, and is enough work for a call
+CHUNK = 1 << 19  # numbers cast at a time: stays in the cache, and is enough work for a call
 FP16_TOP = 14  # scaled anew, the largest half is below 2^14: no overflow, and small values stay normal
 FP16_LEAST = -2  # and it may be this small, 2^-2, before that: halves are then exact to 2^-25, absolutely
 
@@ -89,6 +89,7 @@ class Slab:
         self.dtype = DTYPES[store.dtype]
         self.memory = torch.empty(0, dtype=torch.uint8)
         self.scratch = torch.empty(CHUNK)
+        self.views: dict[tuple[int, ...], torch.Tensor] = {}  # of the scratch, by shape
         self.guesses: dict[str, int] = {}  # by tensor: the exponent of the step before
         self.layout: Layout = {}
         self.steps: list[_Step] = []
@@ -122,6 +123,7 @@ class Slab:
             blocks[shape] = block.view(len(names), counts[shape.rows], shape.width)
             self.rooms.update(zip(names, blocks[shape].unbind(), strict=True))
             self.used += _aligned(sizes[shape])
+        self.views.clear()
         self.step = _Step(list(ids), list(lengths), blocks)
 
     def end(self, epoch: int, number: int, rate: float) -> None:
@@ -148,18 +150,14 @@ class Slab:
         """
         self.join()  # the slab may still be on its way to disk
         out = self.rooms[name]
-        half = out.dtype == torch.float16
-        exponent = self.guesses.get(name, 0) if half else 0
-        stored = self._cast(values, rows, exponent, out)
-        if half:
-            if not _fits(stored):
-                exponent = self._exponent(values, rows, out)
-                self._cast(values, rows, exponent, out)
-            self.guesses[name] = exponent
-        self.step.exponents[name] = exponent
+        exponent = self.guesses.get(name, 0)
+        if not self._cast(values, rows, exponent, out):
+            exponent = self._exponent(values, rows, out)
+            self._cast(values, rows, exponent, out)
+        self.guesses[name] = self.step.exponents[name] = exponent
 
-    def _cast(self, values: torch.Tensor, rows: Rows, exponent: int, out: torch.Tensor) -> float:
-        """Fill `out`; returns the largest magnitude of halves, as stored: they are quicker to look at."""
+    def _cast(self, values: torch.Tensor, rows: Rows, exponent: int, out: torch.Tensor) -> bool:
+        """Fill `out`; whether it fits there, which only halves may not: those are quicker to look at."""
         half, top = out.dtype == torch.float16, 0.0
         for part, room in self._parts(values, rows, out):
             if exponent:
@@ -167,7 +165,7 @@ class Slab:
             room.copy_(part)
             if half and room.numel():
                 top = max(top, _largest(room))
-        return top
+        return not half or _fits(top)
 
     def _exponent(self, values: torch.Tensor, rows: Rows, out: torch.Tensor) -> int:
         """The exponent that these values need as halves: none where they fit as they are."""
@@ -176,35 +174,36 @@ class Slab:
 
     def _parts(
         self, values: torch.Tensor, rows: Rows, out: torch.Tensor
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    ) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
         """The chosen rows and their room in `out`, a cache-sized part at a time, in float32."""
+        values = values.float()
         if isinstance(rows, torch.Tensor):
-            yield from self._gathered(values.flatten(0, 1).float(), rows, out)
-            return
-        picked = values[rows].float()
+            return self._gathered(values.flatten(0, 1), rows, out)
+        picked = values[rows]
+        room = out.view(picked.shape)
         if picked.numel() <= CHUNK:  # the usual case, made short: Python is slow between products
-            yield picked, out.view(picked.shape)
-        elif picked.is_contiguous():
-            yield from zip(picked.view(-1).split(CHUNK), out.view(-1).split(CHUNK), strict=True)
-        else:
-            tokens = max(1, CHUNK * picked.shape[1] // picked.numel())
-            rooms = out.view(picked.shape).split(tokens, 1)
-            yield from zip(picked.split(tokens, 1), rooms, strict=True)
+            return ((picked, room),)
+        if picked.is_contiguous():
+            return zip(picked.view(-1).split(CHUNK), room.view(-1).split(CHUNK), strict=True)
+        tokens = max(1, CHUNK * picked.shape[1] // picked.numel())
+        return zip(picked.split(tokens, 1), room.split(tokens, 1), strict=True)
 
     def _gathered(
         self, values: torch.Tensor, index: torch.Tensor, out: torch.Tensor
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """`_parts` of rows that lie apart: brought together in the scratch."""
         width = values.shape[1]
-        step = max(1, len(self.scratch) // width)
+        step = max(1, CHUNK // width)
         for part, room in zip(index.split(step), out.split(step), strict=True):
             yield torch.index_select(values, 0, part, out=self._scratch((len(part), width))), room
 
-    def _scratch(self, shape: Sequence[int]) -> torch.Tensor:
-        """Memory for a part, which all parts share; larger than at first only for one that cannot be cut."""
-        if math.prod(shape) > len(self.scratch):
-            self.scratch = torch.empty(math.prod(shape))
-        return self.scratch[: math.prod(shape)].view(shape)
+    def _scratch(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """Memory for a part, which all parts share; a step makes its views once, a tenth of a cast each."""
+        if shape not in self.views:
+            if (size := math.prod(shape)) > len(self.scratch):  # of a part that cannot be cut
+                self.scratch = torch.empty(size)
+            self.views[shape] = self.scratch[:size].view(shape)
+        return self.views[shape]
 
     # -- writing ----------------------------------------------------------------------------------------
 

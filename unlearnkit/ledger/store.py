@@ -9,28 +9,22 @@ Whatever happens between two publications of the index, the ledger on disk is th
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from unlearnkit.errors import LedgerError
+from unlearnkit.ledger.files import PARTIAL, replacing, write_all
 from unlearnkit.ledger.shard import Piece, digest, write
 
 FORMAT = 2
 INDEX = "index.json"
-PARTIAL = ".partial"  # suffix of a file that is being written
 log = logging.getLogger("unlearnkit.ledger")
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file atomically."""
-    partial = path.with_suffix(PARTIAL)
-    try:
-        partial.write_text(text)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        write_all(file, text.encode())
 
 
 def _sealed(body: dict) -> str:
