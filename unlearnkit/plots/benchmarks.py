@@ -76,8 +76,8 @@ def growth(table: pd.DataFrame) -> plt.Figure:
 
 
 def _short(value: float) -> str:
-    """`3.5M`, `128`."""
-    return f"{value / 1e6:.3g}M" if value >= 1e5 else f"{value:g}"
+    """`3.5M`, `12M`, `128`."""
+    return f"{value / 1e6:.2g}M" if value >= 1e5 else f"{value:g}"
 
 
 def kinds(tables: dict[str, pd.DataFrame]) -> plt.Figure:
