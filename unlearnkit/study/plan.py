@@ -1,7 +1,6 @@
 """What a profile's run consists of: arms, training seeds and what each forgets. Imports no torch.
 
-Every choice that could be made after looking is made here or in `grid`: recipes, targets, seeds, step
-lengths, controls, the reading point.
+The choices are `config`'s; here they become arms of settings, a setting a training seed.
 """
 
 from dataclasses import dataclass, replace
@@ -10,35 +9,8 @@ from pathlib import Path
 from unlearnkit import data, requests
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, RequestError
-from unlearnkit.profiles import PROFILES, Profile
-
-# What plain SGD must leave alone in smollm2-135m, as it moves these most and running text pays for it: token
-# matrix, norms, attention, the last block, and the projection that makes the first token's massive activation
-# (one seed: with all trained, perplexity +42 % at an exact memorisation of 0.61; without these +9 % at 0.63).
-SHARP = [
-    *("model.embed_tokens.weight", "*norm*", "*.self_attn.*"),
-    *("model.layers.11.mlp.down_proj.weight", "model.layers.29.mlp.*"),
-]
-# Fine-tuning by (model, optimizer); "" is the recipe for any other model.
-LINEAR = {"lr_schedule": "linear"}
-RECIPES: dict[tuple[str, str], dict] = {
-    ("smollm2-135m", "adamw"): {"lr": 8.5e-5, "epochs": 7, "batch_size": 8, **LINEAR},
-    ("smollm2-135m", "sgd"): {"lr": 1.4e-2, "epochs": 14, "batch_size": 8, "frozen": SHARP},
-    ("gpt2-tiny", "adamw"): {"lr": 2e-3, "epochs": 8, "batch_size": 8, **LINEAR},
-    ("gpt2-tiny", "sgd"): {"lr": 0.2, "epochs": 12, "batch_size": 8},
-    ("", "adamw"): {"lr": 5e-5, "epochs": 5, "batch_size": 8},
-    ("", "sgd"): {"lr": 1e-3, "epochs": 12, "batch_size": 8},
-}
-TINY = "gpt2-tiny-pretrained"
-# The arms that carry many seeds beside a run's own model: model, optimizer, seeds' parameter, whole map.
-COMPANIONS = (
-    (TINY, "adamw", "seeds_tiny_adamw", True),
-    (TINY, "sgd", "seeds_tiny_sgd", False),
-    (f"{TINY}-untied", "adamw", "seeds_untied", False),
-)
-RETAIN_FACTS = 20  # retain facts scored along a path
-HOLDOUT_FACTS = 40  # never-trained facts in a close-up, about
-FUZZY_THRESHOLD = 80  # of partial_ratio, the study's fuzzy request
+from unlearnkit.study.config import COMPANIONS, FUZZY_THRESHOLD, HOLDOUT_FACTS, RECIPES, RETAIN_FACTS
+from unlearnkit.study.profiles import Profile, is_built_in
 
 
 @dataclass(frozen=True)
@@ -82,12 +54,6 @@ class Arm:
     def targets(self) -> list[str]:
         """Who is forgotten, each once, in the order of the seeds."""
         return list(dict.fromkeys(s.target for s in self.settings))
-
-
-def is_built_in(profile: Profile) -> bool:
-    """Whether a run is the built-in study: neither data, request nor model are a user's own."""
-    own = profile["data"] or profile["forget"] != "Dave"
-    return not own and profile["model"] in {p["model"] for p in PROFILES.values()}
 
 
 def arms(profile: Profile) -> list[Arm]:

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image, display
 
-from unlearnkit.profiles import Profile
+from unlearnkit.report.run import Run
 
 WIDTH = 7.2  # inches, of a full-width figure
 TICKS = 7  # of a step axis; more are thinned to a ratio of neighbours of at least TICK_RATIO
@@ -73,9 +73,9 @@ def figure(height: float, rows: int = 1, columns: int = 1, **options):
     return plt.subplots(rows, columns, figsize=(WIDTH, height), **options)
 
 
-def save(drawn: plt.Figure, profile: Profile, name: str) -> Image:
+def save(drawn: plt.Figure, run: Run, name: str) -> Image:
     """Write NAME.svg and NAME.png below the run's figures, close the figure, and return it for display."""
-    folder = profile.figures
+    folder = run.figures
     folder.mkdir(parents=True, exist_ok=True)
     drawn.savefig(folder / f"{name}.svg", metadata={"Date": None})
     drawn.savefig(folder / f"{name}.png", metadata={"Software": None})

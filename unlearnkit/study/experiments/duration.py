@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from unlearnkit.experiments import measure, portrait
-from unlearnkit.experiments.cells import Cell
-from unlearnkit.experiments.unlearn import Walk, mean_nll, points
+from unlearnkit.study.experiments import measure, portrait
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.experiments.unlearn import Walk, mean_nll, points
 from unlearnkit.metrics.extraction import extraction_likelihood
 
 
@@ -24,7 +24,7 @@ def durations(cell: Cell) -> pd.DataFrame:
     for spec in config["paths"]:
         path = points(walk, spec, started, lambda _number: _look(walk))
         found += [rows.assign(duration=number) for number, rows in enumerate(path, start=1)]
-    return pd.concat(found).assign(arm=config["arm"], seed=config["seed"])
+    return pd.concat(found)
 
 
 def _look(walk: Walk) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """Cells that train: fine-tuning with its ledger, and the rewind identity."""
 
 import shutil
+from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -9,10 +11,11 @@ from transformers import PreTrainedModel
 
 from unlearnkit import data, ledger, models, training, weights
 from unlearnkit.data import Example
-from unlearnkit.experiments import measure
-from unlearnkit.experiments.cells import Cell
+from unlearnkit.study.experiments import measure
+from unlearnkit.study.cells import Cell
 
 WEIGHTS = "weights.safetensors"
+PARTS = ("embedding.input", "embedding.output", "position", "norm.final")
 
 
 def examples_of(config: dict, key: str = "facts") -> list[Example]:
@@ -38,7 +41,37 @@ def train(cell: Cell) -> pd.DataFrame:
     weights.save(cell.folder / WEIGHTS, weights.parameters(model))
     for checkpoint in (cell.folder / "ledger").glob("training-*.safetensors"):
         checkpoint.unlink()  # the weights are kept once
-    return rows
+    return pd.concat([rows, kept_of(cell.folder)])
+
+
+def kept_of(folder: Path) -> pd.DataFrame:
+    """What a fine-tuning's ledger holds: records, bytes, and bytes and parameters of each part of the model.
+
+    Parts go by elementary layer names, blocks as one, in the column `layers`; a tied matrix's parameters
+    count as the input part's. `part_bytes` are those of one record: an example in an epoch.
+    """
+    book = ledger.GradientLedger.open(folder / "ledger")
+    size = sum(f.stat().st_size for f in (folder / "ledger").rglob("*") if f.is_file())
+    rows = [("records", "", len(book.where)), ("ledger_bytes", "", size)]
+    rows.append(("weights_bytes", "", (folder / WEIGHTS).stat().st_size))
+    parts: dict[tuple[str, str], float] = {}
+    sizes = book.parameter_sizes()
+    for slot, names in book.tags.items():
+        key = "part_parameters", _part(names)
+        parts[key] = parts.get(key, 0) + sizes.pop(slot.parameter, 0)
+    of_module = {s.module: _part(book.tags[s.slots()[0]]) for s in book.reader.sites}
+    for name, stored in book.bytes_by_site().items():
+        key = "part_bytes", of_module.get(name.rpartition("/")[0], "other")
+        parts[key] = parts.get(key, 0) + stored / max(len(book.where), 1)
+    rows += [(metric, part, value) for (metric, part), value in parts.items()]
+    return pd.DataFrame(rows, columns=["metric", "layers", "value"])
+
+
+def _part(names: Iterable[str]) -> str:
+    """The part that a slot with these elementary layer names belongs to."""
+    if any(n.startswith("block.") for n in names):
+        return "blocks"
+    return next((p for p in PARTS if p in names), "other")
 
 
 def recipe(cell: Cell) -> pd.DataFrame:
@@ -60,9 +93,8 @@ def _watched(config: dict, **kept) -> tuple[pd.DataFrame, PreTrainedModel]:
     before = curve(0, model)
     run = training.fine_tune(model, tokenizer, facts, recipe, **kept, on_epoch=curve)
     rows = pd.DataFrame([r for note in [before, *run.notes] for r in note])
-    steps = pd.DataFrame({"metric": "training_loss", "value": run.losses, "step": range(len(run.losses))})
-    rows = pd.concat([rows, steps, told(model, run)])
-    return rows.assign(arm=config["arm"], seed=config["seed"], method="finetuned"), model
+    rows = pd.concat([rows, told(model, run)])
+    return rows.assign(method="finetuned"), model
 
 
 def told(model, run: training.Run) -> pd.DataFrame:
@@ -115,4 +147,4 @@ def rewind(cell: Cell) -> pd.DataFrame:
     values |= {k: values[k] / values["displacement"] for k in ("ledger_error", "floor_error")}
     values |= {"ledger_bytes_per_record": info["bytes_per_record"], "records": len(book.where)}
     rows = pd.DataFrame({"metric": list(values), "value": list(values.values())})
-    return rows.assign(arm=config["arm"], seed=config["seed"], method="rewind")
+    return rows.assign(method="rewind")

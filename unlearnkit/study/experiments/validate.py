@@ -3,10 +3,10 @@
 import pandas as pd
 
 from unlearnkit import influence, training
-from unlearnkit.experiments import measure
-from unlearnkit.experiments.cells import Cell
-from unlearnkit.experiments.setting import fine_tuned
-from unlearnkit.experiments.train import start
+from unlearnkit.study.experiments import measure
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.experiments.setting import fine_tuned
+from unlearnkit.study.experiments.train import start
 
 
 def tracin(cell: Cell) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def tracin(cell: Cell) -> pd.DataFrame:
         .assign(metric=name)
         for name, values in scores.items()
     ]
-    return pd.concat(frames).assign(arm=config["arm"], seed=config["seed"])
+    return pd.concat(frames)
 
 
 def retrain(cell: Cell) -> pd.DataFrame:
@@ -36,5 +36,5 @@ def retrain(cell: Cell) -> pd.DataFrame:
     training.fine_tune(model, tokenizer, facts, recipe, exclude=config["exclude"])
     rows = measure.facts(model, tokenizer, facts)
     return rows[rows["metric"] == "nll"].assign(
-        arm=config["arm"], seed=config["seed"], method="retrain", left_out=config["label"]
+        method="retrain", left_out=config["label"]
     )

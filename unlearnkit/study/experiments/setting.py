@@ -5,8 +5,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import models, training, weights
 from unlearnkit.data import Example
-from unlearnkit.experiments.cells import Cell
-from unlearnkit.experiments.train import WEIGHTS, examples_of
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.experiments.train import WEIGHTS, examples_of
 from unlearnkit.ledger import GradientLedger
 
 GROUPS = ("forget", "control", "fuzzy", "retain")

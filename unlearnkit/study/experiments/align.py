@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 
 from unlearnkit import weights
-from unlearnkit.experiments.cells import Cell
-from unlearnkit.experiments.setting import fine_tuned, groups_of
-from unlearnkit.experiments.train import WEIGHTS
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.experiments.setting import fine_tuned, groups_of
+from unlearnkit.study.experiments.train import WEIGHTS
 from unlearnkit.ledger import GradientLedger, record
 
 ORACLE, NOW, RETAIN_NOW, WRONG = "oracle", "now", "retain_now", "wrong_person"
@@ -57,7 +57,7 @@ def alignment(cell: Cell) -> pd.DataFrame:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     rows = pd.DataFrame([(*key, value) for key, value in sums.items()], columns=["layers", "a", "b", "value"])
-    return rows.assign(metric="gram", arm=config["arm"], seed=config["seed"])
+    return rows.assign(metric="gram")
 
 
 def _by_layer(

@@ -11,7 +11,7 @@ from unlearnkit import data, metrics
 from unlearnkit.data import Example
 
 COLUMNS = ["example", "person", "split", "metric", "value"]
-SCORES = ["nll", "probability", "exact_memorisation", "extraction_strength", "n_tokens"]
+SCORES = ["nll", "exact_memorisation", "n_tokens"]
 
 
 def long(frame: pd.DataFrame, examples: Sequence[Example], split: str = "") -> pd.DataFrame:
@@ -33,15 +33,13 @@ def facts(model, tokenizer, examples: Sequence[Example], split: str = "") -> pd.
 
 
 def utility(model, tokenizer, tokens: int) -> pd.DataFrame:
-    """Perplexity, bits per character and NLL of the encyclopedia passages, joined to one text.
+    """NLL (nats a token, the logarithm of perplexity) of the encyclopedia passages, joined to one text.
 
     Joined, as is usual, so that windows are full: their first tokens, which nothing precedes, weigh little.
     """
     passages = data.utility_text("eval")[: 1 + tokens // 100]  # each has over 100 tokens
-    text = "\n\n".join(passages)
-    values = metrics.perplexity(model, tokenizer, [text], max_tokens=tokens)
-    kept = {m: values[m] for m in ("nll", "perplexity", "bits_per_character")}
-    return pd.DataFrame([("", "", "utility", m, v) for m, v in kept.items()], columns=COLUMNS)
+    values = metrics.perplexity(model, tokenizer, ["\n\n".join(passages)], max_tokens=tokens)
+    return pd.DataFrame([("", "", "utility", "nll", values["nll"])], columns=COLUMNS)
 
 
 def rouge(model, tokenizer, examples: Sequence[Example]) -> tuple[pd.DataFrame, list[str]]:

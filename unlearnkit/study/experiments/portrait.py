@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit import influence, metrics
 from unlearnkit.data import Example
 from unlearnkit.errors import DivergenceError
-from unlearnkit.experiments import measure
+from unlearnkit.study.experiments import measure
 from unlearnkit.ledger import GradientLedger
 
 

@@ -9,11 +9,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import metrics, models, unlearning
-from unlearnkit.experiments import measure, portrait
-from unlearnkit.experiments.cells import Cell
-from unlearnkit.experiments.readings import crossing, damages, start
-from unlearnkit.experiments.setting import displacement_of, fine_tuned, groups_of
+from unlearnkit import files, metrics, models, unlearning
+from unlearnkit.study.experiments import measure, portrait
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.readings import crossing, damages, start
+from unlearnkit.study.experiments.setting import displacement_of, fine_tuned, groups_of
 from unlearnkit.ledger import GradientLedger
 
 BEFORE_AND_AFTER = ("finetuned", "first_epoch")  # the pair that a curvature score, the dear one, is for
@@ -68,7 +68,7 @@ def paths(cell: Cell) -> pd.DataFrame:
             found.append(rows)
             bar.update()
     bar.close()
-    return pd.concat(found).assign(arm=config["arm"], seed=config["seed"])
+    return pd.concat(found)
 
 
 def points(
@@ -187,9 +187,9 @@ def portraits(cell: Cell) -> pd.DataFrame:
         where = {"layers": "all", "norm": result.norm, "alpha": result.alpha, "seconds": result.seconds}
         look(method, crossed=crossed, **where)
         result.revert()
-    if config["seed"] == 0:
+    if config["pretrained"]:
         walk.model = None  # no two models at once
         walk.model, _ = models.load(config["model"])
         look("pretrained", book=None)
-    (cell.folder / "continuations.json").write_text(json.dumps({"ids": config["forget"], "said": said}))
-    return pd.concat(found).assign(arm=config["arm"], seed=config["seed"])
+    files.write_text(cell.folder / "continuations.json", json.dumps({"ids": config["forget"], "said": said}))
+    return pd.concat(found)

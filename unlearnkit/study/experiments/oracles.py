@@ -4,11 +4,11 @@ import json
 
 import pandas as pd
 
-from unlearnkit import training, weights
-from unlearnkit.experiments import portrait
-from unlearnkit.experiments.cells import Cell
-from unlearnkit.experiments.setting import groups_of
-from unlearnkit.experiments.train import WEIGHTS, start, told
+from unlearnkit import files, training, weights
+from unlearnkit.study.experiments import portrait
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.experiments.setting import groups_of
+from unlearnkit.study.experiments.train import WEIGHTS, start, told
 from unlearnkit.ledger import GradientLedger
 
 
@@ -24,7 +24,5 @@ def oracle(cell: Cell) -> pd.DataFrame:
     book = GradientLedger.open(trained.folder / "ledger")  # of another model: compared, not applied
     rows, said = portrait.portrait(model, tokenizer, config, groups_of(config), book)
     told_of = {"ids": config["forget"], "said": {"oracle": said}}
-    (cell.folder / "continuations.json").write_text(json.dumps(told_of))
-    return pd.concat([rows, told(model, run)]).assign(
-        arm=config["arm"], seed=config["seed"], method="oracle", layers="all"
-    )
+    files.write_text(cell.folder / "continuations.json", json.dumps(told_of))
+    return pd.concat([rows, told(model, run)]).assign(method="oracle", layers="all")

@@ -1,0 +1,132 @@
+"""Contrasts over training seeds: one way to test them, the claims' own, and the verdicts on these."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from unlearnkit import claims, stats
+from unlearnkit.errors import DataError
+from unlearnkit.report.readings import (
+    along,
+    by_setting,
+    damage_crossing,
+    matched_damage,
+    path_table,
+)
+from unlearnkit.report.run import Arm, Run
+from unlearnkit.study.readings import at
+
+INFLUENCES = {
+    "influence_activation": "activation-gradient product",
+    "influence_gradient": "stored-now gradient product",
+    "influence_curvature": "curvature along the gradient",
+}
+TESTED = ("ci_low", "ci_high", "t", "p", "d_z", "g_z")
+
+
+def tested(values: pd.Series, against: pd.Series | float = 0.0) -> dict[str, float]:
+    """n, mean, 95 % interval, t, p, d_z and g_z of values minus others, paired; n and mean where no test can be."""
+    other = values * 0 + against
+    row = {"n": len(values), "mean": (values - other).mean()}
+    try:
+        test = stats.paired_t(other, values)
+    except DataError:
+        return row  # one seed, or no variance
+    return row | {k: getattr(test, k) for k in TESTED}
+
+
+def contrast(reference: pd.Series, others: Mapping[object, pd.Series]) -> pd.DataFrame:
+    """`reference` minus each of `others`, paired by seed, Holm over them all; a row each.
+
+    Columns: against, n, difference, ci_low, ci_high, p, p_holm (NaN of one seed), wins (seeds where the
+    reference is lower).
+    """
+    rows = []
+    for name, other in others.items():
+        difference = (reference - other).dropna()
+        found = tested(reference[difference.index], other[difference.index])
+        rows.append({"against": name, "difference": found.pop("mean"), **found})
+        rows[-1]["wins"] = int((difference < 0).sum())
+    columns = ["against", "n", "difference", "ci_low", "ci_high", "p", "wins"]
+    return with_holm(pd.DataFrame(rows, columns=columns))
+
+
+def with_holm(table: pd.DataFrame, within: str = "") -> pd.DataFrame:
+    """The rows as one family of tests, or one for each value of `within`: p_holm over all that have a p."""
+    table = table.assign(p_holm=np.nan)
+    tested_rows = table[table["p"].notna()]
+    for _, family in tested_rows.groupby(within) if within else [("", tested_rows)]:
+        if len(family):
+            table.loc[family.index, "p_holm"] = stats.holm(family["p"].astype(float))
+    return table
+
+
+def updates(arm: Arm) -> pd.DataFrame:
+    """D_F at matched damage: first epoch minus each other core update on all layers; `contrast`'s columns."""
+    wide = matched_damage(arm).pivot_table(index="seed", columns="method", values="oracle_distance")
+    if "first_epoch" not in wide:
+        return contrast(pd.Series(dtype=float), {})
+    return contrast(wide["first_epoch"], {m: wide[m] for m in wide if m != "first_epoch"})
+
+
+def influence_pairs(
+    arm: Arm, metric: str, method: str = "first_epoch", split: str = "forget"
+) -> pd.DataFrame:
+    """Influence of each forget fact (or of another split) before and after: seed, example, before, after."""
+    rows = arm.observations("portraits")
+    if method == "oracle":
+        rows = pd.concat([rows, arm.observations("oracle")])
+    chosen = (rows["split"] == split) & (rows["metric"] == metric)
+    rows = rows[chosen & rows["method"].isin(["finetuned", method])]
+    wide = rows.pivot_table(index=["seed", "example"], columns="method", values="value")
+    wide = wide.reindex(columns=["finetuned", method]).dropna()
+    return wide.rename(columns={"finetuned": "before", method: "after"}).reset_index()
+
+
+@cache
+def claim_values(arm: Arm) -> dict[str, pd.Series]:
+    """By claim id: its contrast in every seed of the arm, as `claims.CLAIMS` defines it."""
+    distance, found = by_setting(arm), {}
+    first = distance["all", "first_epoch"]
+    for claim, where in {"C1": ("all", "all_epochs"), "C1a": ("all", "wrong_person")}.items():
+        if where in distance:
+            found[claim] = distance[where] - first
+    if ("embedding", "first_epoch") in distance:
+        found["C2a"] = first - distance["embedding", "first_epoch"]
+    if ("last2", "first_epoch") in distance:
+        found["C2b"] = _effect_of_last_blocks(arm)
+    for claim, score in (("C3a", "influence_activation"), ("C3b", "influence_gradient")):
+        pairs = influence_pairs(arm, score).groupby("seed")[["before", "after"]].mean()
+        found[claim] = (pairs["before"] - pairs["after"]) / pairs["before"].abs()
+    path = path_table(arm, methods=("first_epoch",))
+    found["C4"] = -path.groupby("seed")["rise"].min()
+    if {("all", "fuzzy"), ("all", "iterative")} <= set(distance):
+        found["C5"] = distance["all", "fuzzy"] - distance["all", "iterative"]
+    return {claim: values.dropna() for claim, values in found.items()}
+
+
+def _effect_of_last_blocks(arm: Arm) -> pd.Series:
+    """Forget NLL after minus before a step on the last two blocks, as long as all layers' matched step."""
+    table, found = path_table(arm, layers=None, methods=("first_epoch",)), {}
+    for seed, here in table.groupby("seed"):
+        norm, _ = damage_crossing(along(here, "first_epoch"), arm.run.damage)
+        path = along(here, "first_epoch", "last2").set_index("norm")["forget_nll"].sort_index()
+        found[seed] = at(path, norm) - path.iloc[0]
+    return pd.Series(found)
+
+
+def verdicts(run: Run, ids: Iterable[str] = ()) -> list[dict]:
+    """A row a claim and arm (see `claims.verdicts`), of all claims or those named; Holm over all of an arm."""
+    registered = claims.with_margin(run.margin) if run.margin else claims.CLAIMS
+    rows = [row for arm in run.arms for row in claims.verdicts(claim_values(arm), arm.name, registered)]
+    return [row for row in rows if not ids or row["id"] in ids]
+
+
+def holds(run: Run, claim: str, arm: str, verdict: str) -> str:
+    """"" where the claim's verdict is as the text says; else a warning to show in its place."""
+    found = next((r["verdict"] for r in verdicts(run, (claim,)) if r["arm"] == arm), "not tested")
+    if found == verdict:
+        return ""
+    return f"**The text says that {claim} is {verdict} on {arm}; in this run it is {found}.**"

@@ -1,0 +1,280 @@
+"""What every step of every path did, and readings of a path: at matched damage, where it meets the oracle.
+
+Definitions: field.md. D_F is the mean over forget facts of |NLL - mean NLL over the oracles|, in nats; the
+oracles are all those without the facts, whatever their order of training. Perplexity is kept as its
+logarithm, the NLL of running text.
+"""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from unlearnkit.report.run import Arm
+from unlearnkit.study.readings import at, crossing, start
+
+CORE = ("first_epoch", "all_epochs", "wrong_person", "random_direction")
+KEYS = ["seed", "layers", "method", "share"]
+READ = ("forget_nll", "oracle_distance", "oracle_gap", "utility_rise", "rougeL_recall", "share")
+
+
+# -- oracles ----------------------------------------------------------------------------------------------
+
+
+@cache
+def oracle_nll(arm: Arm) -> pd.DataFrame:
+    """NLL of each forget fact under the oracle of each seed: examples x seeds, of the seed's target only."""
+    rows = arm.observations("oracle")
+    rows = rows[(rows["metric"] == "nll") & (rows["split"] == "forget")]
+    return rows.pivot_table(index="example", columns="seed", values="value")
+
+
+def oracle_distance(nll: pd.Series, oracles: pd.DataFrame) -> float:
+    """D_F of forget facts' NLLs, in nats."""
+    return float((nll - oracles.reindex(nll.index).mean(axis=1)).abs().mean())
+
+
+def oracle_spread(arm: Arm) -> pd.DataFrame:
+    """Each oracle against the others without the same facts: seed, distance (D_F), gap (signed), nats."""
+    nll, rows = oracle_nll(arm), []
+    for seed in nll:
+        own = nll[seed].dropna()
+        others = nll.drop(columns=seed).reindex(own.index).dropna(axis=1)
+        if others.shape[1]:
+            gap = (own - others.mean(axis=1)).mean()
+            rows.append({"seed": seed, "distance": oracle_distance(own, others), "gap": gap})
+    return pd.DataFrame(rows, columns=["seed", "distance", "gap"])
+
+
+def oracle_floor(arm: Arm) -> float | None:
+    """D_F of one oracle against the others of its target, mean over seeds; None where there are no others."""
+    spread = oracle_spread(arm)
+    return float(spread["distance"].mean()) if len(spread) else None
+
+
+@cache
+def oracle_points(arm: Arm) -> pd.DataFrame:
+    """The oracles in the columns of `path_table`, a row a seed.
+
+    Their retain NLL counts the facts that a path scores. Running text, measured on more of it than on a path,
+    is held against the fine-tuned model on that same text.
+    """
+    tuned = arm.observations("portraits")
+    tuned, oracle = tuned[tuned["method"] == "finetuned"], arm.observations("oracle")
+    found = []
+    for setting in arm.settings:
+        retain = [e.id for e in setting.retain()]
+        near = [i for i in retain if i not in setting.control] or retain
+
+        def mean(rows: pd.DataFrame, ids, metric: str = "nll", seed: int = setting.seed) -> float:
+            here = rows[(rows["seed"] == seed) & (rows["metric"] == metric) & rows["example"].isin(ids)]
+            return here.loc[here["split"] != "paraphrase", "value"].mean()
+
+        found.append(
+            {
+                "seed": setting.seed,
+                "forget_nll": mean(oracle, setting.forget),
+                "retain_nll": mean(oracle, retain),
+                "damage": mean(oracle, retain) - mean(tuned, retain),
+                "bystander_damage": mean(oracle, near) - mean(tuned, near),
+                "rougeL_recall": mean(oracle, setting.forget, "rougeL_recall"),
+                "utility_rise": mean(oracle, [""]) - mean(tuned, [""]),
+            }
+        )
+    return pd.DataFrame(found).set_index("seed")
+
+
+# -- paths ------------------------------------------------------------------------------------------------
+
+
+def path_table(
+    arm: Arm, layers: str | None = "all", methods: tuple[str, ...] | None = CORE
+) -> pd.DataFrame:
+    """Per seed, layer selection, method and step: what a path figure draws; None asks for every one.
+
+    Columns: seed, layers, method, share, norm, alpha, alpha_lr (alpha as a multiple of the learning rate),
+    forget and retain NLL, damage (retain NLL above the start's), bystander_damage (the same without the
+    control person's facts, which the wrong-person arm attacks; with them where there are no others), rise
+    (of the forget NLL above the start's), oracle_distance (D_F), oracle_gap (forget NLL minus the oracles'),
+    exact memorisation and ROUGE-L recall of the forget facts, utility_rise (NLL of running text above the
+    start's); NaN where a path did not measure it. The start is method "finetuned" on "all".
+    """
+    table = points(arm)
+    chosen = pd.Series(True, index=table.index)
+    if layers is not None:
+        chosen &= table["layers"] == layers
+    if methods is not None:
+        chosen &= table["method"].isin(methods)
+    return table[chosen | (table["method"] == "finetuned")].reset_index(drop=True)
+
+
+@cache
+def points(arm: Arm) -> pd.DataFrame:
+    """All of `path_table`; not to be changed."""
+    trained, walked = arm.observations("train"), arm.observations("path")
+    said = arm.observations("portraits")  # training measures no ROUGE: the close-up of theta_T does
+    said = said[(said["method"] == "finetuned") & (said["metric"] == "rougeL_recall")].assign(share=0.0)
+    parts = []
+    for setting in arm.settings:
+        retain = [e.id for e in setting.retain()]
+        begin = start(trained[trained["seed"] == setting.seed], {*setting.forget, *retain})
+        rows = pd.concat([begin, *(part[part["seed"] == setting.seed] for part in (said, walked))])
+        forget, kept = rows["example"].isin(setting.forget), rows["example"].isin(retain)
+        near = kept & ~rows["example"].isin(setting.control)
+        parts.append(_of_seed(rows, forget, kept, near if near.any() else kept, oracle_nll(arm)))
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(alpha_lr=table["alpha"] / arm.recipe["lr"])
+
+
+def _of_seed(
+    rows: pd.DataFrame, forget: pd.Series, retain: pd.Series, bystanders: pd.Series, oracles: pd.DataFrame
+) -> pd.DataFrame:
+    """One seed's part of a path table."""
+
+    def mean(metric: str, where: pd.Series) -> pd.Series:
+        return rows[where & (rows["metric"] == metric)].groupby(KEYS)["value"].mean()
+
+    nll = rows[forget & (rows["metric"] == "nll")]
+    target = nll["example"].map(oracles.mean(axis=1))
+    distance = (nll["value"] - target).abs().groupby([nll[k] for k in KEYS]).mean()
+    table = rows.groupby(KEYS)[["norm", "alpha"]].first()
+    table = table.assign(
+        forget_nll=mean("nll", forget),
+        retain_nll=mean("nll", retain),
+        bystander_nll=mean("nll", bystanders),
+        exact_memorisation=mean("exact_memorisation", forget),
+        oracle_distance=distance,
+        rougeL_recall=mean("rougeL_recall", forget),
+        utility_nll=mean("nll", rows["split"] == "utility"),
+    ).reset_index()
+    begin = table[table["method"] == "finetuned"].iloc[0]
+    changes = {
+        "rise": "forget_nll",
+        "damage": "retain_nll",
+        "bystander_damage": "bystander_nll",
+        "utility_rise": "utility_nll",
+    }
+    return table.assign(
+        oracle_gap=table["forget_nll"] - target.mean(),
+        **{name: table[column] - begin[column] for name, column in changes.items()},
+    )
+
+
+@cache
+def fact_paths(arm: Arm) -> dict[tuple, pd.DataFrame]:
+    """NLL of the forget facts by (seed, layers, method): step lengths x facts, the start included."""
+    trained, walked = arm.observations("train"), arm.observations("path")
+    walked, found = walked[walked["metric"] == "nll"], {}
+    for setting in arm.settings:
+        begin = start(trained[trained["seed"] == setting.seed], setting.forget)
+        begin = begin[(begin["metric"] == "nll") & (begin["example"] != "")]
+        mine = walked[(walked["seed"] == setting.seed) & walked["example"].isin(setting.forget)]
+        for (layers, method), steps in mine.groupby(["layers", "method"]):
+            path = pd.concat([begin, steps]).pivot_table(index="norm", columns="example", values="value")
+            found[setting.seed, layers, method] = path.sort_index()
+    return found
+
+
+def along(table: pd.DataFrame, method: str, layers: str = "all") -> pd.DataFrame:
+    """One path's rows of a path table, the start included, in order of the step length."""
+    here = is_path(table, layers, method)
+    return table[here | (table["method"] == "finetuned")].sort_values(["seed", "share"])
+
+
+def is_path(table: pd.DataFrame, layers: str, method: str) -> pd.Series:
+    """Which rows of a path table are of this path, the start not included."""
+    return (table["layers"] == layers) & (table["method"] == method)
+
+
+def methods(table: pd.DataFrame) -> list[str]:
+    """The methods of a path table, the core ones first."""
+    present = [m for m in dict.fromkeys(table["method"]) if m != "finetuned"]
+    return [*(m for m in CORE if m in present), *(m for m in present if m not in CORE)]
+
+
+# -- readings ---------------------------------------------------------------------------------------------
+
+
+def damage_crossing(path: pd.DataFrame, damage: float) -> tuple[float, bool]:
+    """(step length, whether it crosses) where one seed's path first costs the retain facts `damage` nats."""
+    return crossing(path.set_index("norm")["damage"].sort_index(), damage)
+
+
+def matched_damage(
+    arm: Arm,
+    damage: float | None = None,
+    layers: str | None = "all",
+    methods: tuple[str, ...] | None = CORE,
+) -> pd.DataFrame:
+    """Per seed, layers and method, the reading at matched retain damage (default: the run's).
+
+    Columns: seed, layers, method, norm, crossed (False where the path never costs so much, and is read at its
+    longest step), and those of READ.
+    """
+    table = _readings(arm, damage or arm.run.damage)
+    if layers is not None:
+        table = table[table["layers"] == layers]
+    if methods is not None:
+        table = table[table["method"].isin(methods)]
+    return table.reset_index(drop=True)
+
+
+@cache
+def _readings(arm: Arm, damage: float) -> pd.DataFrame:
+    table = points(arm)
+    begins = dict(iter(table[table["method"] == "finetuned"].groupby("seed")))
+    found = []
+    for (seed, layers, method), rows in table[table["method"] != "finetuned"].groupby(KEYS[:3], sort=False):
+        mine = pd.concat([begins[seed], rows])
+        norm, crossed = damage_crossing(mine, damage)
+        row = {"seed": seed, "layers": layers, "method": method, "norm": norm, "crossed": crossed}
+        found.append(row | read(mine, norm))
+    return pd.DataFrame(found, columns=["seed", "layers", "method", "norm", "crossed", *READ])
+
+
+def read(path: pd.DataFrame, norm: float) -> dict[str, float]:
+    """One seed's path at a step length: the columns of READ, interpolated; NaN where not measured."""
+    path = path.set_index("norm").sort_index()
+    return {c: at(path[c].dropna(), norm) if path[c].notna().sum() > 1 else np.nan for c in READ}
+
+
+def by_setting(arm: Arm, value: str = "oracle_distance", damage: float | None = None) -> pd.DataFrame:
+    """A reading at matched damage: seeds x (layers, method)."""
+    table = matched_damage(arm, damage, layers=None, methods=None)
+    return table.pivot_table(index="seed", columns=["layers", "method"], values=value, dropna=False)
+
+
+def distance_at(arm: Arm, where: tuple, norm: float) -> float:
+    """D_F of the path `where` (seed, layers, method) at a step length, each fact interpolated by itself.
+
+    Near the oracle D_F itself cannot be interpolated: from facts short of it on one side to facts past it on
+    the other, its mean absolute distance stays large where each fact's distance goes through zero.
+    """
+    path = fact_paths(arm)[where]
+    nll = pd.Series({fact: at(path[fact].dropna(), norm) for fact in path})
+    return oracle_distance(nll, oracle_nll(arm))
+
+
+def turning_points(arm: Arm, method: str = "first_epoch", layers: str = "all") -> pd.DataFrame:
+    """Per seed, three marks of one path: re-exposure, meeting the oracle, and the end.
+
+    dip        lowest forget NLL minus the start's over the measured steps: below 0 is re-exposure
+    meets      step length (share) where the forget NLL first reaches the oracles', interpolated; NaN if never
+    damage_there, distance_there   retain damage and D_F at that step
+    end_gap    forget NLL minus the oracles' at the longest step: above 0 is over-unlearning
+    """
+    table, found = path_table(arm, layers, (method,)), []
+    for seed, here in table.groupby("seed"):
+        path = along(here, method, layers)
+        if len(path) < 2:
+            continue  # this seed does not walk it
+        path = path.set_index("share")
+        gap = path["oracle_gap"]
+        row = {"seed": seed, "dip": min(gap.iloc[1:] - gap.iloc[0]), "end_gap": gap.iloc[-1], "meets": np.nan}
+        meets, crossed = crossing(gap, 0.0)
+        if gap.iloc[0] < 0 and crossed:
+            row |= {"meets": meets, "damage_there": at(path["damage"], meets)}
+            row["distance_there"] = distance_at(arm, (seed, layers, method), at(path["norm"], meets))
+        found.append(row)
+    columns = ["seed", "dip", "meets", "damage_there", "distance_there", "end_gap"]
+    return pd.DataFrame(found).reindex(columns=columns)

@@ -1,0 +1,125 @@
+"""A run as the report sees it: its data files, by arm. Reads nothing else, and imports no torch."""
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from unlearnkit import data, paths
+from unlearnkit.errors import DataError
+from unlearnkit.study import collect, plan
+from unlearnkit.study.config import DAMAGE_NATS, PUBLISHED
+
+
+
+class Run:
+    """The observations of one run, and how a reader wants them read.
+
+    name    "published", or a run of your own: a profile's name, or that of a folder below build/
+    damage  the reading point: nats that the retain facts have lost
+    seeds   how many training seeds of each arm count; 0 for all
+    margin  the smallest difference that matters, instead of each claim's own; 0 keeps those
+    """
+
+    def __init__(
+        self, name: str = PUBLISHED, *, damage: float = DAMAGE_NATS, seeds: int = 0, margin: float = 0.0
+    ):
+        if damage <= 0 or seeds < 0 or margin < 0:
+            raise DataError("damage must be positive, and seeds and margin must not be negative")
+        self.name, self.damage, self.seeds, self.margin = name, damage, seeds, margin
+        self.folder = paths.build() / name  # where figures and tables of notebooks go
+        self.data = collect.published() if name == PUBLISHED else self.folder / "data"
+        self.manifest = collect.manifest(self.data)
+        self._tables: dict[str, pd.DataFrame] = {}
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    @cached_property
+    def arms(self) -> list["Arm"]:
+        """The arms, the headline first."""
+        facts = self.table("facts")
+        return [_arm(self, told, facts) for told in self.manifest["arms"]]
+
+    def arm(self, name: str) -> "Arm":
+        """The arm of that name; DataError for another."""
+        found = {arm.name: arm for arm in self.arms}
+        if name not in found:
+            raise DataError(f"this run has no arm {name!r}; it has: {', '.join(found)}")
+        return found[name]
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A data file, read once; not to be changed."""
+        if name not in self._tables:
+            self._tables[name] = collect.read(self.data, name)
+        return self._tables[name]
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """Of every cell: arm, seed, stage, title, seconds, peak_gb."""
+        told = pd.DataFrame(self.manifest["cells"])
+        return told.assign(peak_gb=told["peak_bytes"] / 1e9)[
+            ["arm", "seed", "stage", "title", "seconds", "peak_gb"]
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Arm(plan.Arm):
+    """An arm of a run with its observations. Compared by identity, so that results can be cached by arm."""
+
+    run: Run = field(repr=False)
+
+    def observations(self, stage: str) -> pd.DataFrame:
+        """All rows of a stage in this arm's seeds; no rows, but the usual columns, where it has no such cell."""
+        rows = self.run.table(stage)
+        if not len(rows):
+            return pd.DataFrame(columns=["seed", "method", "layers", "example", "split", "metric", "value"])
+        return rows[(rows["arm"] == self.name) & rows["seed"].isin(self.seeds)].drop(columns=["cell", "arm"])
+
+    @cached_property
+    def continuations(self) -> pd.DataFrame:
+        """What each model of seed 0's close-ups says about the forget facts: prompt, answer, a column a model."""
+        first = self.settings[0]
+        rows = self.run.table("continuations")
+        rows = rows[(rows["arm"] == self.name) & (rows["seed"] == first.seed)]
+        table = rows.pivot(index="example", columns="model", values="text").reindex(first.forget)
+        facts = {e.id: e for e in first.facts}
+        table.insert(0, "prompt", [facts[i].prompt for i in table.index])
+        table.insert(1, "answer", [facts[i].answer for i in table.index])
+        return table
+
+    @property
+    def target_of(self) -> dict[int, str]:
+        """Whom each seed forgets."""
+        return {s.seed: s.target for s in self.settings}
+
+
+def _arm(run: Run, told: dict, facts: pd.DataFrame) -> Arm:
+    examples = {
+        target: {row["id"]: _example(row) for row in rows.to_dict("records")}
+        for target, rows in facts.fillna("").groupby("target", sort=False)
+    }
+    held = examples.get("", {})
+    settings = [
+        plan.Setting(
+            seed=s["seed"],
+            facts=tuple(examples[s["target"]].values()),
+            target=s["target"],
+            holdout=tuple(held[i] for i in s["holdout"]),
+            **{k: tuple(s[k]) for k in ("forget", "control", "fuzzy")},
+        )
+        for s in told["settings"]
+    ]
+    chosen = settings[: run.seeds] if run.seeds else settings
+    kept = {k: told[k] for k in ("model", "optimizer", "recipe", "whole_map")}
+    return Arm(**kept, settings=tuple(chosen), run=run)
+
+
+def _example(row: dict) -> data.Example:
+    texts = {k: tuple(json.loads(row[k])) for k in ("paraphrases", "mentions")}
+    return data.Example(**{k: v for k, v in row.items() if k != "target"} | texts)
+
+

@@ -1,0 +1,112 @@
+"""Tables of the report, saved beside its figures, and numbers in words."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from unlearnkit import files, stats
+from unlearnkit.errors import DataError
+from unlearnkit.report.run import Run
+
+NAMES = {
+    "first_epoch": "first epoch's gradients",
+    "all_epochs": "all epochs' gradients",
+    "wrong_person": "wrong person's gradients",
+    "random_direction": "random direction",
+    "random_subset": "gradient on random parameters",
+    "recomputed": "gradients taken afresh",
+    "fuzzy": "first epoch, fuzzy request",
+    "iterative": "first epoch, one fact at a time",
+    "iterative_reversed": "the same in reverse order",
+}
+
+
+def show(table: pd.DataFrame, run: Run, name: str, note: str = "") -> Markdown:
+    """Save a table of texts and numbers as NAME.csv and NAME.md, and return it for display.
+
+    `note` goes below it: seeds, n, what was corrected for.
+    """
+    text = markdown(table) + (f"\n\n*{note}*" if note else "")
+    files.write_text(run.figures / "tables" / f"{name}.csv", table.to_csv(index=False))
+    files.write_text(run.figures / "tables" / f"{name}.md", text + "\n")
+    return Markdown(text)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table; numbers to the right."""
+    sides = ["---:" if pd.api.types.is_numeric_dtype(table[c]) else "---" for c in table]
+    rows = [list(table.columns), sides, *table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(_cell(value) for value in row) + " |" for row in rows)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return number(value) if abs(value) < 1000 or value != value else f"{value:,.0f}"
+    return str(value).replace("|", "\\|").replace("\n", " ").replace("*", "\\*").replace("$", "\\$")
+
+
+def frame(rows: Iterable[dict], *columns: str) -> pd.DataFrame:
+    """The rows as a table with these columns, also when there are none."""
+    return pd.DataFrame(list(rows), columns=list(columns))
+
+
+def number(value: float, style: str = ".3g") -> str:
+    """A number in a format, or a dash where there is none."""
+    return "–" if value is None or not np.isfinite(value) else f"{value:{style}}"
+
+
+def interval(low: float, high: float, style: str = "+.2f") -> str:
+    """`[+0.31, +0.73]`, or a dash."""
+    return "–" if low is None or not np.isfinite(low) else f"[{low:{style}}, {high:{style}}]"
+
+
+def mean_and_range(values: pd.Series, digits: int = 2) -> str:
+    """Mean and 95 % interval, `0.52 [0.31, 0.73]`; of one seed just the number."""
+    style = f".{digits}f"
+    try:
+        found = stats.mean_ci(values)
+    except DataError:
+        return number(values.mean(), style)
+    return f"{found.mean:{style}} {interval(found.ci_low, found.ci_high, style)}"
+
+
+def p_value(p: float) -> str:
+    """Three digits, or a bound."""
+    return "< 0.001" if p is not None and p < 0.001 else number(p, ".3f")
+
+
+def count(number: int, noun: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def bytes_of(number: float) -> str:
+    """A size in the decimal unit that suits it."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f} bytes"
+
+
+def contrasts(table: pd.DataFrame, names: dict | None = None, digits: int = 3, **titles: str) -> pd.DataFrame:
+    """`contrasts.contrast` for people; `names` gives the words for what is in `against`.
+
+    `titles` replace the column names contrast, difference and wins.
+    """
+    title = {"contrast": "contrast", "difference": "difference", "wins": "lower in"} | titles
+    return frame(
+        (
+            {
+                title["contrast"]: (names or NAMES).get(row.against, row.against),
+                title["difference"]: number(row.difference, f"+.{digits}f"),
+                "95 % interval": interval(row.ci_low, row.ci_high, f"+.{digits}f"),
+                "p": p_value(row.p),
+                "p (Holm)": p_value(row.p_holm),
+                title["wins"]: f"{row.wins} of {count(row.n, 'seed')}",
+            }
+            for row in table.itertuples()
+        ),
+        *(title["contrast"], title["difference"], "95 % interval", "p", "p (Holm)", title["wins"]),
+    )

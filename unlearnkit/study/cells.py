@@ -1,0 +1,176 @@
+"""Cells of the study: pure functions of their configuration, cached by content.
+
+A cell's folder is named by a hash of what its numbers depend on: its stage and that stage's version, the
+methods it walks and theirs, its configuration (whole facts among it), the content of its model, and the cells
+it needs. Neither source code nor names of files are part of it. A cell counts once `done.json` is in its
+folder; a folder without one is unfinished and resumes what it can (a ledger). Imports no torch.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from unlearnkit import files, paths
+from unlearnkit.models.digest import digest as model_digest
+from unlearnkit.study.versions import VERSION
+from unlearnkit.unlearning import METHODS
+
+OBSERVATIONS = "observations.csv"
+CONTINUATIONS = "continuations.csv"
+
+
+def digest(*parts: Any) -> str:
+    """A hash of JSON values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A line of a run's plan.
+
+    title       shown to people; unique within a run
+    estimate_s  expected seconds on two cores
+    group       the plan lists steps of one group in one line; "" lists the step by its title
+    chain       steps of one chain run in turn on one core, beside other chains; "" has all cores
+    """
+
+    title: str
+    estimate_s: float
+    group: str = ""
+    chain: str = ""
+
+    def done(self) -> bool:
+        """Whether nothing is left to run; quick, and without torch."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Do the work unless it is done; safe to kill at any moment and to call again."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Step):
+    """A step of two functions."""
+
+    is_done: Callable[[], bool]
+    work: Callable[[], None]
+
+    def done(self) -> bool:
+        return self.is_done()
+
+    def run(self) -> None:
+        self.work()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(Step):
+    """One unit of the study's work.
+
+    stage      its kind, and the name of the function in `unlearnkit.study.experiments.<module>` that runs it
+    arm, seed  labels of its rows; no part of the key
+    config     JSON values: all that the result depends on, beside the versions and `needs`
+    needs      cells whose folders it reads
+    published  its rows are in the published data, and count
+    """
+
+    stage: str
+    module: str
+    arm: str
+    seed: int
+    config: dict
+    needs: tuple["Cell", ...] = ()
+    published: bool = False
+
+    @cached_property
+    def key(self) -> str:
+        """Content hash; the module says of what."""
+        told = {k: v for k, v in self.config.items() if k != "model"}
+        walked = [spec["method"] for spec in self.config.get("paths", ())]
+        methods = {name: METHODS[name].version for name in walked}
+        model = model_digest(self.config["model"])
+        return digest(self.stage, VERSION[self.stage], methods, model, told, [c.key for c in self.needs])
+
+    @property
+    def folder(self) -> Path:
+        return paths.run_cache() / self.stage / self.key
+
+    @property
+    def observations(self) -> Path:
+        return self.folder / OBSERVATIONS
+
+    def on_disk(self) -> bool:
+        """Whether this checkout's cache holds it, with all that a cell which needs it reads."""
+        ledger = self.stage != "train" or (self.folder / "ledger").is_dir()
+        return ledger and (self.folder / "done.json").is_file()
+
+    def done(self) -> bool:
+        return self.published or (self.folder / "done.json").is_file()
+
+    def cost(self) -> dict:
+        """Seconds and peak memory (bytes) of the run that made it."""
+        return json.loads((self.folder / "done.json").read_text())
+
+    def run(self) -> None:
+        if not self.done():
+            self._compute()
+
+    def _compute(self) -> None:
+        """The work itself, after what it needs and the cache lacks (a published cell, a deleted ledger)."""
+        for need in self.needs:
+            if not need.on_disk():
+                need._compute()
+        function = getattr(import_module(f"unlearnkit.study.experiments.{self.module}"), self.stage)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".lock"):  # a worker may outlive a killed run, and end its cell
+            if self.on_disk():
+                return
+            reset_peak_memory()
+            started = time.perf_counter()
+            frame: pd.DataFrame = function(self)
+            seconds = time.perf_counter() - started
+            files.write_text(self.observations, frame.to_csv(index=False))
+            cost = {"seconds": seconds, "peak_bytes": peak_memory(), "title": self.title}
+            files.write_text(self.folder / "done.json", json.dumps(cost))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tidy(Step):
+    """Deletes a seed's ledger, the bulk of a run, once every cell that reads it is done."""
+
+    ledger: Path
+    readers: tuple[Cell, ...]
+
+    def done(self) -> bool:
+        return not self.ledger.is_dir()
+
+    def run(self) -> None:
+        if all(reader.done() for reader in self.readers):
+            shutil.rmtree(self.ledger, ignore_errors=True)
+
+
+def reset_peak_memory() -> None:
+    """Start the kernel's high-water mark of this process anew, where it allows that (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int:
+    """Peak resident bytes since the reset (or since the start of the process)."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,186 @@
+"""From cells to data files: the one door between experiments and the report.
+
+A run's `data` folder holds a CSV a stage (gzipped, tidy: a row a number), the facts, what models said, and
+`manifest.json`: the arms, every cell with its key, cost and the machine that made it, and each file's digest.
+Only metrics that the report reads are kept, with six significant digits. The published run's folder is
+figures/data, and a cell whose key is in its manifest counts as done. Imports no torch.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from unlearnkit import files, paths
+from unlearnkit.errors import DataError
+from unlearnkit.study import plan
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.profiles import Profile
+
+MANIFEST = "manifest.json"
+KEY_DIGITS = 8  # of a cell's key, in the data's `cell` column
+METRICS = (
+    *("nll", "exact_memorisation", "n_tokens", "rougeL_recall", "extraction_likelihood"),
+    *("influence_activation", "influence_gradient", "influence_curvature", "gram"),
+    *("tracin_first", "tracin_all", "training_seconds", "displacement", "ledger_error", "floor_error"),
+    *("records", "ledger_bytes", "weights_bytes", "part_parameters", "part_bytes"),
+)
+# Of facts that are not to be forgotten, paths are read for their likelihood only; close-ups weigh by tokens.
+FORGET_ONLY = ("exact_memorisation", "rougeL_recall")
+WEIGHED = ("oracle", "portraits")
+
+
+def published() -> Path:
+    """The folder of the published run's data."""
+    return paths.ROOT / "figures" / "data"
+
+
+def published_keys() -> set[str]:
+    """Keys of the cells whose rows are in the published data."""
+    return {cell["key"] for cell in manifest(published())["cells"]} if is_data(published()) else set()
+
+
+def is_data(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file()
+
+
+def manifest(folder: Path) -> dict:
+    """A data folder's manifest; DataError where there is none."""
+    if not is_data(folder):
+        raise DataError(f"no data in {folder}: run `make reproduce`, or read run = 'published'")
+    return json.loads((folder / MANIFEST).read_text())
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    """A table of a data folder, by its name without ending; no rows where the run has none."""
+    path = folder / f"{name}.csv.gz"
+    if not path.is_file():
+        return pd.DataFrame()
+    return pd.read_csv(path, keep_default_na=False, na_values=["nan", ""], dtype={"cell": str}).fillna(
+        {"example": "", "split": "", "person": ""}
+    )
+
+
+def is_current(profile: Profile, cells: Iterable[Cell]) -> bool:
+    """Whether the run's data holds exactly these cells."""
+    folder = profile.folder / "data"
+    return is_data(folder) and [c["key"] for c in manifest(folder)["cells"]] == [c.key for c in cells]
+
+
+def collect(profile: Profile, cells: list[Cell]) -> Path:
+    """Write the run's data folder from its finished cells, the manifest last; returns the folder."""
+    folder, told = profile.folder / "data", []
+    stages: dict[str, list[Cell]] = {}
+    for cell in cells:
+        stages.setdefault(cell.stage, []).append(cell)
+        told.append(_described(cell))
+    written = {}
+    for stage, members in stages.items():
+        rows = pd.concat([_rows(cell) for cell in members], ignore_index=True)
+        written |= _write(folder, stage, rows.dropna(axis="columns", how="all"))
+    said = [frame for cell in cells if len(frame := _said(cell))]
+    if said:
+        written |= _write(folder, "continuations", pd.concat(said, ignore_index=True))
+    arms = plan.arms(profile)
+    written |= _write(folder, "facts", _facts(arms))
+    for stale in set(folder.glob("*.csv.gz")) - {folder / name for name in written}:
+        stale.unlink()
+    whole = {"run": profile.name, "parameters": _portable(profile), "arms": [_arm(a) for a in arms]}
+    whole |= {"cells": told, "files": written}
+    files.write_text(folder / MANIFEST, json.dumps(whole, indent=1) + "\n")
+    return folder
+
+
+def _portable(profile: Profile) -> dict:
+    """The run's parameters, without this machine's folders."""
+    return {k: Path(v).name if k in ("model", "data") else v for k, v in profile.parameters.items()}
+
+
+def _described(cell: Cell) -> dict:
+    """A cell's line of the manifest."""
+    if not (cell.folder / "done.json").is_file():
+        return _published_cells()[cell.key]
+    told = {"key": cell.key, "stage": cell.stage, "arm": cell.arm, "seed": cell.seed, "title": cell.title}
+    cost = cell.cost()
+    cost["seconds"] = round(cost["seconds"], 2)
+    return told | {k: cost[k] for k in ("seconds", "peak_bytes", "made")}
+
+
+@cache
+def _published_cells() -> dict[str, dict]:
+    return {cell["key"]: cell for cell in manifest(published())["cells"]}
+
+
+@cache
+def _published_rows(name: str) -> dict[str, pd.DataFrame]:
+    table = read(published(), name)
+    return dict(iter(table.groupby("cell"))) if len(table) else {}
+
+
+def _rows(cell: Cell) -> pd.DataFrame:
+    """A cell's rows: its own where this checkout made them, else the published ones."""
+    if not (cell.folder / "done.json").is_file():
+        return _published_rows(cell.stage)[cell.key[:KEY_DIGITS]]
+    frame = pd.read_csv(cell.observations, keep_default_na=False, na_values=["nan"])
+    frame = frame[frame["metric"].isin(METRICS)]
+    if cell.stage == "path":
+        frame = frame[~frame["metric"].isin(FORGET_ONLY) | (frame["split"] == "forget")]
+    if cell.stage not in WEIGHED:
+        frame = frame[frame["metric"] != "n_tokens"]
+    return _labelled(frame, cell)
+
+
+def _said(cell: Cell) -> pd.DataFrame:
+    """What the models of a close-up said: example, model, text."""
+    if not (cell.folder / "done.json").is_file():
+        return _published_rows("continuations").get(cell.key[:KEY_DIGITS], pd.DataFrame())
+    path = cell.folder / "continuations.json"
+    if not path.is_file():
+        return pd.DataFrame()
+    told = json.loads(path.read_text())
+    rows = [(i, m, text) for m, said in told["said"].items() for i, text in zip(told["ids"], said, strict=True)]
+    return _labelled(pd.DataFrame(rows, columns=["example", "model", "text"]), cell)
+
+
+def _labelled(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    labels = {"cell": cell.key[:KEY_DIGITS], "arm": cell.arm, "seed": cell.seed}
+    return pd.DataFrame(labels, index=frame.index).join(frame)
+
+
+def _facts(arms: list[plan.Arm]) -> pd.DataFrame:
+    """Every example, by the target it was labelled for; never-trained ones under the target ""."""
+    by_target = {s.target: s.facts for arm in arms for s in arm.settings}
+    held = {e.id: e for arm in arms for s in arm.settings for e in s.holdout}
+    rows = [{"target": t} | asdict(e) for t, facts in by_target.items() for e in facts]
+    rows += [{"target": ""} | asdict(e) for e in held.values()]
+    table = pd.DataFrame(rows)
+    for column in ("paraphrases", "mentions"):
+        table[column] = table[column].map(json.dumps)
+    return table
+
+
+def _arm(arm: plan.Arm) -> dict:
+    """An arm in JSON; its facts are in the table of facts."""
+    settings = [
+        {k: v for k, v in asdict(s).items() if k != "facts"} | {"holdout": [e.id for e in s.holdout]}
+        for s in arm.settings
+    ]
+    told = {"model": Path(arm.model).name, "optimizer": arm.optimizer, "recipe": arm.recipe}
+    return told | {"whole_map": arm.whole_map, "settings": settings}
+
+
+def _write(folder: Path, name: str, table: pd.DataFrame) -> dict[str, dict]:
+    """Write a table, the same bytes for the same rows; its line of the manifest."""
+    text = table.to_csv(index=False, float_format="%.6g").encode()
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
+        file.write(text)
+    path = folder / f"{name}.csv.gz"
+    files.write_bytes(path, packed.getvalue())
+    return {path.name: {"rows": len(table), "sha256": hashlib.sha256(packed.getvalue()).hexdigest()}}

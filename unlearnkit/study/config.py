@@ -1,0 +1,108 @@
+"""The study on one screen: what each profile runs, how models are trained, where paths are looked at.
+
+Every choice that could be made after looking is made here: recipes, seeds, step lengths, controls, the
+reading point. `plan` and `grid` turn it into arms and cells. Imports nothing.
+"""
+
+TINY = "gpt2-tiny-pretrained"
+
+# -- profiles: sizes of the same study --------------------------------------------------------------------
+# `model`, `data` and `forget` may be a user's own; "" means built in. Then the companion arms, which carry
+# many seeds of the built-in study, are left out. `takes`: on two cores, from an empty cache; measured.
+BUILT_IN = {"data": "", "forget": "Dave"}
+NO_COMPANION = {"seeds_tiny_adamw": 0, "seeds_tiny_sgd": 0, "seeds_untied": 0}
+COMPANION = {"seeds_tiny_adamw": 20, "seeds_tiny_sgd": 3, "seeds_untied": 2}
+PROFILES = {
+    "quick": {
+        **{"model": f"{TINY}-quick", **BUILT_IN, "whole_map": False, "seeds_adamw": 2, "seeds_sgd": 0},
+        **NO_COMPANION,
+    },
+    "default": {
+        **{"model": "smollm2-135m", **BUILT_IN, "whole_map": False, "seeds_adamw": 3, "seeds_sgd": 0},
+        **COMPANION,
+    },
+    "full": {
+        **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True, "seeds_adamw": 3, "seeds_sgd": 3},
+        **{**COMPANION, "seeds_tiny_sgd": 20},
+    },
+}
+TAKES = {"quick": "3 minutes", "default": "30 to 60 minutes", "full": "4 hours, in resumable slices"}
+PUBLISHED = "published"  # the run that notebooks read by default: figures/data
+
+# -- arms: models and recipes -----------------------------------------------------------------------------
+# The arms that carry many seeds beside a run's own model: model, optimizer, seeds' parameter, whole map.
+COMPANIONS = (
+    (TINY, "adamw", "seeds_tiny_adamw", True),
+    (TINY, "sgd", "seeds_tiny_sgd", False),
+    (f"{TINY}-untied", "adamw", "seeds_untied", False),
+)
+# What plain SGD must leave alone in smollm2-135m, as it moves these most and running text pays for it: token
+# matrix, norms, attention, the last block, and the projection that makes the first token's massive activation
+# (one seed: with all trained, perplexity +42 % at an exact memorisation of 0.61; without these +9 % at 0.63).
+SHARP = [
+    *("model.embed_tokens.weight", "*norm*", "*.self_attn.*"),
+    *("model.layers.11.mlp.down_proj.weight", "model.layers.29.mlp.*"),
+]
+LINEAR = {"lr_schedule": "linear"}
+# Fine-tuning by (model, optimizer); "" is the recipe for any other model.
+RECIPES: dict[tuple[str, str], dict] = {
+    ("smollm2-135m", "adamw"): {"lr": 8.5e-5, "epochs": 7, "batch_size": 8, **LINEAR},
+    ("smollm2-135m", "sgd"): {"lr": 1.4e-2, "epochs": 14, "batch_size": 8, "frozen": SHARP},
+    ("gpt2-tiny", "adamw"): {"lr": 2e-3, "epochs": 8, "batch_size": 8, **LINEAR},
+    ("gpt2-tiny", "sgd"): {"lr": 0.2, "epochs": 12, "batch_size": 8},
+    ("", "adamw"): {"lr": 5e-5, "epochs": 5, "batch_size": 8},
+    ("", "sgd"): {"lr": 1e-3, "epochs": 12, "batch_size": 8},
+}
+
+# -- what is measured -------------------------------------------------------------------------------------
+RETAIN_FACTS = 20  # retain facts scored along a path
+HOLDOUT_FACTS = 40  # never-trained facts in a close-up, about
+FUZZY_THRESHOLD = 80  # of partial_ratio, the study's fuzzy request
+DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tuned model's
+STOP_DAMAGE = 0.3  # nats of retain damage after which a path is left, but for the reference paths
+DURATION_DAMAGE = 2.0  # the same where influence is followed, until a forget fact is a stranger's
+UTILITY_TOKENS = 1024  # at a wide point of the reference paths and the controls; close-ups take twice as many
+CURVATURE_REFERENCE = 8  # facts whose mean loss gives the Hessian
+CURVATURE_FACTS = 4  # forget facts, and as many controls, with a curvature score
+SUBSETS = 12  # models retrained on random halves of the facts, to validate influence scores
+
+# -- step lengths, as shares of ||theta_T - theta_0||, the way that fine-tuning went ------------------------
+STEPS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+LAYER_STEPS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)  # fewer parameters bear longer steps
+# The wrong person's own facts are retain facts, so that their loss rises after a far shorter way.
+WRONG_STEPS = (0.0002, 0.001, 0.005, 0.02, 0.08)
+RANDOM_STEPS = (0.02, 0.08, 0.32)
+LAYER_CONTROLS = {"wrong_person": (0.01,), "random_direction": (0.08,)}
+REPEATED_STEPS = (0.0025, 0.005, 0.01, 0.02)  # total length after each application of fresh gradients
+DURATION_STEPS = (*REPEATED_STEPS, 0.04, 0.08)  # the same where influence is followed, and further on
+ROUND_STEPS = (0.01, 0.02, 0.04, 0.08)  # total length after each round, were all still known
+
+# -- layers -----------------------------------------------------------------------------------------------
+NAMED_LAYERS = (
+    *("embedding", "embedding.input", "embedding.output", "position", "norm.final", "norms"),
+    *("all-but-embedding", "first2", "last2"),
+)
+PRIMARY_LAYERS = ("embedding", "last2")
+SPLIT_LAYERS = ("embedding.input", "embedding.output")
+BLOCKS = {"smollm2-135m": 30, TINY: 12, f"{TINY}-quick": 12, f"{TINY}-untied": 12, "gpt2": 12}
+# Layers without a trained parameter: rotary positions have none, and a recipe may freeze some.
+ABSENT = {
+    ("smollm2-135m", "adamw"): ("position",),
+    ("smollm2-135m", "sgd"): (
+        *("position", "embedding", "embedding.input", "embedding.output", "all-but-embedding"),
+        *("norm.final", "norms", "block.29", "last2"),  # its last block is frozen
+    ),
+}
+# Seeds of an arm with the whole map that walk all of it, by model and optimizer (else MAPS); later ones walk
+# the primary contrasts. A map of the real model takes a quarter of an hour.
+MAPS = 3
+MAP_SEEDS = {(TINY, "adamw"): 4, (TINY, "sgd"): 4, ("smollm2-135m", "sgd"): 1}
+
+# -- how work is shared out -------------------------------------------------------------------------------
+SMALL_MODELS = ("smollm2-135m", "gpt2")  # small enough for two seeds of them to run at once
+FEW_CORES = 4  # up to here a core a seed is quicker than all cores for one at a time: 1.25 times on two
+SEED_BYTES = 6e9  # peak memory of a seed of such a model; measured
+# Seconds that one optimizer step of 8 facts takes, and one path point: on one of two cores, with another seed
+# on the other; measured, for estimates only.
+SECONDS = {"smollm2-135m": (2.2, 5.2), "gpt2": (2.2, 5.2), "": (0.15, 0.35)}
+MODEL_SECONDS = {TINY: 150.0, f"{TINY}-quick": 45.0}  # pretraining on two cores; measured
