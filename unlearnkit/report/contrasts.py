@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from unlearnkit import claims, stats
 from unlearnkit.errors import DataError
@@ -124,9 +125,10 @@ def verdicts(run: Run, ids: Iterable[str] = ()) -> list[dict]:
     return [row for row in rows if not ids or row["id"] in ids]
 
 
-def holds(run: Run, claim: str, arm: str, verdict: str) -> str:
-    """"" where the claim's verdict is as the text says; else a warning to show in its place."""
-    found = next((r["verdict"] for r in verdicts(run, (claim,)) if r["arm"] == arm), "not tested")
+def holds(run: Run, claim: str, arm: Arm, verdict: str) -> Markdown | None:
+    """Nothing where the claim's verdict is as the text says; else a warning to be shown beside the text."""
+    found = next((r["verdict"] for r in verdicts(run, (claim,)) if r["arm"] == arm.name), "not tested")
     if found == verdict:
-        return ""
-    return f"**The text says that {claim} is {verdict} on {arm}; in this run it is {found}.**"
+        return None
+    text = f"the text says that {claim} is {verdict} on {arm.name}; in this run it is **{found}**"
+    return Markdown(f"> ⚠ **Not so here:** {text}.")

@@ -6,8 +6,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from unlearnkit.plots.style import COLOURS, FAINT, INK, LABELS, MUTED, figure, label_ends, note, step_axis
-from unlearnkit.study import results
+from unlearnkit.report import readings
+from unlearnkit.report.figures import (
+    COLOURS,
+    FAINT,
+    INK,
+    LABELS,
+    MUTED,
+    figure,
+    label_ends,
+    note,
+    step_axis,
+)
 
 STEP = "step length, share of the fine-tuning displacement"
 STEP_NARROW = STEP.replace(", ", ",\n")
@@ -16,7 +26,7 @@ DAMAGE_TICKS = (0.2, 1, 5, 20)
 PANELS = {
     "forget_nll": "Forget facts: NLL (nats)",
     "retain_nll": "Retain facts: NLL (nats)",
-    "perplexity_ratio": "Encyclopedia perplexity, × start",
+    "perplexity": "Encyclopedia perplexity, × start",
     "rougeL_recall": "Forget facts: ROUGE-L recall",
 }
 
@@ -74,9 +84,10 @@ def _short(value: float) -> str:
 def measures_along(table: pd.DataFrame, oracles: pd.DataFrame, method: str = "first_epoch") -> plt.Figure:
     """Forget and retain NLL, utility and ROUGE along one method's path, the oracles beside each."""
     drawn, axes = figure(5.6, 2, 2, sharex=True)
-    path = results.along(table, method)
+    path, oracles = (t.assign(perplexity=np.exp(t["utility_rise"])) for t in (table, oracles))
+    path = readings.along(path, method)
     for ax, (column, title) in zip(axes.flat, PANELS.items(), strict=True):
-        if column == "perplexity_ratio" and path[column].max() > 5:
+        if column == "perplexity" and path[column].max() > 5:
             ax.set_yscale("log")
             ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         method_line(ax, path, "share", column, method)
@@ -94,8 +105,8 @@ def distance_and_cost(table: pd.DataFrame, floor: float | None, damage: float) -
     start = table.loc[table["method"] == "finetuned", "oracle_distance"].mean()
     top = min(table["oracle_distance"].max() * 1.05, ZOOM * start)
     ends = {}
-    for method in results.methods(table):
-        path = results.along(table, method)
+    for method in readings.methods(table):
+        path = readings.along(table, method)
         x, y = method_line(left, path, "share", "oracle_distance", method)
         ends[method] = (x, min(y, top))
         method_line(right, path, "damage", "oracle_distance", method)
@@ -134,11 +145,10 @@ def selectivity(table: pd.DataFrame, oracles: pd.DataFrame) -> plt.Figure:
     """Left: how far each path falls short of the oracle or passes it. Right: what it costs the others."""
     drawn, (left, right) = figure(3.7, 1, 2, width_ratios=[1.1, 1])
     start = table[table["method"] == "finetuned"].set_index("seed")["forget_nll"]
-    table = table.assign(rise=table["forget_nll"] - table["seed"].map(start))
     reach = max(oracles["forget_nll"].mean() - start.mean(), 0.5)
     ends = {}
-    for method in results.methods(table):
-        path = results.along(table, method)
+    for method in readings.methods(table):
+        path = readings.along(table, method)
         ends[method] = method_line(left, path, "share", "oracle_gap", method)
         method_line(right, path, "bystander_damage", "rise", method)
     top = min(left.get_ylim()[1], ZOOM * reach)
@@ -173,7 +183,7 @@ def at_step(
     """One step of one path: forget and retain NLL as bars from the fine-tuned model, the oracles as stars."""
     drawn, ax = figure(2.0)
     rows = {"retain_nll": "retain facts", "forget_nll": "forget facts"}
-    path = results.along(table, method).groupby("share")[list(rows)].mean()
+    path = readings.along(table, method).groupby("share")[list(rows)].mean()
     for height, column in enumerate(rows):
         start, now, target = path.loc[0, column], path.loc[share, column], oracles[column].mean()
         ax.plot([start, now], [height, height], color=COLOURS[method], lw=9, alpha=0.5, solid_capstyle="butt")

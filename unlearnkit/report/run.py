@@ -68,7 +68,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Arm(plan.Arm):
-    """An arm of a run with its observations. Compared by identity, so that results can be cached by arm."""
+    """An arm of a run with its observations. Being compared by identity, results can be cached by arm."""
 
     run: Run = field(repr=False)
 

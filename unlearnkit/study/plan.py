@@ -32,9 +32,9 @@ class Setting:
         return [others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arm:
-    """One model trained in one way, over several training seeds."""
+    """One model trained in one way, over several training seeds. Compared by identity."""
 
     model: str
     optimizer: str

@@ -9,7 +9,6 @@ from typing import Any
 
 from unlearnkit import files, paths
 from unlearnkit.errors import ConfigError
-from unlearnkit.models.digest import digest as model_digest
 from unlearnkit.study.cells import digest
 from unlearnkit.study.config import BUILT_IN, PROFILES, TAKES
 
@@ -60,6 +59,8 @@ def get(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     changed = {key: v for key, v in (overrides or {}).items() if base.get(key, ...) != v}
     if not changed:
         return Profile(name, TAKES[name], base)
+    from unlearnkit.models.digest import digest as model_digest  # here: the report needs none of it
+
     content = [model_digest(changed["model"])] if "model" in changed else []
     if changed.get("data"):
         content.append(Path(changed["data"]).read_text())
