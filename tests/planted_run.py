@@ -18,11 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from unlearnkit import profiles
-from unlearnkit.experiments.cells import Cell
-from unlearnkit.profiles import Profile
-from unlearnkit.study import cells
-from unlearnkit.study.results import matched, observed, paths
+from unlearnkit.report import Run
+from unlearnkit.study import collect, grid, plan, profiles
+from unlearnkit.study.cells import Cell
 
 EPOCHS, PERSONS_SHARE, DISPLACEMENT = 8, 0.2, 8.0
 ORACLE_NOISE = 0.05  # nats, of each fact under each oracle
@@ -102,15 +100,15 @@ def _point(
     if share and world.seed_noise:
         jump = world.seed_noise * _noise(config["seed"], method, layers).normal()
         rows = [(*r[:4], r[4] + jump) if r[2] == "forget" else r for r in rows]
-    return [*rows, ("", "", "utility", "perplexity", 1 + share)]
+    return [*rows, ("", "", "utility", "nll", np.log1p(share))]
 
 
 def observations_of(cell: Cell, world: World) -> pd.DataFrame:
     """What the cell would have observed in this world."""
-    made = {"train": _train, "oracle": _oracle, "paths": _paths, "portraits": _portraits}
-    rows, extra = made[cell.stage](cell.config, world)
+    made = {"train": _train, "oracle": _oracle, "path": _paths, "portraits": _portraits}
+    rows, extra = made[cell.stage](cell.config | {"seed": cell.seed}, world)
     table = pd.DataFrame(rows, columns=["example", "person", "split", "metric", "value", *extra])
-    return table.assign(arm=cell.config["arm"], seed=cell.config["seed"])
+    return table.assign(cell=f"{zlib.crc32(cell.title.encode()):08x}", arm=cell.arm, seed=cell.seed)
 
 
 def _train(config: dict, world: World) -> tuple[list[tuple], list[str]]:
@@ -124,7 +122,7 @@ def _oracle(config: dict, world: World) -> tuple[list[tuple], list[str]]:
     s, a = world.learned(world.shared, 1.0)[0], world.learned(world.own, PERSONS_SHARE)[0]
     draw = _noise("oracle", config["seed"])
     rows = [(*r[:4], r[4] + ORACLE_NOISE * draw.normal()) for r in _nll(world, config, 0, s, a)]
-    rows += [("", "", "utility", "perplexity", 1.0), *_closeup(rows, 0.2, 3.0)]
+    rows += [("", "", "utility", "nll", 0.0), *_closeup(rows, 0.2, 3.0)]
     if config["seed"] in world.without_oracle:
         rows = [r for r in rows if r[2] != "forget"]
     return [(*r, "oracle", "all") for r in rows], ["method", "layers"]
@@ -164,21 +162,26 @@ def _closeup(rows: list[tuple], rouge: float, influence: float) -> list[tuple]:
     return found
 
 
-def plant(monkeypatch, folder: Path, run: Profile, world: World) -> None:
-    """Let the run's observations be those of this world; `folder` notes what the run's name stands for."""
-    monkeypatch.setenv("UNLEARNKIT_BUILD", str(folder))
-    profiles.record(run)
-    by_key = {c.key: c for c in cells(run)}
-    made: dict[tuple[str, ...], pd.DataFrame] = {}
+def planted(build: Path, world: World, name: str = "planted", **parameters) -> Run:
+    """The run of this world, its data written below `build`, which UNLEARNKIT_BUILD must name.
 
-    def read(files: tuple[str, ...]) -> pd.DataFrame:
-        keys = tuple(Path(f).parent.name for f in files)  # the folder above changes with every test
-        if keys not in made:
-            parts = [observations_of(by_key[k], world) for k in keys]
-            made[keys] = pd.concat(parts, ignore_index=True)
-        return made[keys]
-
-    monkeypatch.setattr(observed, "_read", read)
-    # They are cached by name and arm, which may have meant another world.
-    for cached in (paths.points, matched._readings, paths.fact_paths):
-        cached.cache_clear()
+    `parameters` change those of the default profile, e.g. `seeds_tiny_adamw=5`; arms that are not named have
+    no seeds. Options of `Run` (damage, seeds, margin) are handed on.
+    """
+    options = {k: parameters.pop(k) for k in ("damage", "seeds", "margin") if k in parameters}
+    none = {k: 0 for k in profiles.PROFILES["default"] if k.startswith("seeds_")}
+    run = profiles.Profile(name, "", profiles.PROFILES["default"] | none | parameters)
+    arms = plan.arms(run)
+    made = ("train", "oracle", "path", "portraits")
+    cells = [cell for arm in arms for cell in grid.cells(arm) if cell.stage in made]
+    tables = {
+        stage: pd.concat([observations_of(c, world) for c in cells if c.stage == stage], ignore_index=True)
+        for stage in made
+    }
+    told = [
+        {"key": f"{zlib.crc32(c.title.encode()):08x}", "stage": c.stage, "arm": c.arm, "seed": c.seed}
+        | {"title": c.title, "seconds": 1.0, "peak_bytes": 1_000_000, "made": {"commit": "planted"}}
+        for c in cells
+    ]
+    collect.write(build / name / "data", run, arms, told, tables)
+    return Run(name, **options)

@@ -79,29 +79,33 @@ def is_current(profile: Profile, cells: Iterable[Cell]) -> bool:
 
 
 def collect(profile: Profile, cells: list[Cell]) -> Path:
-    """Write the run's data folder from its finished cells, the manifest last; returns the folder."""
-    folder, told = profile.folder / "data", []
-    stages: dict[str, list[Cell]] = {}
+    """Write the run's data folder from its finished cells; returns the folder."""
+    stages: dict[str, list[pd.DataFrame]] = {}
     for cell in cells:
-        stages.setdefault(cell.stage, []).append(cell)
-        told.append(_described(cell))
+        stages.setdefault(cell.stage, []).append(_rows(cell))
+        if len(said := _said(cell)):
+            stages.setdefault("continuations", []).append(said)
+    tables = {stage: pd.concat(parts, ignore_index=True) for stage, parts in stages.items()}
+    folder = profile.folder / "data"
+    write(folder, profile, plan.arms(profile), [_described(cell) for cell in cells], tables)
+    return folder
+
+
+def write(
+    folder: Path, profile: Profile, arms: list[plan.Arm], cells: list[dict], tables: dict[str, pd.DataFrame]
+) -> None:
+    """Write a data folder: a file a table (a stage's rows), the arms' facts, and the manifest last."""
     written = {}
-    for stage, members in stages.items():
-        rows = pd.concat([_rows(cell) for cell in members], ignore_index=True)
-        written |= _write(folder, stage, rows.dropna(axis="columns", how="all"))
-    said = [frame for cell in cells if len(frame := _said(cell))]
-    if said:
-        written |= _write(folder, "continuations", pd.concat(said, ignore_index=True))
-    arms = plan.arms(profile)
+    for name, table in tables.items():
+        written |= _write(folder, name, table.dropna(axis="columns", how="all"))
     written |= _write(folder, "facts", _facts(arms))
     for stale in set(folder.glob("*.csv.gz")) - {folder / name for name in written}:
         stale.unlink()
+    machines = list({json.dumps(cell["made"]): cell["made"] for cell in cells}.values())
+    told = [cell | {"made": machines.index(cell["made"])} for cell in cells]
     whole = {"run": profile.name, "parameters": _portable(profile), "arms": [_arm(a) for a in arms]}
-    machines = list({json.dumps(cell["made"]): cell["made"] for cell in told}.values())
-    told = [cell | {"made": machines.index(cell["made"])} for cell in told]
     whole |= {"files": written, "machines": machines, "cells": told}
     files.write_text(folder / MANIFEST, _by_line(whole) + "\n")
-    return folder
 
 
 def _by_line(whole: dict) -> str:
