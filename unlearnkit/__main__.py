@@ -1,12 +1,11 @@
 """Command line: `python -m unlearnkit COMMAND`. Each command is one call into the package."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from . import profiles
 from .errors import ConfigError, UnlearnkitError
+from .study.config import PROFILES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,22 +38,24 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(run=_models)
 
     commands.add_parser("bench", help="measure speed and size: bench ledger --json FILE")
-    for name, run, text in (
-        ("reproduce", _reproduce, "run what is missing of the study, its notebooks and the report"),
-        ("report", _report, "build the HTML report of what a run has executed"),
-        ("publish", _publish, "promote a finished run to notebooks/, figures/ and the README"),
-        ("check", _check, "compare notebooks/ and figures/ with the code and a finished run"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("--profile", default="default", help=f"one of {', '.join(profiles.PROFILES)}")
-        command.set_defaults(run=run)
-        if name == "reproduce":
-            command.add_argument("--notebook", default="", help="only this one, e.g. 02_first_epoch or 02")
-            command.add_argument("--model", help="a model's name, hub id or local folder")
-            command.add_argument("--data", help="your own facts: a JSONL file")
-            command.add_argument("--forget", help="whom or what to forget: a name or ids")
-            command.add_argument("--keep-ledgers", action="store_true", help="delete no gradient ledger")
-            command.add_argument("-p", metavar="NAME=VALUE", action="append", default=[], help="a parameter")
+    run = commands.add_parser("reproduce", help="run what is missing of the study, its notebooks and report")
+    run.add_argument("--profile", default="default", help=f"one of {', '.join(PROFILES)}")
+    run.add_argument("--notebook", default="", help="only this one, e.g. 02_first_epoch or 02")
+    run.add_argument("--model", help="a model's name, hub id or local folder")
+    run.add_argument("--data", help="your own facts: a JSONL file")
+    run.add_argument("--forget", help="whom or what to forget: a name or ids")
+    run.add_argument("--fresh", action="store_true", help="compute all here, also what figures/data has")
+    run.add_argument("--keep-ledgers", action="store_true", help="delete no gradient ledger")
+    run.add_argument("-p", metavar="NAME=VALUE", action="append", default=[], help="a parameter")
+    run.set_defaults(run=_reproduce)
+    report = commands.add_parser("report", help="build the HTML report of what a run has executed")
+    report.add_argument("--profile", default="default", help="the run's name")
+    report.set_defaults(run=_report)
+    put = commands.add_parser("publish", help="execute the notebooks on figures/data and commit-ready outputs")
+    put.add_argument("--data", metavar="RUN", help="first make this finished run's data the published data")
+    put.set_defaults(run=_publish)
+    look = commands.add_parser("check", help="compare notebooks/, figures/ and README with what the code makes")
+    look.set_defaults(run=_check)
     return parser
 
 
@@ -70,36 +71,41 @@ def _models(options: argparse.Namespace) -> None:
 
 
 def _reproduce(options: argparse.Namespace) -> None:
-    from . import execute, notebooks
+    from .publishing import execute, notebooks
+    from .study import profiles
 
-    if options.keep_ledgers:
-        os.environ["UNLEARNKIT_KEEP_LEDGERS"] = "1"  # study.KEEP_LEDGERS; workers inherit it
     if options.data and not Path(options.data).is_file():
         raise ConfigError(f"--data: there is no file {options.data}")
     data = options.data and str(Path(options.data).resolve())
-    own = {"model": options.model, "data": data, "forget": options.forget}
+    model = options.model  # a folder keeps its meaning when called from elsewhere
+    if model and Path(model).is_dir():
+        model = str(Path(model).resolve())
+    own = {"model": model, "data": data, "forget": options.forget}
     assignments = [f"{name}={value}" for name, value in own.items() if value] + options.p
-    profile = profiles.get(options.profile)
-    overrides = execute.parse_overrides(profile, assignments, notebooks.select(options.notebook))
-    execute.reproduce(profiles.get(options.profile, overrides), options.notebook)
+    base = profiles.get(options.profile)
+    changed = execute.overrides(base, assignments, notebooks.select(options.notebook))
+    profile = profiles.get(options.profile, changed)
+    execute.reproduce(profile, options.notebook, options.fresh, options.keep_ledgers)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from . import report
+    from . import paths
+    from .publishing import pages
 
-    print(report.build(profiles.get(options.profile)))
+    print(pages.build(paths.build() / options.profile))
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from . import publish
+    from . import paths
+    from .publishing import publish
 
-    print(publish.publish(profiles.get(options.profile)))
+    print(publish.publish(paths.build() / options.data / "data" if options.data else None))
 
 
-def _check(options: argparse.Namespace) -> None:
-    from . import check
+def _check(_options: argparse.Namespace) -> None:
+    from .publishing import check
 
-    print(check.check(profiles.get(options.profile)))
+    print(check.check())
 
 
 if __name__ == "__main__":

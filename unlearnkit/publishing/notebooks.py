@@ -1,25 +1,27 @@
 """Executes one notebook into a run's folder, and tells whether that is still to be done."""
 
+import ast
 import json
 import os
-import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import paths, provenance
-from .errors import ConfigError, UnlearnkitError
-from .profiles import FIGURES, Profile, unknown_name
-from .stage import Stage
+from filelock import FileLock
+
+from unlearnkit import files, paths
+from unlearnkit.errors import ConfigError, UnlearnkitError
+from unlearnkit.study import collect
+from unlearnkit.study.cells import Step, digest
+from unlearnkit.study.profiles import unknown_name
 
 SOURCES = paths.ROOT / "notebooks"
-KERNEL = "python3"
 CELL_SECONDS = 600  # a cell that takes longer has lost its kernel: notebooks read, the study computes
-# Progress bars belong on the terminal, not into a report.
-QUIET = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+EXPECTED_SECONDS = 15.0  # before the first execution tells better
+# What the results of a notebook come from, beside its own cells and the data.
+ROOMS = ("report", "stats", "claims.py", "bench/results.py")
 
 
 class NotebookError(UnlearnkitError):
@@ -44,153 +46,127 @@ def source(name: str) -> dict[str, Any]:
 
 
 def parameters(name: str) -> dict[str, Any]:
-    """Names and defaults of the parameters that a notebook declares."""
-    return provenance.declared_parameters(source(name), f"{name}.ipynb")
+    """Names and defaults in the cell tagged `parameters`; each default must be a literal."""
+    declared = {}
+    for cell in source(name)["cells"]:
+        if "parameters" not in cell["metadata"].get("tags", []):
+            continue
+        for node in ast.parse("".join(cell["source"])).body:
+            target = node.target if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [None])[0]
+            try:
+                declared[target.id] = ast.literal_eval(node.value)
+            except (AttributeError, ValueError) as error:
+                line = ast.unparse(node)
+                raise ConfigError(
+                    f"{name}.ipynb: `{line}` in the parameters cell is not `name: type = literal`"
+                ) from error
+    return declared
 
 
-def executed(name: str, profile: Profile) -> Path:
-    """Where the executed copy goes. Beside it, NAME.failed.ipynb holds the traceback of a failure."""
-    return profile.folder / "notebooks" / f"{name}.ipynb"
+@dataclass(frozen=True, kw_only=True)
+class Notebook(Step):
+    """One notebook on one run's data: `values` are those of its parameters that differ from their defaults.
 
-
-def failed(name: str, profile: Profile) -> Path:
-    """Where a failing notebook is kept with its traceback, until it succeeds."""
-    return executed(name, profile).with_suffix(".failed.ipynb")
-
-
-def record(name: str, profile: Profile) -> dict[str, Any]:
-    """What execution noted in the metadata of the executed copy; empty before the first success."""
-    path = executed(name, profile)
-    return json.loads(path.read_text())["metadata"]["unlearnkit"] if path.is_file() else {}
-
-
-def injected(name: str, profile: Profile) -> str:
-    """Assignments in the executed copy that overrule its parameters cell; "" where that cell holds."""
-    notebook = json.loads(executed(name, profile).read_text())
-    tagged = (cell for cell in notebook["cells"] if "injected-parameters" in cell["metadata"].get("tags", []))
-    lines = [line.strip() for cell in tagged for line in "".join(cell["source"]).splitlines()]
-    return ", ".join(line for line in lines if not line.startswith("#"))
-
-
-def inputs(name: str, profile: Profile, stages: Iterable[Stage]) -> str:
-    """Hash of all that the executed copy is made of.
-
-    Beside what its results depend on these are its prose, the modules that draw, what the stages put
-    out, the user's data file, and the benchmarks' results where it reads them.
+    The executed copy goes to `folder`/notebooks, its figures and tables to `folder`/figures.
     """
-    notebook = source(name)
-    modules = provenance.modules(provenance.code_cells(notebook))
-    files = [path for stage in stages for path in stage.outputs]
-    files += [Path(str(profile.parameters.get("data", "")))]
-    if "unlearnkit.bench.results" in modules:
-        files += sorted((paths.ROOT / "figures" / "benchmarks").glob("*.json"))
-    return provenance.digest(
-        [[cell["cell_type"], "".join(cell["source"])] for cell in notebook["cells"]],
-        modules,
-        profile.parameters | profile.values_for(name, parameters(name)),
-        [provenance.file_digest(path) for path in files if path.is_file()],
-    )
 
+    name: str
+    folder: Path
+    data: Path
+    values: dict[str, Any]
 
-def is_current(name: str, profile: Profile, stages: Iterable[Stage]) -> bool:
-    """Whether the executed copy and the figures that it made are there and up to date."""
-    noted = record(name, profile)
-    return (
-        bool(noted)
-        and not failed(name, profile).exists()
-        and noted["inputs"] == inputs(name, profile, stages)
-        and all((profile.folder / "figures" / figure).is_file() for figure in noted["figures"])
-    )
+    @property
+    def executed(self) -> Path:
+        """The executed copy. Beside it, NAME.failed.ipynb holds the traceback of a failure."""
+        return self.folder / "notebooks" / f"{self.name}.ipynb"
 
+    @property
+    def failed(self) -> Path:
+        return self.executed.with_suffix(".failed.ipynb")
 
-def run(name: str, profile: Profile, stages: Iterable[Stage]) -> None:
-    """Execute a notebook; its copy appears under its name only once it has succeeded.
+    def record(self) -> dict[str, Any]:
+        """What execution noted in the metadata of the copy; empty before the first success."""
+        path = self.executed
+        return json.loads(path.read_text())["metadata"].get("unlearnkit", {}) if path.is_file() else {}
 
-    Raises NotebookError, with the traceback kept in NAME.failed.ipynb.
-    """
-    target = executed(name, profile)
-    partial, drawn = target.with_name(f".{name}.partial.ipynb"), target.with_name(f".{name}.figures")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(drawn, ignore_errors=True)
-    declared = parameters(name)
-    values = profile.values_for(name, declared)
-    noted = provenance.describe(source(name), profile, values) | {"inputs": inputs(name, profile, stages)}
-    started = time.time()
-    changed = {key: value for key, value in values.items() if value != declared[key]}
-    _papermill(name, partial, changed, profile, {provenance.STAMP: noted["hash"], FIGURES: str(drawn)})
-    noted["seconds"] = round(time.time() - started, 1)
-    noted["figures"] = _move_files(drawn, profile.folder / "figures")
-    result = json.loads(partial.read_text())
-    result["metadata"]["unlearnkit"] = noted
-    partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    os.replace(partial, target)
-    failed(name, profile).unlink(missing_ok=True)
+    def inputs(self) -> str:
+        """Hash of all that the executed copy is made of: cells, values, data, the report's code."""
+        manifest = self.data / collect.MANIFEST
+        code = [path for room in ROOMS for path in _python_files(paths.ROOT / "unlearnkit" / room)]
+        code += sorted((paths.ROOT / "figures" / "benchmarks").glob("*.json"))
+        cells = [[cell["cell_type"], "".join(cell["source"])] for cell in source(self.name)["cells"]]
+        content = [path.read_text() for path in [*code, manifest] if path.is_file()]
+        return digest(cells, self.values, content)
 
+    def done(self) -> bool:
+        return not self.failed.exists() and self.record().get("inputs") == self.inputs()
 
-def _papermill(
-    name: str, partial: Path, values: dict[str, Any], profile: Profile, variables: dict[str, str]
-) -> None:
-    import papermill  # here, since it takes seconds to import
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-    from papermill.log import logger
-    from traitlets.config import Config
+    def run(self) -> None:
+        """Execute; the copy appears under its name only once it has succeeded. NotebookError if it does not."""
+        with FileLock(self.folder / f".{self.name}.lock"):  # a worker may outlive a killed run
+            if not self.done():
+                self._execute()
 
-    logger.setLevel("ERROR")
-    _write_kernelspec(profile.folder / "jupyter" / name, variables)
+    def _execute(self) -> None:
+        self.executed.parent.mkdir(parents=True, exist_ok=True)
+        noted, started = {"inputs": self.inputs()}, time.time()
+        with files.replacing(self.executed) as partial:
+            self._papermill(partial)
+            result = json.loads(partial.read_text())
+            noted["seconds"] = round(time.time() - started, 1)
+            result["metadata"]["unlearnkit"] = noted
+            partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        self.failed.unlink(missing_ok=True)
 
-    def attempt() -> None:
+    def _papermill(self, target: Path) -> None:
+        import papermill  # here, since it takes seconds to import
+        from nbclient.exceptions import CellTimeoutError, DeadKernelError
+        from papermill.exceptions import PapermillExecutionError
+        from papermill.log import logger
+        from traitlets.config import Config
+
+        logger.setLevel("ERROR")
         with tempfile.TemporaryDirectory(prefix="unlearnkit-") as sockets:  # else two share them
             # ipykernel 7 warns over TCP and at a slow shutdown.
             manager = {"transport": "ipc", "ip": f"{sockets}/kernel"}
-            papermill.execute_notebook(
-                SOURCES / f"{name}.ipynb",
-                partial,
-                values,
-                kernel_name=KERNEL,
-                language="python",
-                progress_bar=False,
-                cwd=profile.folder,
-                config=Config({"KernelManager": manager}),
-                shutdown_kernel="immediate",
-                execution_timeout=CELL_SECONDS,
-            )
-
-    try:
-        try:
-            attempt()
-        except CellTimeoutError:  # rarely, a kernel's reply is lost and Jupyter waits for it for ever
-            attempt()
-    except (PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
-        kept = failed(name, profile)
-        os.replace(partial, kept)
-        last_line = "its kernel died; was there enough memory?"
-        if isinstance(error, PapermillExecutionError):
-            last_line = f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
-        elif isinstance(error, CellTimeoutError):
-            last_line = f"a cell gave no answer in {CELL_SECONDS} s, twice; notebooks only read"
-        raise NotebookError(f"notebook {name} failed: {last_line}\n  traceback in {kept}") from None
+            try:
+                papermill.execute_notebook(
+                    SOURCES / f"{self.name}.ipynb",
+                    target,
+                    self.values,
+                    kernel_name="python3",
+                    language="python",
+                    progress_bar=False,
+                    cwd=self.folder,
+                    config=Config({"KernelManager": manager}),
+                    shutdown_kernel="immediate",
+                    execution_timeout=CELL_SECONDS,
+                )
+            except (PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
+                os.replace(target, self.failed)
+                reason = "its kernel died or gave no answer; was there enough memory?"
+                if isinstance(error, PapermillExecutionError):
+                    reason = f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
+                message = f"notebook {self.name} failed: {reason}\n  traceback in {self.failed}"
+                raise NotebookError(message) from None
 
 
-def _write_kernelspec(jupyter: Path, variables: dict[str, str]) -> None:
-    """A kernel of this very interpreter, found before any other that may be installed."""
-    spec = {
-        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        "display_name": "Python 3 (ipykernel)",
-        "language": "python",
-        "env": QUIET | variables,
-    }
-    folder = jupyter / "kernels" / KERNEL
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "kernel.json").write_text(json.dumps(spec))
-    os.environ["JUPYTER_PATH"] = str(jupyter)
+def _python_files(where: Path) -> list[Path]:
+    return sorted(where.rglob("*.py")) if where.is_dir() else [where]
 
 
-def _move_files(source: Path, target: Path) -> list[str]:
-    """Move a folder's files into another; their sorted paths there."""
-    moved = sorted(str(path.relative_to(source)) for path in source.rglob("*") if path.is_file())
-    for path in moved:
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(source / path, target / path)
-    shutil.rmtree(source, ignore_errors=True)
-    return moved
+def step(name: str, folder: Path, data: Path, values: dict[str, Any]) -> Notebook:
+    """A notebook as a step; `values` may hold more than it declares, and what equals its default is dropped."""
+    declared = parameters(name)
+    changed = {k: values[k] for k, default in declared.items() if k in values and values[k] != default}
+    told = Notebook(
+        title=f"notebook {name}",
+        estimate_s=EXPECTED_SECONDS,
+        group="notebooks",
+        chain=name,
+        name=name,
+        folder=folder,
+        data=data,
+        values=changed,
+    )
+    return told

@@ -1,70 +1,71 @@
-"""The HTML report: a site of the executed notebooks of one run, with a banner on what is out of date."""
+"""The HTML report: a site of the executed notebooks of one run, with a banner on those that failed."""
 
 import contextlib
+import hashlib
 import io
 import json
 import shutil
 from pathlib import Path
 
-from . import notebooks, provenance
-from .errors import UnlearnkitError
-from .profiles import Profile
+from unlearnkit import files
+from unlearnkit.errors import UnlearnkitError
 
 CONFIGURATION = Path(__file__).parent / "site"
+FAILED = "**Failed**: the last execution ended in an error; these outputs are earlier ones."
 
 
 class ReportError(UnlearnkitError):
     """The report cannot be built."""
 
 
-def index(profile: Profile) -> Path:
+def index(folder: Path) -> Path:
     """The page to open."""
-    return profile.folder / "site" / "index.html"
+    return folder / "site" / "index.html"
 
 
-def is_current(profile: Profile) -> bool:
+def is_current(folder: Path) -> bool:
     """Whether the site shows the executed notebooks as they are now."""
-    mark = _mark(profile)
-    return index(profile).is_file() and mark.is_file() and mark.read_text() == _inputs(profile)
+    mark = _mark(folder)
+    return index(folder).is_file() and mark.is_file() and mark.read_text() == _inputs(folder)
 
 
-def build(profile: Profile) -> Path:
-    """Build the site below the run's folder and return its index page. Warnings are errors."""
-    pages = _pages(profile)
+def build(folder: Path, summary: str = "") -> Path:
+    """Build the site below a run's folder and return its index page; `summary` is kept beside it.
+
+    Warnings are errors.
+    """
+    pages = _pages(folder)
     if not pages:
-        raise ReportError(f"no executed notebooks in {profile.folder}; run `make reproduce` first")
-    sources, site = profile.folder / "site-sources", profile.folder / "site"
-    for folder in (sources, site):
-        shutil.rmtree(folder, ignore_errors=True)
+        raise ReportError(f"no executed notebooks in {folder}; run `make reproduce` first")
+    if summary:
+        files.write_text(folder / "summary.md", summary.strip() + "\n")
+    sources, site = folder / "site-sources", folder / "site"
+    for old in (sources, site):
+        shutil.rmtree(old, ignore_errors=True)
     sources.mkdir(parents=True)
-    for name in pages:
-        page = _page(name, profile, others=pages[1:] if name == pages[0] else [])
-        (sources / f"{name}.ipynb").write_text(json.dumps(page))
-    _sphinx(sources, site, pages[0])
-    shutil.copyfile(site / f"{pages[0]}.html", index(profile))
-    _mark(profile).write_text(_inputs(profile))
-    return index(profile)
+    for page in pages:
+        others = [p.stem for p in pages[1:]] if page == pages[0] else []
+        (sources / page.name).write_text(json.dumps(_page(page, others)))
+    _sphinx(sources, site, pages[0].stem)
+    shutil.copyfile(site / f"{pages[0].stem}.html", index(folder))
+    _mark(folder).write_text(_inputs(folder))
+    return index(folder)
 
 
-def banner(name: str, profile: Profile) -> str:
-    """What a reader must know before the numbers: why a page is stale or failed; "" when nothing is wrong."""
-    path = notebooks.executed(name, profile)
-    reasons = []
-    if stale := provenance.is_stale(path, source=notebooks.SOURCES / path.name):
-        reasons.append(f"**Stale**: {stale} since these outputs were made.")
-    if notebooks.failed(name, profile).exists():
-        reasons.append("**Failed**: the last execution ended in an error; these outputs are earlier ones.")
-    return " ".join(reasons)
+def _pages(folder: Path) -> list[Path]:
+    found = sorted((folder / "notebooks").glob("[0-9]*.ipynb"))
+    return [path for path in found if not path.stem.endswith(".failed")]
 
 
-def _pages(profile: Profile) -> list[str]:
-    return [name for name in notebooks.select() if notebooks.executed(name, profile).is_file()]
+def _banner(page: Path) -> str:
+    """What a reader must know before the numbers; "" when nothing is wrong."""
+    return FAILED if page.with_suffix(".failed.ipynb").exists() else ""
 
 
-def _page(name: str, profile: Profile, others: list[str]) -> dict:
+def _page(page: Path, others: list[str]) -> dict:
     """An executed notebook with its banner below the title and, on the first page, the list of the others."""
-    notebook = json.loads(notebooks.executed(name, profile).read_text())
-    if text := banner(name, profile):
+    notebook = json.loads(page.read_text())
+    if text := _banner(page):
         notebook["cells"].insert(1, _markdown(f"```{{danger}}\n{text}\n```", "banner"))
     if others:
         toctree = ["```{toctree}", ":hidden:", "", *others, "```"]
@@ -89,17 +90,11 @@ def _sphinx(sources: Path, site: Path, root: str) -> None:
         raise ReportError(f"the report has faults (pages in {site}):\n{messages.getvalue().strip()}")
 
 
-def _mark(profile: Profile) -> Path:
-    return profile.folder / "site" / ".inputs"
+def _mark(folder: Path) -> Path:
+    return folder / "site" / ".inputs"
 
 
-def _inputs(profile: Profile) -> str:
-    pages = [
-        [name, provenance.file_digest(notebooks.executed(name, profile)), banner(name, profile)]
-        for name in _pages(profile)
-    ]
-    return provenance.digest(pages, [provenance.file_digest(path) for path in _site_files()])
-
-
-def _site_files() -> list[Path]:
-    return [CONFIGURATION / "conf.py", CONFIGURATION / "report.css"]
+def _inputs(folder: Path) -> str:
+    read = [CONFIGURATION / "conf.py", CONFIGURATION / "report.css", *_pages(folder)]
+    told = [path.read_text() for path in read] + [_banner(page) for page in _pages(folder)]
+    return hashlib.sha256("\0".join(told).encode()).hexdigest()

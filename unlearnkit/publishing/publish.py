@@ -1,34 +1,36 @@
-"""`publish`: promotes a finished default run to notebooks/, figures/ and the README.
+"""`publish`: what the repository shows. A run's data becomes figures/data; notebooks, figures and README follow.
 
-A finished run of the profile `full` is published beside it: its claims, tables and figures, in figures/full/.
+Notebooks are executed on the published data, as a reader would, and their outputs are what is committed.
 """
 
 import base64
 import io
 import json
-import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from . import execute, notebooks, paths, report
-from .bench import report as bench_report
-from .bench import results as bench_results
-from .errors import UnlearnkitError
-from .profiles import Profile
+from unlearnkit import files, paths
+from unlearnkit.bench import report as bench_report
+from unlearnkit.bench import results as bench_results
+from unlearnkit.errors import UnlearnkitError
+from unlearnkit.publishing import notebooks
+from unlearnkit.report import Run, verdicts
+from unlearnkit.study import collect, scheduler
+from unlearnkit.study.config import PUBLISHED
 
 LIMIT_BYTES = 1_000_000
+DATA_BYTES = 6_000_000  # of figures/data in all
 FIGURES = paths.ROOT / "figures"
-BENCHMARKS = "benchmarks"  # below figures/: written by `bench`, not by a run
-BESIDE = "full"  # the profile, and its folder below figures/
+OTHERS = ("benchmarks", "data", "full")  # below figures/: not from the notebooks
 README = paths.ROOT / "README.md"
 RESULTS = re.compile(r"(<!-- results:start -->\n).*?(<!-- results:end -->)", re.S)
 COSTS = re.compile(r"(<!-- benchmarks:start -->\n).*?(<!-- benchmarks:end -->)", re.S)
 
 VOLATILE_CELL_METADATA = ("papermill", "execution", "ExecuteTime")
-VOLATILE_RECORD = ("inputs", "figures", "seconds")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?")
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
@@ -37,71 +39,73 @@ RANDOM_ID = re.compile(r"\bT_[0-9a-f]{5}(?=\b|_)|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-
 
 
 class PublishError(UnlearnkitError):
-    """A run that cannot be promoted; the message lists every reason."""
+    """What cannot be published; the message lists every reason."""
 
 
-def publish(profile: Profile) -> str:
-    """Write what is published of a run into the repository; all of it or nothing.
+def publish(data: Path | None = None) -> str:
+    """Execute every notebook on the published data and put the results in place; all of them or nothing.
 
-    Raises PublishError when the run is not finished, of another profile, or a file is too large.
+    `data`, a finished run's data folder, becomes the published data first. PublishError for a file that is
+    too large; NotebookError where a notebook fails (the committed ones stay, the data is the new one).
     """
-    if profile.name not in ("default", BESIDE):
-        raise PublishError(f"only the default run and the run {BESIDE!r} are published, not {profile.name}")
-    names, target = notebooks.select(), folder(profile)
-    if problems := _problems(profile, names):
-        raise PublishError("this run cannot be published:\n  " + "\n  ".join(problems))
-    files = {target / figure: _figure(profile.folder / "figures" / figure) for figure in figures(profile)}
-    said = f"published {len(files)} files of {target.relative_to(paths.ROOT)}/"
-    if profile.name != BESIDE:
-        files |= {notebooks.SOURCES / f"{name}.ipynb": _notebook(name, profile) for name in names}
-        files[README] = _readme(profile)
-        said += f" and {len(names)} notebooks"
-    if large := [path.name for path, data in files.items() if len(data) > LIMIT_BYTES]:
+    if data is not None:
+        _publish_data(data)
+    made = execute_all()
+    written = {FIGURES / name: _figure(made / "figures" / name) for name in figures_in(made / "figures")}
+    names = notebooks.select()
+    for name in names:
+        executed = json.loads((made / "notebooks" / f"{name}.ipynb").read_text())
+        written[notebooks.SOURCES / f"{name}.ipynb"] = _packed(stabilise(executed))
+    written[README] = _readme()
+    if large := [path.name for path, content in written.items() if len(content) > LIMIT_BYTES]:
         raise PublishError(f"over the limit of {LIMIT_BYTES / 1e6:.0f} MB a file: {', '.join(large)}")
-    for path, data in files.items():
-        _replace(path, data)
-    for path in published_figures(target) - set(files):
-        path.unlink()
-    return said
+    for path, content in written.items():
+        files.write_bytes(path, content)
+    for stale in {FIGURES / name for name in figures_in(FIGURES)} - set(written):
+        stale.unlink()
+    return f"published {len(names)} notebooks and {len(written) - len(names) - 1} figures and tables"
 
 
-def folder(profile: Profile) -> Path:
-    """Where the published figures of a run are."""
-    return FIGURES / BESIDE if profile.name == BESIDE else FIGURES
+def execute_all() -> Path:
+    """Execute every notebook anew on the published data; the folder of the results. NotebookError if one fails."""
+    run = Run(PUBLISHED)
+    shutil.rmtree(run.folder, ignore_errors=True)
+    steps = [notebooks.step(name, run.folder, run.data, {}) for name in notebooks.select()]
+    if failures := scheduler.run(steps):
+        raise notebooks.NotebookError("\n".join(map(str, failures)))
+    return run.folder
 
 
-def figures(profile: Profile) -> list[str]:
-    """Figures, tables and claims of a finished run that are published, relative to its figures folder.
-
-    A run that is published beside the default one leaves out the SVG, which doubles the PNG.
-    """
-    made = {figure for name in notebooks.select() for figure in notebooks.record(name, profile)["figures"]}
-    drawn = profile.folder / "figures"
-    outputs = (path for stage in execute.stages(profile) for path in stage.outputs)
-    made |= {str(path.relative_to(drawn)) for path in outputs if path.is_relative_to(drawn)}
-    return sorted(name for name in made if profile.name != BESIDE or not name.endswith(".svg"))
+def figures_in(folder: Path) -> set[str]:
+    """Figures, tables and claims of notebooks in a folder, relative to it."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path) for path in found if path.parts[0] not in OTHERS}
 
 
-def published_figures(target: Path) -> set[Path]:
-    """Files in a run's `folder` that the run put there."""
-    others = (FIGURES / BENCHMARKS, FIGURES / BESIDE)
-    return {
-        path
-        for path in target.rglob("*")
-        if path.is_file() and not any(path.is_relative_to(o) for o in others if o != target)
-    }
+def _publish_data(data: Path) -> None:
+    """Copy a run's data into figures/data, its manifest last."""
+    collect.manifest(data)  # complete: it is written last
+    sizes = {path.name: path.stat().st_size for path in data.iterdir()}
+    if max(sizes.values()) > LIMIT_BYTES or sum(sizes.values()) > DATA_BYTES:
+        raise PublishError(f"the data is too large: {sizes}")
+    target = collect.published()
+    (target / collect.MANIFEST).unlink(missing_ok=True)
+    for stale in set(target.glob("*.csv.gz")) - {target / name for name in sizes}:
+        stale.unlink()
+    for name in sorted(sizes, key=lambda name: name == collect.MANIFEST):
+        files.write_bytes(target / name, (data / name).read_bytes())
 
 
 def stabilise(notebook: dict[str, Any]) -> dict[str, Any]:
     """A copy of an executed notebook that is the same for every execution with the same results.
 
-    Goes: papermill's and Jupyter's times, the record's machine-dependent part, progress bars, widget
-    models. Becomes regular: times of day, memory addresses, paths of this machine, random ids in outputs.
+    Goes: papermill's and Jupyter's times, our own record, progress bars, widget models. Becomes regular:
+    times of day, memory addresses, paths of this machine, random ids in outputs.
     """
-    metadata = {k: v for k, v in notebook["metadata"].items() if k not in ("papermill", "widgets")}
+    gone = ("papermill", "widgets", "unlearnkit")
+    metadata = {k: v for k, v in notebook["metadata"].items() if k not in gone}
     metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     metadata["language_info"] = {"name": "python"}
-    metadata["unlearnkit"] = {k: v for k, v in metadata["unlearnkit"].items() if k not in VOLATILE_RECORD}
     ids: dict[str, str] = {}
     cells = [_stable_cell(cell, ids) for cell in notebook["cells"]]
     return notebook | {"metadata": metadata, "cells": cells}
@@ -114,23 +118,7 @@ def stable_text(text: str, ids: dict[str, str]) -> str:
     return RANDOM_ID.sub(lambda match: ids.setdefault(match[0], f"id_{len(ids) + 1}"), text)
 
 
-def _problems(profile: Profile, names: list[str]) -> list[str]:
-    missing = execute.pending(profile)
-    problems = [f"{label} is missing or out of date: run `make reproduce`" for label in missing]
-    for name in names:
-        if notebooks.failed(name, profile).exists():
-            problems.append(f"{name} failed: {notebooks.failed(name, profile)}")
-        elif not notebooks.executed(name, profile).exists():
-            continue
-        elif reason := report.banner(name, profile):
-            problems.append(f"{name}: {reason}")
-        elif profile.name != BESIDE and (injected := notebooks.injected(name, profile)):
-            problems.append(f"{name}: its parameters cell differs from the default profile: {injected}")
-    return problems
-
-
-def _notebook(name: str, profile: Profile) -> bytes:
-    notebook = stabilise(json.loads(notebooks.executed(name, profile).read_text()))
+def _packed(notebook: dict[str, Any]) -> bytes:
     return (json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 
@@ -175,20 +163,15 @@ def _figure(path: Path) -> bytes:
     return data if path.suffix == ".png" else stable_text(data.decode(), {}).encode()
 
 
-def _readme(profile: Profile) -> bytes:
-    text = README.read_text() if README.is_file() else ""
+def readme(text: str) -> str:
+    """The README with its results and costs filled in from figures/. PublishError where it has no place."""
     if not RESULTS.search(text):
         raise PublishError("README.md has no <!-- results:start --> and <!-- results:end --> lines to fill")
-    summary = stable_text((profile.folder / "summary.md").read_text(), {})
+    summary = stable_text(verdicts.summary(Run(PUBLISHED)).strip() + "\n", {})
+    costs = bench_report.summary(bench_results.load())
     text = RESULTS.sub(lambda match: match[1] + summary + match[2], text)
-    if COSTS.search(text):
-        costs = bench_report.summary(bench_results.load())
-        text = COSTS.sub(lambda match: match[1] + costs + match[2], text)
-    return text.encode()
+    return COSTS.sub(lambda match: match[1] + costs + match[2], text)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+def _readme() -> bytes:
+    return readme(README.read_text() if README.is_file() else "").encode()
