@@ -46,7 +46,7 @@ def _folder_digest(folder: Path) -> str:
         found[path.name] = known.get(key) or fresh.setdefault(key, _file_digest(path))
     if fresh:
         files.write_text(cache, json.dumps(known | fresh))
-    return xxhash.xxh3_128_hexdigest(json.dumps(found))
+    return xxhash.xxh3_128_hexdigest(json.dumps(found).encode())
 
 
 def _file_digest(path: Path) -> str:
