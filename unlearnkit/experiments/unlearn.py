@@ -1,6 +1,5 @@
 """Cells that unlearn and measure: the paths, and close-ups of the models that the report compares."""
 
-import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,11 +41,6 @@ class Walk:
         ids = {*self.config["forget"], *self.config["retain"]}
         return start(pd.read_csv(self.train.observations), ids)
 
-    def rounds(self, spec: dict) -> list[float]:
-        """Each round's step length, of a path whose steps name the length of all rounds so far."""
-        shares = [0.0, *spec["steps"]]
-        return [(b - a) * self.moved for a, b in itertools.pairwise(shares)]
-
 
 def paths(cell: Cell) -> pd.DataFrame:
     """Forget and retain facts along each path of one layer selection.
@@ -78,9 +72,11 @@ def points(
 
     A path with a `stop` is left once the retain facts' mean NLL is that much above `started`.
     """
-    steps = _KINDS[spec["kind"]](spec, walk)
-    for number, (share, told) in enumerate(zip(spec["steps"], steps, strict=False), start=1):
+    steps = _walked(walk, spec)
+    for number, (share, step) in enumerate(zip(spec["steps"], steps, strict=False), start=1):
         rows = look(number)
+        told = {"alpha": step.alpha, "norm": step.norm, "seconds": step.seconds}
+        told |= {k: len(v) if k == "removed" else v for k, v in step.told.items()}
         yield rows.assign(method=spec["label"], layers=walk.config["layers"], share=share, **told)
         if "stop" in spec and mean_nll(rows, walk.config["retain"]) - started > spec["stop"]:
             break
@@ -91,65 +87,32 @@ def mean_nll(rows: pd.DataFrame, ids: list[str]) -> float:
     return rows.loc[(rows["metric"] == "nll") & rows["example"].isin(ids), "value"].mean()
 
 
-def _line(spec: dict, walk: Walk) -> Iterator[dict]:
-    """Along one direction, every step from theta_T."""
-    options = spec.get("options", {})
-    if spec["method"] == "wrong_person":
-        options = options | {"others": tuple(walk.config["control"])}
-    for result in unlearning.path(
-        spec["method"],
+def _walked(walk: Walk, spec: dict) -> Iterator[unlearning.Result]:
+    """The path's stops; the model is theta_T again after the last, or when it is closed."""
+    config, method = walk.config, spec["method"]
+    request = config[spec.get("request", "forget")]
+    return unlearning.path(
+        method,
         walk.model,
         norms=[share * walk.moved for share in spec["steps"]],
-        request=walk.config[spec.get("request", "forget")],
+        request=request[::-1] if spec.get("reverse") else request,
         ledger=walk.book,
-        layers=walk.config["layers"],
-        **options,
-    ):
-        yield {"alpha": result.alpha, "norm": result.norm, "seconds": result.seconds}
+        examples=walk.groups["facts"],
+        tokenizer=walk.tokenizer,
+        layers=config["layers"],
+        **spec.get("options", {}),
+        **(_OPTIONS[method](walk) if method in _OPTIONS else {}),
+    )
 
 
-def _repeated(spec: dict, walk: Walk) -> Iterator[dict]:
-    """Gradients taken afresh before every step, each step from where the last one ended."""
-    first, alpha = None, 0.0
-    try:
-        for length in walk.rounds(spec):
-            result = unlearning.apply(
-                spec["method"],
-                walk.model,
-                request=walk.config["forget"],
-                examples=walk.groups["facts"],
-                tokenizer=walk.tokenizer,
-                layers=walk.config["layers"],
-                norm=length,
-                divisor=walk.config["recipe"]["batch_size"],
-            )
-            first, alpha = first or result, alpha + result.alpha
-            yield {"alpha": alpha, "norm": first.originals.distance(), "seconds": result.seconds}
-    finally:
-        if first:
-            first.revert()
-
-
-def _iterative(spec: dict, walk: Walk) -> Iterator[dict]:
-    """One example at a time, each left alone once it is no better known than the never-trained facts."""
-    level = _stranger_level(walk)
-    by_id = {e.id: e for e in walk.groups["forget"]}
+def _still_known(walk: Walk) -> Callable[[str], bool]:
+    """Whether a forget fact is better known than the never-trained facts are."""
+    level, by_id = _stranger_level(walk), {e.id: e for e in walk.groups["forget"]}
 
     def known(example_id: str) -> bool:
         return metrics.score(walk.model, walk.tokenizer, [by_id[example_id]])["nll"].iloc[0] < level
 
-    order = walk.config["forget"][::-1] if spec.get("reverse") else walk.config["forget"]
-    rounds = unlearning.iterate(
-        walk.model,
-        order=order,
-        ledger=walk.book,
-        known=known,
-        norms=walk.rounds(spec),
-        layers=walk.config["layers"],
-    )
-    for done in rounds:
-        told = {"alpha": done.alpha, "norm": done.norm, "seconds": done.seconds}
-        yield told | {"removed": len(done.removed)}
+    return known
 
 
 def _stranger_level(walk: Walk) -> float:
@@ -160,7 +123,11 @@ def _stranger_level(walk: Walk) -> float:
     return mean_nll(told[told["epoch"] == 0], walk.config["forget"])
 
 
-_KINDS = {"line": _line, "repeated": _repeated, "iterative": _iterative}
+_OPTIONS = {  # what a method's options are in this study, beside those that a path's configuration names
+    "wrong_person": lambda walk: {"others": tuple(walk.config["control"])},
+    "gradient_ascent": lambda walk: {"divisor": walk.config["recipe"]["batch_size"]},
+    "iterative": lambda walk: {"known": _still_known(walk)},
+}
 
 
 def portraits(cell: Cell) -> pd.DataFrame:

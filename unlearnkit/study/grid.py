@@ -54,9 +54,9 @@ SMALL_MODELS = ("smollm2-135m", "gpt2")  # small enough for two seeds of them to
 SECONDS = {"smollm2-135m": (2.2, 5.2), "gpt2": (2.2, 5.2), "": (0.15, 0.35)}
 
 
-def path(label: str, method: str, steps: tuple[float, ...], kind: str = "line", **more) -> dict:
+def path(label: str, method: str, steps: tuple[float, ...], **more) -> dict:
     """One path of a paths cell: how `experiments.unlearn` walks, and what the observations call it."""
-    return {"label": label, "method": method, "kind": kind, "steps": list(steps)} | more
+    return {"label": label, "method": method, "steps": list(steps)} | more
 
 
 def maps(arm: Arm, setting: Setting) -> bool:
@@ -88,8 +88,8 @@ def paths_at_all(arm: Arm, setting: Setting) -> dict[str, list[dict]]:
         ],
         "requests": [
             *([path("fuzzy", "first_epoch", STEPS, request="fuzzy", **stop)] if setting.fuzzy else []),
-            path("iterative", "first_epoch", ROUND_STEPS, "iterative"),
-            path("recomputed", "gradient_ascent", REPEATED_STEPS, "repeated", **stop),
+            path("iterative", "iterative", ROUND_STEPS),
+            path("recomputed", "gradient_ascent", REPEATED_STEPS, **stop),
         ],
     }
     if maps(arm, setting):
@@ -97,7 +97,7 @@ def paths_at_all(arm: Arm, setting: Setting) -> dict[str, list[dict]]:
         subset = path("random_subset", "random_subset", STEPS[1:], options=like, **stop)
         found["controls"].append(subset)
         found["epochs"] = _single_epochs(arm)
-        backwards = path("iterative_reversed", "first_epoch", ROUND_STEPS, "iterative", reverse=True)
+        backwards = path("iterative_reversed", "iterative", ROUND_STEPS, reverse=True)
         found["requests"].append(backwards)
     return found
 
@@ -107,7 +107,7 @@ def _durations() -> list[dict]:
     stop = {"stop": DURATION_DAMAGE}
     return [
         path("first_epoch", "first_epoch", DURATION_STEPS, **stop),
-        path("recomputed", "gradient_ascent", DURATION_STEPS, "repeated", **stop),
+        path("recomputed", "gradient_ascent", DURATION_STEPS, **stop),
     ]
 
 
