@@ -147,7 +147,7 @@ def test_a_wrapped_method_changes_outputs_and_no_weight(arch, guard, tiny_model,
             torch.cat([torch.ones_like(ahead), rows.attention_mask], 1),
             torch.cat([torch.full_like(ahead, -100), rows.labels], 1),
         )
-        assert losses(model, rows)[0] == pytest.approx(value.item(), abs=1e-4)
+        assert losses(model, rows)[0].item() == pytest.approx(value.item(), abs=1e-4)
     assert (guarded - plain).abs().max() > 0.01
     with pytest.raises(MethodError, match="moves no weight"):
         result.delta()
