@@ -2,13 +2,14 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.patches import FancyBboxPatch
 
-from unlearnkit import study
 from unlearnkit.report import tables
 from unlearnkit.report.figures import COLOURS, FAINT, INK, LABELS, MUTED, figure
 from unlearnkit.report.readings import along, fact_paths, matched_damage, oracle_nll, path_table
 from unlearnkit.report.run import Arm, Run
+from unlearnkit.study.grid import KINDS
 from unlearnkit.study.readings import at
 
 SAID_BY = ("pretrained", "finetuned", "first_epoch", "oracle")
@@ -32,12 +33,17 @@ def nearest_step(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
 
 
 def still_known(arm: Arm, method: str = "first_epoch") -> float:
-    """Share of the forget facts that are likelier than under the oracle, at matched damage; over all seeds."""
+    """Share of forget facts that are likelier than under the oracle, at matched damage, over all seeds."""
     known, oracles = [], oracle_nll(arm).mean(axis=1)
     for row in matched_damage(arm, methods=(method,)).itertuples():
         path = fact_paths(arm)[row.seed, "all", method]
         known += [at(path[fact].dropna(), row.norm) < oracles[fact] for fact in path if fact in oracles]
     return sum(known) / len(known) if known else float("nan")
+
+
+def unless(so: bool, text: str) -> Markdown | None:
+    """Nothing where what the text says is so in this run; else a warning to be shown beside the text."""
+    return None if so else Markdown(f"> ⚠ **Not so here:** {text}.")
 
 
 def answers(arm: Arm, shown: int) -> pd.DataFrame:
@@ -61,7 +67,7 @@ def costs(run: Run) -> pd.DataFrame:
     table = run.costs.groupby(["arm", "stage"], sort=False)
     table = table.agg(runs=("seconds", "size"), seconds=("seconds", "mean"), peak=("peak_gb", "max"))
     table = table.reset_index()
-    table["stage"] = table["stage"].map(study.KINDS)
+    table["stage"] = table["stage"].map(KINDS)
     table["time each"] = table.pop("seconds").map(duration)
     table["peak memory"] = (table.pop("peak") * 1e9).map(tables.bytes_of)
     return table.rename(columns={"stage": "work"})

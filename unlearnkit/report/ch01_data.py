@@ -25,29 +25,21 @@ RECIPES = (
     *("model, optimizer", "seeds", "learning rate", "epochs", "batch", "frozen", "exact memorisation"),
     *("encyclopedia perplexity", "took"),
 )
+LEDGER = ["records", "ledger_bytes", "weights_bytes"]
 MARKS = {"pretrained": "D", "finetuned": "o", "oracle": "*"}
 
 
-# -- readings ---------------------------------------------------------------------------------------------
+def learned(rows: pd.DataFrame) -> pd.DataFrame:
+    """The last epoch of a training's observations, by seed: exact_memorisation, start, perplexity_change.
 
-
-def learning(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of a training's observations: seed, epoch, exact_memorisation of all facts, and perplexity_change.
-
-    The change is of an encyclopedia's perplexity, as a share of that before training.
+    Memorisation is of all facts, `start` that before training; the change is of an encyclopedia's perplexity.
     """
     rows, keys = rows[rows["epoch"].notna()], ["seed", "epoch"]
-    table = rows[rows["metric"] == "exact_memorisation"].groupby(keys)["value"].mean().to_frame()
+    known = rows[rows["metric"] == "exact_memorisation"].groupby(keys)["value"].mean()
     nll = rows[(rows["metric"] == "nll") & (rows["split"] == "utility")].groupby(keys)["value"].mean()
-    change = np.exp(nll - nll.groupby("seed").transform("first")) - 1
-    table = table.rename(columns={"value": "exact_memorisation"}).assign(perplexity_change=change)
-    return table.reset_index()
-
-
-def learned(rows: pd.DataFrame) -> pd.DataFrame:
-    """The last epoch of `learning`, a row a seed."""
-    table = learning(rows)
-    return table[table["epoch"] == table["epoch"].max()].set_index("seed")
+    ends = [series.groupby("seed").agg(["first", "last"]) for series in (known, nll)]
+    change = np.exp(ends[1]["last"] - ends[1]["first"]) - 1
+    return ends[0].set_axis(["start", "exact_memorisation"], axis=1).assign(perplexity_change=change)
 
 
 def memorisation_by_person(arm: Arm) -> pd.DataFrame:
@@ -114,9 +106,6 @@ def rewind(run: Run) -> pd.Series:
     return rows.set_index("metric")["value"].astype(float) if len(rows) else pd.Series(dtype=float)
 
 
-# -- tables -----------------------------------------------------------------------------------------------
-
-
 def facts(arm: Arm) -> pd.DataFrame:
     """How many facts, and of which kinds, each person has in seed 0; persons in the order of the data."""
     one = arm.settings[0]
@@ -156,32 +145,16 @@ def recipes(run: Run) -> pd.DataFrame:
 
 def ledger(run: Run) -> pd.DataFrame:
     """What the ledgers that were measured hold, beside the size that dense gradients would have."""
-    rows = []
-    for arm in run.arms:
-        observed = arm.observations("train")
-        kept = observed[observed["metric"].isin(["records", "ledger_bytes", "weights_bytes"])]
-        for seed, sizes in kept.groupby("seed"):
-            records, size, weights = sizes.groupby("metric")["value"].first()[
-                ["records", "ledger_bytes", "weights_bytes"]
-            ]
-            epochs = arm.recipe["epochs"]
-            told = (size, size / records, records * weights)
-            rows.append(
-                (f"{arm.name}, seed {seed}", int(records / epochs), epochs, *map(tables.bytes_of, told))
-            )
-    return tables.frame(rows, "run", "facts", "epochs", "on disk", "a record", "dense would be")
-
-
-def slowest(arm: Arm) -> pd.DataFrame:
-    """Exact memorisation of seed 0's forget facts, over seeds: a column an epoch, the least known first."""
-    rows = arm.observations("train")
-    rows = rows[(rows["metric"] == "exact_memorisation") & rows["example"].isin(arm.settings[0].forget)]
-    late = rows.pivot_table(index="example", columns="epoch", values="value").iloc[:, 1:]
-    late.columns = [f"epoch {epoch:.0f}" for epoch in late]
-    return late.sort_values(late.columns[-1]).reset_index()
-
-
-# -- figures ----------------------------------------------------------------------------------------------
+    rows = run.table("train")
+    kept = rows[rows["metric"].isin(LEDGER)].pivot_table(
+        index=["arm", "seed"], columns="metric", values="value", sort=False
+    )
+    found = []
+    for (arm, seed), (records, size, weights) in kept.reindex(columns=LEDGER).iterrows():
+        epochs = run.arm(arm).recipe["epochs"]
+        sizes = map(tables.bytes_of, (size, size / records, records * weights))
+        found.append((f"{arm}, seed {seed}", int(records / epochs), epochs, *sizes))
+    return tables.frame(found, "run", "facts", "epochs", "on disk", "a record", "dense would be")
 
 
 def memorisation(arms: Sequence[Arm]) -> plt.Figure:
@@ -207,14 +180,20 @@ def memorisation(arms: Sequence[Arm]) -> plt.Figure:
 
 
 def perplexity(table: pd.DataFrame) -> plt.Figure:
-    """Perplexity of each set (rows of `perplexities`) before and after training and of the oracle, log axis."""
+    """`perplexities` before and after training and of the oracle, on a log axis."""
     drawn, ax = figure(0.62 * len(table) + 1.1)
     models = [model for model in MARKS if model in table]
     long = table[models].rename(index=SETS).melt(ignore_index=False, value_name="perplexity").reset_index()
     ax.set_xscale("log")
     for height, row in enumerate(table[models].to_numpy()):
         ax.plot([row.min(), row.max()], [height, height], color=FAINT, zorder=1)
-    look = {"palette": COLOURS, "markers": [MARKS[m] for m in models], "linestyles": "none", "ms": 9}
+    look = {
+        "palette": COLOURS,
+        "markers": [MARKS[m] for m in models],
+        "linestyles": "none",
+        "ms": 11,
+        "mew": 0,
+    }
     sns.pointplot(long, x="perplexity", y="set", hue="method", hue_order=models, ax=ax, **look)
     handles, _ = ax.get_legend_handles_labels()
     where = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "frameon": False}

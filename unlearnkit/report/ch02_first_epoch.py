@@ -1,20 +1,19 @@
 """Chapter 02: the first epoch's gradients against the others, at equal damage and epoch by epoch."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 
 from unlearnkit.report import contrasts, readings, tables
-from unlearnkit.report.figures import COLOURS, MUTED, figure, label_ends
+from unlearnkit.report.figures import COLOURS, MUTED, figure, label_ends, note
 from unlearnkit.report.run import Arm
 
 EPOCH_LAYERS = {"all": ("first_epoch", "all layers"), "embedding": ("oracle", "embedding")}  # colour, label
 DAMAGES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # nats: reading points of the contrast against damage
 UNITS = ("facts of seed 0", "training seeds")
-
-
-# -- readings ---------------------------------------------------------------------------------------------
 
 
 def aim(arm: Arm) -> pd.DataFrame:
@@ -28,17 +27,16 @@ def aim(arm: Arm) -> pd.DataFrame:
 def by_damage(arm: Arm, method: str = "all_epochs") -> pd.DataFrame:
     """D_F of `method` minus that of the first epoch, read at several damages: seed, damage, difference.
 
-    Above 0 the first epoch is nearer to the oracle. Where a seed's path never costs so much it has no row.
+    Above 0 the first epoch is nearer to the oracle. Damages that some seed's path never costs are left out.
     """
-    parts = []
+    parts = [pd.DataFrame(columns=["seed", "damage", "difference"])]
     for damage in DAMAGES:
         table = readings.matched_damage(arm, damage, methods=("first_epoch", method))
-        table = table[table["crossed"].astype(bool)]
         wide = table.pivot_table(index="seed", columns="method", values="oracle_distance")
-        wide = wide.reindex(columns=["first_epoch", method])
-        parts.append((wide[method] - wide["first_epoch"]).dropna().rename("difference").to_frame())
-        parts[-1]["damage"] = damage
-    return pd.concat(parts).reset_index()
+        if table["crossed"].all() and method in wide:
+            difference = (wide[method] - wide["first_epoch"]).dropna()
+            parts.append(difference.rename("difference").reset_index().assign(damage=damage))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def by_epoch(arm: Arm) -> pd.DataFrame:
@@ -81,9 +79,6 @@ def influence_tests(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
     return contrasts.with_holm(pd.DataFrame(rows).reindex(columns=given), "unit")
 
 
-# -- tables -----------------------------------------------------------------------------------------------
-
-
 def matched(arm: Arm) -> pd.DataFrame:
     """At matched retain damage: distance, forget NLL, step and utility of every update, over seeds."""
     table = readings.matched_damage(arm)
@@ -124,25 +119,24 @@ def influence(arm: Arm) -> pd.DataFrame:
     return tables.frame(rows, *columns)
 
 
-# -- figures ----------------------------------------------------------------------------------------------
-
-
-def contrast_by_damage(table: pd.DataFrame, damage: float) -> plt.Figure:
-    """`by_damage` over damage: a thin line a seed, a thick one for their mean; the reading point marked."""
-    drawn, ax = figure(2.9)
-    line = {"x": "damage", "y": "difference", "color": COLOURS["all_epochs"], "ax": ax}
-    sns.lineplot(table, units="seed", estimator=None, lw=0.8, alpha=0.5, **line)
-    sns.lineplot(table, errorbar=None, marker="o", ms=6, mew=0, **line)
-    ax.set_xscale("log")
-    ax.set_xticks(DAMAGES, [f"{tick:g}" for tick in DAMAGES])
-    ax.set_xticks([], minor=True)
-    ax.axhline(0, color=MUTED, lw=0.8, ls=(0, (4, 3)))
-    ax.axvline(damage, color=MUTED, lw=1, ls=(0, (4, 3)))
-    low, high = ax.get_ylim()
-    ax.set_ylim(min(low, -0.1), max(high, 0.25))
-    ax.set(
-        xlabel="retain damage at which both are read (nats)", ylabel="all epochs' $D_F$ minus first epoch's"
-    )
+def contrast_by_damage(arms: Sequence[Arm], damage: float) -> plt.Figure:
+    """`by_damage`, a panel an arm: thin lines for seeds, a thick one for their mean; the reading point marked."""
+    drawn, axes = figure(3.0, 1, len(arms), squeeze=False)
+    for ax, arm in zip(axes.flat, arms, strict=True):
+        table = by_damage(arm)
+        line = {"x": "damage", "y": "difference", "color": COLOURS["all_epochs"], "ax": ax}
+        sns.lineplot(table, units="seed", estimator=None, lw=0.8, alpha=0.45, **line)
+        sns.lineplot(table, errorbar=None, marker="o", ms=6, mew=0, **line)
+        ax.set_xscale("log")
+        ax.set_xticks(DAMAGES, [f"{tick:g}" for tick in DAMAGES])
+        ax.set_xticks([], minor=True)
+        ax.axhline(0, color=MUTED, lw=0.8)
+        ax.axvline(damage, color=MUTED, lw=1, ls=(0, (4, 3)))
+        reach = 1.15 * max(0.1, table["difference"].abs().max()) if len(table) else 1
+        ax.set(ylim=(-reach, reach), xlabel="retain damage (nats)", ylabel="", title=arm.name)
+        for text, y in (("first epoch nearer the oracle", 0.97), ("all epochs nearer", 0.03)):
+            note(ax, text, (0.03, y), "axes fraction", (0, 0), va="center", style="italic", fontsize=8)
+    axes[0, 0].set_ylabel("$D_F$ of all epochs minus\n$D_F$ of the first (nats)")
     return drawn
 
 
