@@ -72,7 +72,7 @@ def _cells(ax: plt.Axes, values: pd.DataFrame, texts: pd.DataFrame, rising: bool
 
 
 def cosine_map(arm: Arm, only: Sequence[str] = ()) -> plt.Figure:
-    """Mean cosine over seeds of the stored gradients with the way to the oracle: epochs across, layers down."""
+    """Mean cosine over seeds of stored gradients with the way to the oracle: epochs across, layers down."""
     means = cosines(arm).pivot_table("with_oracle", "layers", "epoch")
     means = means.loc[[n for n in order(means.index, only) if n != "norms"]]
     drawn, ax = figure(0.24 * len(means) + 1.0)
@@ -88,7 +88,9 @@ def few(arm: Arm) -> pd.DataFrame:
     """
     table = path_table(arm, None, ("first_epoch",))
     paths = [along(table, "first_epoch", name).assign(part=part_name(name)) for name in LINES]
-    paths = [path[path.groupby("share")["seed"].transform("size") == path["seed"].nunique()] for path in paths]
+    paths = [
+        path[path.groupby("share")["seed"].transform("size") == path["seed"].nunique()] for path in paths
+    ]
     return pd.concat(paths, ignore_index=True)
 
 
@@ -155,7 +157,9 @@ def last_blocks(arm: Arm) -> plt.Figure:
     sns.lineplot(table, x="share", y="rise", hue="part", palette=COLOUR_OF, errorbar=("pi", 100), ax=ax)
     for control, here in controls(arm).query("layers == 'last2'").groupby("control"):
         label = f"{LABELS[control]}, last two blocks"
-        ax.plot(here["share"], here["rise"], MARKS[control], color=COLOURS[control], ms=5, alpha=0.6, label=label)
+        ax.plot(
+            here["share"], here["rise"], MARKS[control], color=COLOURS[control], ms=5, alpha=0.6, label=label
+        )
     step_axis(ax, table["share"])
     _wide_axis(ax.yaxis, table["rise"].to_numpy())
     margin = next(iter(verdicts(arm.run, ("C2b",))), {"margin": 0.0})["margin"]
