@@ -21,6 +21,10 @@ SETS = {
     "holdout": "hold-out facts",
     "utility": "encyclopedia",
 }
+RECIPES = (
+    *("model, optimizer", "seeds", "learning rate", "epochs", "batch", "frozen", "exact memorisation"),
+    *("encyclopedia perplexity", "took"),
+)
 MARKS = {"pretrained": "D", "finetuned": "o", "oracle": "*"}
 
 
@@ -117,14 +121,121 @@ def facts(arm: Arm) -> pd.DataFrame:
     """How many facts, and of which kinds, each person has in seed 0; persons in the order of the data."""
     one = arm.settings[0]
     rows = pd.DataFrame(
-        (e.person or "(nobody named)", "forget" if e.id in one.forget else e.split, len(e.paraphrases), e)
+        {
+            "person": e.person or "(nobody named)",
+            "role": "forget" if e.id in one.forget else e.split,
+            "paraphrases": len(e.paraphrases),
+            "words": len(e.answer.split()),
+        }
         for e in one.facts
-    ).set_axis(["person", "role", "paraphrases", "words"], axis=1)
-    rows["words"] = [len(e.answer.split()) for e in rows["words"]]
+    )
     few = rows.groupby("person")["role"].transform("size") < PERSON_FACTS
     rows.loc[few & (rows["role"] == "neighbour"), "person"] = "near-neighbours"
-    table = rows.groupby(["person", "role"], sort=False).agg(
-        facts=("words", "size"), paraphrases=("paraphrases", "sum"), mean_words=("words", "mean")
-    )
-    table = table.assign(mean_words=table["mean_words"].round(1)).reset_index()
-    return table.rename(columns={"mean_words": "words an answer"})
+    groups = rows.groupby(["person", "role"], sort=False)
+    table = groups.agg(facts=("words", "size"), paraphrases=("paraphrases", "sum"), words=("words", "mean"))
+    return table.round({"words": 1}).rename(columns={"words": "words an answer"}).reset_index()
+
+
+def recipes(run: Run) -> pd.DataFrame:
+    """How each model was fine-tuned, what it knows in the end, and what that cost running text and time.
+
+    The recipe of the other optimizer, which a run without such an arm tries once, comes last.
+    """
+    trained = [(arm.name, arm.recipe, arm.observations("train")) for arm in run.arms]
+    if len(tried := run.table("recipe")):
+        trained.append((tried["arm"].iloc[0], plan.recipe(run.arms[0].model, "sgd"), tried))
+    rows = []
+    for name, recipe, observed in trained:
+        end, took = learned(observed), observed.loc[observed["metric"] == "training_seconds", "value"]
+        told = [name, len(end), f"{recipe['lr']:g}", recipe["epochs"], recipe["batch_size"]]
+        told.append("some" if recipe.get("frozen") else "nothing")
+        told += [f"{end['exact_memorisation'].mean():.2f}", f"{end['perplexity_change'].mean():+.0%}"]
+        rows.append([*told, duration(took.mean())])
+    return tables.frame(rows, *RECIPES)
+
+
+def ledger(run: Run) -> pd.DataFrame:
+    """What the ledgers that were measured hold, beside the size that dense gradients would have."""
+    rows = []
+    for arm in run.arms:
+        observed = arm.observations("train")
+        kept = observed[observed["metric"].isin(["records", "ledger_bytes", "weights_bytes"])]
+        for seed, sizes in kept.groupby("seed"):
+            records, size, weights = sizes.groupby("metric")["value"].first()[
+                ["records", "ledger_bytes", "weights_bytes"]
+            ]
+            epochs = arm.recipe["epochs"]
+            told = (size, size / records, records * weights)
+            rows.append(
+                (f"{arm.name}, seed {seed}", int(records / epochs), epochs, *map(tables.bytes_of, told))
+            )
+    return tables.frame(rows, "run", "facts", "epochs", "on disk", "a record", "dense would be")
+
+
+def slowest(arm: Arm) -> pd.DataFrame:
+    """Exact memorisation of seed 0's forget facts, over seeds: a column an epoch, the least known first."""
+    rows = arm.observations("train")
+    rows = rows[(rows["metric"] == "exact_memorisation") & rows["example"].isin(arm.settings[0].forget)]
+    late = rows.pivot_table(index="example", columns="epoch", values="value").iloc[:, 1:]
+    late.columns = [f"epoch {epoch:.0f}" for epoch in late]
+    return late.sort_values(late.columns[-1]).reset_index()
+
+
+# -- figures ----------------------------------------------------------------------------------------------
+
+
+def memorisation(arms: Sequence[Arm]) -> plt.Figure:
+    """Share of answer tokens predicted right, by person over epochs; one panel an arm."""
+    drawn, axes = figure(3.3, 1, len(arms), sharey=True, squeeze=False)
+    for ax, arm in zip(axes.flat, arms, strict=True):
+        table, target = memorisation_by_person(arm), arm.settings[0].target
+        mine = table["person"] == target
+        others = {"units": "person", "estimator": None, "color": MUTED, "lw": 1, "alpha": 0.6, "ms": 3}
+        sns.lineplot(table[~mine], x="epoch", y="value", marker="o", mew=0, ax=ax, **others)
+        own = {"color": COLOURS["target"], "lw": 2.6, "ms": 6}
+        sns.lineplot(table[mine], x="epoch", y="value", marker="o", mew=0, ax=ax, **own)
+        last = table[table["epoch"] == table["epoch"].max()].set_index("person")
+        ends = {target: tuple(last.loc[target, ["epoch", "value"]])}
+        if len(rest := last.drop(target)):
+            ends[tables.count(len(rest), "other")] = tuple(rest[["epoch", "value"]].mean())
+        ax.set(ylim=(0, 1.04), xlim=(-0.2, table["epoch"].max()), ylabel="exact memorisation")
+        ax.set_title(arm.name.replace("-pretrained", "").replace(", ", "\n"), fontsize=9)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        drawn.canvas.draw()
+        label_ends(ax, ends, **{name: MUTED for name in ends} | {target: COLOURS["target"]})
+    return drawn
+
+
+def perplexity(table: pd.DataFrame) -> plt.Figure:
+    """Perplexity of each set (rows of `perplexities`) before and after training and of the oracle, log axis."""
+    drawn, ax = figure(0.62 * len(table) + 1.1)
+    models = [model for model in MARKS if model in table]
+    long = table[models].rename(index=SETS).melt(ignore_index=False, value_name="perplexity").reset_index()
+    ax.set_xscale("log")
+    for height, row in enumerate(table[models].to_numpy()):
+        ax.plot([row.min(), row.max()], [height, height], color=FAINT, zorder=1)
+    look = {"palette": COLOURS, "markers": [MARKS[m] for m in models], "linestyles": "none", "ms": 9}
+    sns.pointplot(long, x="perplexity", y="set", hue="method", hue_order=models, ax=ax, **look)
+    handles, _ = ax.get_legend_handles_labels()
+    where = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "frameon": False}
+    ax.legend(handles, [LABELS[m] for m in models], **where)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    ax.tick_params(axis="y", length=0, labelcolor=INK)
+    ax.set(xlabel="perplexity (log scale)", ylabel="")
+    return drawn
+
+
+def strangers(table: pd.DataFrame, target: str) -> plt.Figure:
+    """Each never-trained person's mean NLL under the oracle as a dot, the targets too (see `yardstick`)."""
+    drawn, ax = figure(1.9)
+    held, mine = table[~table["is_target"]]["oracle"], table[table["is_target"]]
+    sns.swarmplot(x=held, size=5, color=MUTED, alpha=0.6, ax=ax)
+    for model, label, size in (("finetuned", "fine-tuned", 90), ("oracle", "oracle", 210)):
+        ax.scatter(mine[model], [0] * len(mine), marker=MARKS[model], s=size, color=COLOURS[model], zorder=4)
+        place = (mine[model].mean(), 0), "data", (0, 26)
+        note(ax, f"{target}, {label}", *place, ha="center", color=COLOURS[model])
+    note(ax, "persons never trained on", (held.median(), 0), "data", (0, -34), ha="center")
+    ax.set(yticks=[], ylim=(-0.75, 0.75), xlabel="mean NLL of a person's answers (nats)")
+    ax.set_xlim(left=min(0, mine["finetuned"].min()) - 0.1)
+    ax.spines["left"].set_visible(False)
+    return drawn

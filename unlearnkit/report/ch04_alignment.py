@@ -25,10 +25,10 @@ EPOCH = "epoch_"
 OVERLAPPING = "norms"  # every norm is a part of the blocks too
 ROLES = ("embedding.input", "embedding.output")
 AGAINST = {
-    "with_oracle": ("oracle", "with the way to the oracle"),
-    "with_now": ("finetuned", "with today's gradient"),
+    "with_oracle": ("oracle", "way to the oracle"),
+    "with_now": ("finetuned", "today's gradient"),
 }
-WRONG = "wrong person's, with the way to the oracle"
+WRONG = "wrong person's gradient, way to the oracle"
 
 
 def cosines(arm: Arm) -> pd.DataFrame:

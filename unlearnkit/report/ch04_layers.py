@@ -25,8 +25,8 @@ PARTS = {  # from the model's input to its output, wholes first
     "embedding.input": "embedding, as input",
     "position": "positions",
     "first2": "first two blocks",
-    "block": "block",
-    "blocks": "blocks",
+    "blocks": "all blocks",
+    "block": "block",  # followed by its number
     "last2": "last two blocks",
     "norm.final": "final norm",
     "embedding.output": "embedding, as output",
@@ -43,8 +43,8 @@ def order(names: Iterable[str], only: Sequence[str] = ()) -> list[str]:
     """
 
     def place(name: str) -> tuple[int, int]:
-        kind, _, block = name.partition("block.")
-        return list(PARTS).index(kind or "block"), int(block or 0)
+        kind, _, number = name.partition("block.")
+        return list(PARTS).index(kind or "block"), int(number or 0)
 
     found = sorted({*names}, key=place)
     if only and not set(only) & set(found):
