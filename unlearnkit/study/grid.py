@@ -133,7 +133,7 @@ def _durations() -> list[dict]:
 
 
 @dataclass(frozen=True)
-class _Seed:
+class Seed:
     """Makes the cells of one training seed of an arm."""
 
     arm: Arm
@@ -196,9 +196,9 @@ class _Seed:
         training_s, point_s = self.seconds
         train, base = self.train, self.groups
         oracle = self.cell("oracle", "oracles", base | self.wide, training_s + 4 * point_s, (train,))
-        walks = [self._walk("all", spec) for spec in paths_at_all(self.arm, self.setting)]
+        walks = [self.walk("all", spec) for spec in paths_at_all(self.arm, self.setting)]
         for layers in layers_of(self.arm, self.setting):
-            walks += [self._walk(layers, spec) for spec in paths_on(self.arm, self.setting, layers)]
+            walks += [self.walk(layers, spec) for spec in paths_on(self.arm, self.setting, layers)]
         config = base | self.wide | {"damage": DAMAGE_NATS, "pretrained": self.setting.seed == 0}
         config["curvature"] = [CURVATURE_REFERENCE, CURVATURE_FACTS if self.setting.seed == 0 else 0]
         needs = (train, *walks[: len(REFERENCE)])
@@ -209,7 +209,7 @@ class _Seed:
             found.append(self.cell("durations", "duration", config, point_s * 80, (train,)))
         return [*found, self.cell("alignment", "align", base, point_s * 5, (train, oracle))]
 
-    def _walk(self, layers: str, spec: dict) -> Cell:
+    def walk(self, layers: str, spec: dict) -> Cell:
         """The cell of one path; some also look at ROUGE and running text, at every second step."""
         label, at_all = spec["label"], layers == "all"
         config = self.groups | {"layers": layers, "paths": [spec]}
@@ -222,14 +222,14 @@ class _Seed:
 
 def cells(arm: Arm) -> list[Cell]:
     """Every cell of an arm, each after those it needs."""
-    return [c for setting in arm.settings for c in _Seed(arm, setting).cells()] + _validation(arm)
+    return [c for setting in arm.settings for c in Seed(arm, setting).cells()] + _validation(arm)
 
 
 def _validation(arm: Arm) -> list[Cell]:
     """Influence against retraining, in seed 0 of an arm with the whole map on a tiny model."""
     if not (arm.whole_map and arm.model == TINY and arm.optimizer == "adamw"):
         return []
-    seed = _Seed(arm, arm.settings[0])
+    seed = Seed(arm, arm.settings[0])
     base = seed.base | {k: list(getattr(seed.setting, k)) for k in ("forget", "control")}
     found = [seed.cell("tracin", "validate", base, seed.train.estimate_s, (seed.train,))]
     for label, left_out in left_out(seed.setting):
@@ -254,7 +254,7 @@ def left_out(setting: Setting) -> list[tuple[str, list[str]]]:
 
 def recipe_cell(arm: Arm) -> Cell:
     """What the other optimizer's recipe does to the same facts; its unlearning is the profile `full`'s."""
-    seed = _Seed(replace(arm, optimizer="sgd", recipe=plan.recipe(arm.model, "sgd")), arm.settings[0])
+    seed = Seed(replace(arm, optimizer="sgd", recipe=plan.recipe(arm.model, "sgd")), arm.settings[0])
     config = {**seed.base, "record": [], "tokens": 2 * UTILITY_TOKENS}
     training_s, point_s = seed.seconds
     seconds = training_s + point_s * seed.arm.recipe["epochs"]
@@ -266,7 +266,7 @@ def rewind_cell(arm: Arm) -> Cell:
     """The ledger's identity on the run's model: three epochs of plain SGD on every parameter, undone."""
     recipe = plan.recipe(arm.model, "sgd")
     rate = recipe["lr"] / (4 if recipe.get("frozen") else 1)  # what may be frozen does not bear the whole one
-    seed = _Seed(arm, arm.settings[0])
+    seed = Seed(arm, arm.settings[0])
     config = seed.base | {"recipe": recipe | {"epochs": 3, "seed": 0, "frozen": [], "lr": rate}}
     cell = seed.cell("rewind", "train", config, 140)
     return replace(cell, chain=cell.title)

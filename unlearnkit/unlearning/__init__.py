@@ -1,32 +1,26 @@
 """Unlearning methods behind one signature: `apply(name, model, request=..., ...)`.
 
-core      Method, Inputs, Result, and how a direction becomes a reversible change of the weights
-replay    recorded gradients added back: the paper's arms
-ascent    gradients taken afresh at every step
-iterative one example at a time, re-checked before each step
-controls  no change, random directions, random parameters, somebody else's gradients
+frame      what every method shares: METHODS, the checks, the walk, results; inputs: what a method is given
+kinds      line, trained, wrapped, free: what makes a function a method and registers it
+originals  the weights as they were, and directions, on disk; delta: changes that add up and come off
+
+Every other module of this package is one method, found by its being here.
 """
 
-import difflib
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
-from unlearnkit.errors import MethodError
-from unlearnkit.unlearning import ascent, controls, replay
-from unlearnkit.unlearning.core import Inputs, Method, Result, change, walk
-from unlearnkit.unlearning.iterative import Round, iterate
+from unlearnkit.unlearning.frame import METHODS, Method, Result, prepare, walk
+from unlearnkit.unlearning.inputs import Inputs, Stops
+from unlearnkit.unlearning.kinds import free, line, trained, wrapped
 
-METHODS: dict[str, Method] = {m.name: m for m in (*replay.METHODS, *ascent.METHODS, *controls.METHODS)}
+if TYPE_CHECKING:
+    from unlearnkit.layers import Layers
 
-__all__ = ["METHODS", "Inputs", "Method", "Result", "Round", "apply", "iterate", "path"]
-
-
-def _prepare(name: str, inputs: tuple, options: dict) -> tuple[Method, Inputs, object]:
-    """Look up the method, check `inputs` (as for Inputs.checked) and options; errors name what is wrong."""
-    if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise MethodError(f"method {name!r} is unknown.{hint} Known: {', '.join(METHODS)}")
-    method = METHODS[name]
-    return method, Inputs.checked(method, *inputs), method.options_from(options)
+__all__ = ["METHODS", "Inputs", "Method", "Result", "Stops"]
+__all__ += ["apply", "free", "line", "path", "trained", "wrapped"]
 
 
 def apply(
@@ -34,28 +28,26 @@ def apply(
     model,
     *,
     request,
-    layers="all",
-    ledger=None,
-    examples=None,
-    tokenizer=None,
-    check_model: bool = True,
+    layers: "Layers" = "all",
     alpha: float | None = None,
     norm: float | None = None,
-    **options,
+    check_model: bool = True,
+    **given,
 ) -> Result:
-    """Unlearn in place: theta += alpha * direction, on the named layers.
+    """Unlearn in place, on the named layers; `result.revert()` restores every touched weight bit for bit.
 
-    `alpha` multiplies the recorded sum as it is (alpha = lr undoes the recorded SGD steps once); `norm` asks
-    for a step of that Euclidean length instead. `options` are the fields of the method's own options class.
-    `result.revert()` restores every touched weight bit for bit. A ledger serves the model that it is about,
-    at theta_0 or theta_T or where earlier calls left it; `check_model=False` lets it serve any that it fits.
+    `alpha` multiplies the method's direction as it is (alpha = lr undoes recorded SGD steps once); `norm`
+    asks for a step of that Euclidean length instead; a method without a direction takes neither. `given` are
+    further inputs (ledger, examples, retain, reference, checkpoints, tokenizer) and the method's own options.
+    A ledger serves the model that it is about, at theta_0 or theta_T or where earlier calls left it;
+    `check_model=False` lets it serve any that it fits.
     Raises MethodError for an unknown method, option or missing input, RequestError for an empty or unknown
-    request, LayerError, LedgerError (another model among them), and DivergenceError (with the weights
-    restored) when a weight stops being finite.
+    request, LayerError, LedgerError (another model among them), and DivergenceError; the model is then as
+    it was.
     """
-    inputs = (model, request, layers, ledger, examples, tokenizer, check_model)
-    method, checked, chosen = _prepare(name, inputs, options)
-    return change(method, checked, chosen, alpha, norm)
+    strengths = {"alpha": None if alpha is None else [alpha], "norm": None if norm is None else [norm]}
+    *_, result = walk(*prepare(name, model, request, layers, check_model, given, strengths), keep=True)
+    return result
 
 
 def path(
@@ -63,21 +55,22 @@ def path(
     model,
     *,
     request,
-    alphas=None,
-    norms=None,
-    layers="all",
-    ledger=None,
-    examples=None,
-    tokenizer=None,
+    layers: "Layers" = "all",
+    alphas: Sequence[float] | None = None,
+    norms: Sequence[float] | None = None,
     check_model: bool = True,
-    **options,
-):
-    """Walk along one direction: yields a Result at each alpha, the model standing there meanwhile.
+    **given,
+) -> Iterator[Result]:
+    """Yield a Result at every stop of one walk, the model standing there meanwhile.
 
-    Give `alphas`, or step lengths as `norms`.
-    Every point is theta + alpha * direction from the same originals (no drift, no second copy of the model in
-    memory). When the walk ends, or is left early, the model is what it was, bit for bit.
+    Give `alphas`, or how far to go as `norms`, counted from the start; a trained method takes its stops as
+    `steps`. Inputs and errors as for `apply`. When the walk ends, or is left early, the model is what it
+    was, bit for bit.
     """
-    inputs = (model, request, layers, ledger, examples, tokenizer, check_model)
-    method, checked, chosen = _prepare(name, inputs, options)
-    return walk(method, checked, chosen, alphas, norms)
+    strengths = {"alphas": alphas, "norms": norms}
+    return walk(*prepare(name, model, request, layers, check_model, given, strengths), keep=False)
+
+
+for _module in iter_modules(__path__):
+    if _module.name not in ("frame", "inputs", "kinds", "originals", "delta"):
+        import_module(f"{__name__}.{_module.name}")

@@ -4,57 +4,26 @@ Adding stored gradients commutes, so that without the second look this is the on
 iterating adds is that an example which is no longer known is left alone.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
-from transformers import PreTrainedModel
-
-from unlearnkit.layers import Layers, parameters
-from unlearnkit.ledger import GradientLedger, identity
-from unlearnkit.unlearning.core import Inputs, Originals, add, length, nonzero
-from unlearnkit.unlearning.replay import FIRST_EPOCH
+from unlearnkit.unlearning.first_epoch import first_epoch
+from unlearnkit.unlearning.kinds import free
 
 
-@dataclass(frozen=True)
-class Round:
-    """One pass over the request: who was still known and lost a step, and how far the model is by now."""
+@free(title="one example at a time", family="replay", source="Zagardo 2024", needs=("ledger",))
+def iterative(inputs, stops, *, known: Callable[[str], bool]) -> Iterator[dict]:
+    """In the order of the request, each example still `known` (by id) has its own gradient added.
 
-    removed: tuple[str, ...]
-    alpha: float  # of all rounds so far
-    norm: float  # distance from the start
-    seconds: float  # of this round
-
-
-def iterate(
-    model: PreTrainedModel,
-    *,
-    order: Sequence[str],
-    ledger: GradientLedger,
-    known: Callable[[str], bool],
-    norms: Sequence[float],
-    layers: Layers = "all",
-    check_model: bool = True,
-) -> Iterator[Round]:
-    """Yield after every round, the model standing there; it is what it was when the walk ends or is left.
-
-    In round k each example of `order` that is still `known` has its own gradient added, times the alpha that
-    would make the whole request's step `norms[k]` long: if all are known, the round is that one-shot step.
-    A round in which nobody is known changes nothing. Errors as for `unlearning.apply`.
+    A stop is a round over the request: if all are known, first_epoch's place of the same strength; if nobody
+    is, no change. Tells `removed`, the ids that lost a step.
     """
-    inputs = Inputs.checked(FIRST_EPOCH, model, order, layers, ledger, None, None, check_model)
-    whole = nonzero(length(ledger.stream(inputs.request, (1,), layers)), FIRST_EPOCH)
-    touched, before = parameters(model, layers), identity.place(model)
-    originals, total = Originals(touched), 0.0
-    try:
-        for norm in norms:
-            started, removed = time.perf_counter(), []
-            for example_id in inputs.request:
-                if known(example_id):
-                    add(touched, ledger.stream([example_id], (1,), layers), norm / whole)
-                    removed.append(example_id)
-            total += norm / whole
-            identity.note_change(model, before)
-            yield Round(tuple(removed), total, originals.distance(), time.perf_counter() - started)
-    finally:
-        originals.restore()
+    from unlearnkit.unlearning.originals import add
+
+    unit, ledger, layers = stops.unit(first_epoch(inputs)), inputs.ledger, inputs.layers
+    for leg, value in zip(stops.legs(), stops.values, strict=True):
+        removed = []
+        for example_id in inputs.request:
+            if known(example_id):
+                add(inputs.touched, ledger.stream([example_id], (1,), layers), leg * unit)
+                removed.append(example_id)
+        yield {"alpha": value * unit, "removed": tuple(removed)}

@@ -1,6 +1,5 @@
 """Cells that unlearn and measure: the paths, and close-ups of the models that the report compares."""
 
-import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,33 +41,24 @@ class Walk:
         ids = {*self.config["forget"], *self.config["retain"]}
         return start(pd.read_csv(self.train.observations), ids)
 
-    def rounds(self, spec: dict) -> list[float]:
-        """Each round's step length, of a path whose steps name the length of all rounds so far."""
-        shares = [0.0, *spec["steps"]]
-        return [(b - a) * self.moved for a, b in itertools.pairwise(shares)]
 
-
-def paths(cell: Cell) -> pd.DataFrame:
-    """Forget and retain facts along each path of one layer selection.
+def path(cell: Cell) -> pd.DataFrame:
+    """Forget and retain facts along one path on one layer selection.
 
     Utility and ROUGE, where asked for, are measured at every second step, the first and a seventh among them.
     Step lengths are shares of ||theta_T - theta_0||. Only steps are rows: the start is `readings.start`.
     """
-    config, walk = cell.config, Walk.from_cell(cell)
-    started, found = mean_nll(walk.start(), config["retain"]), []
-    bar = tqdm(total=sum(len(spec["steps"]) for spec in config["paths"]), desc=config["layers"], unit="point")
+    config, walk, (spec,) = cell.config, Walk.from_cell(cell), cell.config["paths"]
+    started = mean_nll(walk.start(), config["retain"])
+    bar = tqdm(total=len(spec["steps"]), desc=f"{spec['label']} on {config['layers']}", unit="point")
 
     def look(number: int) -> pd.DataFrame:
+        bar.update()
         wide = {"tokens": config["tokens"], "with_rouge": config["rouge"]} if number % 2 else {}
         return measure.point(walk.model, walk.tokenizer, walk.groups, **wide)
 
-    for spec in config["paths"]:
-        bar.set_postfix(path=spec["label"])
-        for rows in points(walk, spec, started, look):
-            found.append(rows)
-            bar.update()
-    bar.close()
-    return pd.concat(found)
+    with bar:
+        return pd.concat(points(walk, spec, started, look))
 
 
 def points(
@@ -78,9 +68,11 @@ def points(
 
     A path with a `stop` is left once the retain facts' mean NLL is that much above `started`.
     """
-    steps = _KINDS[spec["kind"]](spec, walk)
-    for number, (share, told) in enumerate(zip(spec["steps"], steps, strict=False), start=1):
+    steps = _walked(walk, spec)
+    for number, (share, step) in enumerate(zip(spec["steps"], steps, strict=False), start=1):
         rows = look(number)
+        told = {"alpha": step.alpha, "norm": step.norm, "seconds": step.seconds}
+        told |= {k: len(v) if k == "removed" else v for k, v in step.told.items()}
         yield rows.assign(method=spec["label"], layers=walk.config["layers"], share=share, **told)
         if "stop" in spec and mean_nll(rows, walk.config["retain"]) - started > spec["stop"]:
             break
@@ -91,65 +83,37 @@ def mean_nll(rows: pd.DataFrame, ids: list[str]) -> float:
     return rows.loc[(rows["metric"] == "nll") & rows["example"].isin(ids), "value"].mean()
 
 
-def _line(spec: dict, walk: Walk) -> Iterator[dict]:
-    """Along one direction, every step from theta_T."""
-    options = spec.get("options", {})
-    if spec["method"] == "wrong_person":
-        options = options | {"others": tuple(walk.config["control"])}
-    for result in unlearning.path(
-        spec["method"],
+def _walked(walk: Walk, spec: dict) -> Iterator[unlearning.Result]:
+    """The path's stops; the model is theta_T again after the last, or when it is closed."""
+    config, method = walk.config, unlearning.METHODS[spec["method"]]
+    request = config[spec.get("request", "forget")]
+    offered = {
+        "others": tuple(config["control"]),
+        "divisor": config["recipe"]["batch_size"],
+        "known": _still_known(walk) if "known" in method.options else None,
+    }
+    return unlearning.path(
+        method.name,
         walk.model,
         norms=[share * walk.moved for share in spec["steps"]],
-        request=walk.config[spec.get("request", "forget")],
+        request=request[::-1] if spec.get("reverse") else request,
         ledger=walk.book,
-        layers=walk.config["layers"],
-        **options,
-    ):
-        yield {"alpha": result.alpha, "norm": result.norm, "seconds": result.seconds}
+        examples=walk.groups["facts"],
+        tokenizer=walk.tokenizer,
+        layers=config["layers"],
+        **spec.get("options", {}),
+        **{name: value for name, value in offered.items() if name in method.options},
+    )
 
 
-def _repeated(spec: dict, walk: Walk) -> Iterator[dict]:
-    """Gradients taken afresh before every step, each step from where the last one ended."""
-    first, alpha = None, 0.0
-    try:
-        for length in walk.rounds(spec):
-            result = unlearning.apply(
-                spec["method"],
-                walk.model,
-                request=walk.config["forget"],
-                examples=walk.groups["facts"],
-                tokenizer=walk.tokenizer,
-                layers=walk.config["layers"],
-                norm=length,
-                divisor=walk.config["recipe"]["batch_size"],
-            )
-            first, alpha = first or result, alpha + result.alpha
-            yield {"alpha": alpha, "norm": first.originals.distance(), "seconds": result.seconds}
-    finally:
-        if first:
-            first.revert()
-
-
-def _iterative(spec: dict, walk: Walk) -> Iterator[dict]:
-    """One example at a time, each left alone once it is no better known than the never-trained facts."""
-    level = _stranger_level(walk)
-    by_id = {e.id: e for e in walk.groups["forget"]}
+def _still_known(walk: Walk) -> Callable[[str], bool]:
+    """Whether a forget fact is better known than the never-trained facts are."""
+    level, by_id = _stranger_level(walk), {e.id: e for e in walk.groups["forget"]}
 
     def known(example_id: str) -> bool:
         return metrics.score(walk.model, walk.tokenizer, [by_id[example_id]])["nll"].iloc[0] < level
 
-    order = walk.config["forget"][::-1] if spec.get("reverse") else walk.config["forget"]
-    rounds = unlearning.iterate(
-        walk.model,
-        order=order,
-        ledger=walk.book,
-        known=known,
-        norms=walk.rounds(spec),
-        layers=walk.config["layers"],
-    )
-    for done in rounds:
-        told = {"alpha": done.alpha, "norm": done.norm, "seconds": done.seconds}
-        yield told | {"removed": len(done.removed)}
+    return known
 
 
 def _stranger_level(walk: Walk) -> float:
@@ -160,17 +124,14 @@ def _stranger_level(walk: Walk) -> float:
     return mean_nll(told[told["epoch"] == 0], walk.config["forget"])
 
 
-_KINDS = {"line": _line, "repeated": _repeated, "iterative": _iterative}
-
-
 def portraits(cell: Cell) -> pd.DataFrame:
     """Close-ups of pretrained, fine-tuned and unlearned models, with influence before and after.
 
     Each method stands where its own path first costs the retain facts `damage` nats.
     """
-    _, reference = cell.needs
     config, walk = cell.config, Walk.from_cell(cell)
-    path = pd.concat([walk.start(), pd.read_csv(reference.observations)])
+    _, *walked = cell.needs
+    paths = pd.concat([walk.start(), *(pd.read_csv(c.observations) for c in walked)])
     found, said = [], {}
 
     def look(method: str, book=walk.book, **where) -> None:
@@ -182,7 +143,7 @@ def portraits(cell: Cell) -> pd.DataFrame:
 
     look("finetuned", layers="all", norm=0.0, alpha=0.0)
     for method in ("first_epoch", "all_epochs"):
-        norm, crossed = crossing(damages(path, method, "all"), config["damage"])
+        norm, crossed = crossing(damages(paths, method, "all"), config["damage"])
         result = unlearning.apply(method, walk.model, request=config["forget"], ledger=walk.book, norm=norm)
         where = {"layers": "all", "norm": result.norm, "alpha": result.alpha, "seconds": result.seconds}
         look(method, crossed=crossed, **where)

@@ -1,0 +1,126 @@
+"""Golden cells: every stage and every method on two tiny random models, small enough to run in a test.
+
+`numbers(shape, folder)` runs them and gives a mean for each cell, method, metric and split. What is in
+tests/golden/SHAPE.csv was made by `make golden`; where numbers change, the version of the stage or method must
+be raised first, so that cached and published results of the old code no longer count.
+"""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2TokenizerFast,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+from unlearnkit import data
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.grid import Seed, path
+from unlearnkit.study.plan import Arm, Setting
+from unlearnkit.study.versions import VERSION
+from unlearnkit.unlearning import METHODS
+
+FOLDER = Path(__file__).parent / "golden"
+END = "<|endoftext|>"
+VOCABULARY = 400
+SMALL = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "vocab_size": VOCABULARY}
+SHAPES = {
+    "gpt2-tied": lambda: GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=256, **SMALL)),
+    "llama-untied": lambda: LlamaForCausalLM(
+        LlamaConfig(
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=256,
+            tie_word_embeddings=False,
+            **SMALL,
+        )
+    ),
+}
+RECIPE = {"optimizer": "adamw", "lr": 5e-3, "epochs": 3, "batch_size": 4, "loss_on": "answer"}
+STEPS = (0.02, 0.08)  # of each method's path
+LAYERS = ("embedding", "last2")
+KEYS = ["stage", "cell", "method", "metric", "split", "version"]
+
+
+def save_model(shape: str, folder: Path) -> Path:
+    """A seeded random model of a shape with a tokenizer learned from the facts, as a local folder."""
+    bpe = ByteLevelBPETokenizer()
+    texts = [e.text for e in data.dave()]
+    bpe.train_from_iterator(texts, VOCABULARY, min_frequency=1, special_tokens=[END], show_progress=False)
+    bpe.save_model(str(folder))
+    tokenizer = GPT2TokenizerFast.from_pretrained(folder)
+    tokenizer.pad_token = END
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = SHAPES[shape]()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def setting() -> Setting:
+    """Four facts to forget, eight to keep, three never trained."""
+    facts = data.dave(target="Dave")
+    forget = [e for e in facts if e.split == "forget"][:4]
+    others = [e for e in facts if e.split == "retain"][:8]
+    ids = tuple(e.id for e in forget)
+    return Setting(
+        seed=0,
+        facts=(*forget, *others),
+        forget=ids,
+        target="Dave",
+        control=tuple(e.id for e in others[:4]),
+        fuzzy=(*ids, others[0].id),
+        holdout=tuple(data.holdout()[:3]),
+    )
+
+
+def cells(model: Path) -> list[Cell]:
+    """A cell of every stage, and a path of every method, each after those it needs."""
+    seed = Seed(Arm(str(model), "adamw", RECIPE, (setting(),), whole_map=True), setting())
+    moving = [name for name in METHODS if name != "noop"]  # which has no step of any length
+    walks = [seed.walk("all", path(name, name, STEPS)) for name in moving]
+    walks += [seed.walk(layers, path("first_epoch", "first_epoch", STEPS)) for layers in LAYERS]
+    found = [c for c in seed.cells() if c.stage not in ("path", "portraits")]
+    close_up = next(c for c in seed.cells() if c.stage == "portraits")
+    by_label = {c.config["paths"][0]["label"]: c for c in walks if c.config["layers"] == "all"}
+    needs = (found[0], by_label["first_epoch"], by_label["all_epochs"])
+    exclude = {"label": "two", "exclude": list(setting().control[:2])}
+    sgd = seed.base | {"recipe": RECIPE | {"optimizer": "sgd", "lr": 0.05, "seed": 0}, "record": []}
+    found += [*walks, replace(close_up, needs=needs)]
+    found.append(seed.cell("tracin", "validate", seed.groups, 1.0, (found[0],)))
+    found.append(seed.cell("retrain", "validate", seed.base | exclude, 1.0))
+    return [*found, seed.cell("recipe", "train", sgd, 1.0), seed.cell("rewind", "train", sgd, 1.0)]
+
+
+def numbers(shape: str) -> pd.DataFrame:
+    """Means of every golden cell's rows, by KEYS; cells are cached below UNLEARNKIT_RUNS."""
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [_numbers(cell) for cell in cells(save_model(shape, Path(folder)))]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _numbers(cell: Cell) -> pd.DataFrame:
+    cell.run()
+    rows = pd.read_csv(cell.observations, keep_default_na=False, na_values=["nan"])
+    rows = rows[~rows["metric"].isin(["training_seconds", "ledger_bytes", "weights_bytes"])]
+    walked, version = cell.config.get("paths", []), str(VERSION[cell.stage])
+    name = cell.stage
+    if cell.stage == "path":
+        name = f"{walked[0]['label']} on {cell.config['layers']}"
+        version += f".{METHODS[walked[0]['method']].version}"
+    rows = rows.assign(stage=cell.stage, cell=name, version=version)
+    for column in ("method", "split"):
+        rows[column] = rows[column].fillna("") if column in rows else ""
+    table = rows.groupby(KEYS, sort=False)["value"].agg(["size", "mean"]).reset_index()
+    return table.rename(columns={"size": "rows"})

@@ -1,0 +1,9 @@
+"""The paper's update: the forget set's recorded first-epoch gradients, added back."""
+
+from unlearnkit.unlearning.kinds import line
+
+
+@line(title="first epoch", family="paper", source="Zagardo 2024", needs=("ledger",))
+def first_epoch(inputs):
+    """sum over the request of the gradients of epoch 1."""
+    return inputs.ledger.stream(inputs.request, (1,), inputs.layers)

@@ -1,0 +1,11 @@
+"""First-epoch gradients standing in for every epoch's (after Thudi et al. 2022, with recorded gradients)."""
+
+from unlearnkit.unlearning.first_epoch import first_epoch
+from unlearnkit.unlearning.kinds import line
+
+
+@line(title="first epoch × E", family="replay", source="after Thudi et al. 2022", needs=("ledger",))
+def first_epoch_times_E(inputs):
+    """E times the first-epoch sum, with E the number of recorded epochs."""
+    epochs = len(inputs.ledger.epochs)
+    return ((name, gradient.mul_(epochs)) for name, gradient in first_epoch(inputs))

@@ -1,0 +1,187 @@
+"""The one frame of every unlearning method: it checks inputs, walks, measures, and puts the model back.
+
+A method is a generator `walk(inputs, stops, **options)` that changes the model in place and yields, at every
+stop, a dict of what it has to tell about the place; `alpha` among it, where that means something. `kinds`
+makes such generators from less. Imports no torch until a method runs, so that a plan lists METHODS at once.
+"""
+
+import difflib
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from unlearnkit.errors import MethodError
+from unlearnkit.unlearning.inputs import INPUTS, Inputs, Stops
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from unlearnkit.layers import Layers
+    from unlearnkit.unlearning.delta import Delta
+    from unlearnkit.unlearning.originals import Originals
+
+FAMILIES = (
+    "paper",
+    "replay",
+    "loss",
+    "weights",
+    "retraining",
+    "prompt",
+    "own",
+    "control",
+)  # in tables' order
+REQUIRED = inspect.Parameter.empty  # the default of an option that has none
+
+
+@dataclass(frozen=True)
+class Method:
+    """What tables, plots and plans know of a method.
+
+    options  its own hyperparameters with their defaults
+    needs    those of INPUTS that it cannot do without
+    stops    which strengths it takes: alpha and norm of `apply`, alphas and norms of `path`
+    moves    whether it moves weights; a prompt does not
+    version  goes up when its numbers change; cached results of another version do not count
+    """
+
+    name: str
+    module: str  # where it is defined
+    walk: Callable[..., Iterator[dict]] = field(repr=False)
+    options: Mapping[str, Any]
+    title: str
+    family: str = "own"
+    source: str = ""
+    needs: tuple[str, ...] = ()
+    stops: tuple[str, ...] = ("alpha", "norm", "alphas", "norms")
+    moves: bool = True
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        for what, known in (([self.family], FAMILIES), (self.needs, INPUTS)):
+            if unknown := set(what) - set(known):
+                raise MethodError(f"method {self.name!r}: {min(unknown)!r} is none of {', '.join(known)}")
+
+    def options_from(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every option's value. MethodError for one that is unknown, or missing and without a default."""
+        if unknown := [k for k in given if k not in self.options]:
+            known = ", ".join(self.options) or "none"
+            raise MethodError(f"method {self.name!r} has no option {unknown[0]!r}; it has: {known}")
+        options = {**self.options, **given}
+        if missing := [k for k, value in options.items() if value is REQUIRED]:
+            raise MethodError(f"method {self.name!r} needs {missing[0]}=: pass it to unlearning.apply")
+        return options
+
+
+METHODS: dict[str, Method] = {}  # by family, then by name
+
+
+def register(function: Callable, walk: Callable[..., Iterator[dict]], settings=None, **said) -> None:
+    """Add a method, named as `function` is, to METHODS. MethodError for a name that another module took.
+
+    Options are the function's keyword-only parameters and `settings`; `said` are the fields of Method.
+    """
+    name, module = function.__name__, function.__module__
+    if name in METHODS and METHODS[name].module != module:
+        raise MethodError(f"method {name!r} is defined in {METHODS[name].module} already: choose another name")
+    own = inspect.signature(function).parameters.values()
+    options = (settings or {}) | {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY}
+    METHODS[name] = Method(name, module, walk, options, **said)
+    ordered = sorted(METHODS.values(), key=lambda m: (FAMILIES.index(m.family), m.name))
+    METHODS.clear()
+    METHODS.update((m.name, m) for m in ordered)
+
+
+@dataclass
+class Result:
+    """Where a method brought the model. `norm` is the distance from the start; `told` its own remarks."""
+
+    method: str
+    alpha: float | None  # what multiplied the direction, all steps together; None where there is none
+    norm: float
+    seconds: float  # since the stop before
+    layers: "Layers"
+    told: dict[str, Any]
+    originals: "Originals" = field(repr=False)
+    _model: "PreTrainedModel" = field(repr=False)
+    _place: int = field(repr=False)
+
+    @property
+    def touched(self) -> list[str]:
+        """Names of the parameters that the method might move."""
+        return list(self.originals.touched)
+
+    def revert(self) -> None:
+        """Put back every touched weight, bit for bit, and take away what was installed."""
+        self.originals.restore()
+
+    def delta(self) -> "Delta":
+        """The change made, to be added to others or taken back. MethodError once the model has moved on."""
+        from unlearnkit.ledger import identity
+        from unlearnkit.unlearning.delta import Delta
+
+        if not self.originals.touched:
+            raise MethodError(f"method {self.method!r} moves no weight: it has no delta")
+        if identity.place(self._model) != self._place:
+            raise MethodError(f"the model has moved on since {self.method!r}: ask for delta() right after it")
+        return Delta.since(self.originals)
+
+
+def prepare(name: str, model, request, layers, check_model: bool, given: dict, strengths: dict) -> tuple:
+    """(method, Inputs, Stops, options), checked. `given` mixes inputs and options, as a caller does."""
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise MethodError(f"method {name!r} is unknown.{hint} Known: {', '.join(METHODS)}")
+    method = METHODS[name]
+    ids = [request] if isinstance(request, str) else list(dict.fromkeys(request))
+    layers = layers if isinstance(layers, str) else list(layers)
+    inputs = Inputs(name, model, ids, layers, method.moves, **{k: given[k] for k in INPUTS if k in given})
+    inputs.check(method.needs, check_model)
+    options = method.options_from({k: v for k, v in given.items() if k not in INPUTS})
+    return method, inputs, _stops(method, strengths), options
+
+
+def _stops(method: Method, strengths: dict[str, Sequence[float] | None]) -> Stops:
+    told = {k: v for k, v in strengths.items() if v is not None}
+    if not method.stops and not told:
+        return Stops(method.name)
+    if method.stops and len(told) != 1:
+        raise MethodError(
+            f"give exactly one of {'= and '.join(strengths)}=: a multiple of the direction, or a length"
+        )
+    (name, values) = next(iter(told.items()))
+    if name not in method.stops:
+        usable = [f"{k}=" for k in strengths if k in method.stops]
+        raise MethodError(
+            f"method {method.name!r} has no fixed direction that {name}= could scale: give "
+            f"{usable[0] if usable else 'its options, ' + ', '.join(method.options)}"
+        )
+    values = tuple(values)
+    return Stops(method.name, name.removesuffix("s"), values)
+
+
+def walk(method: Method, inputs: Inputs, stops: Stops, options: dict, keep: bool) -> Iterator[Result]:
+    """A Result at every stop, the model standing there; the start again in the end, unless it is to `keep`.
+
+    A walk that fails or is left early always ends at the start.
+    """
+    from unlearnkit.ledger import identity
+
+    started, before = time.perf_counter(), identity.place(inputs.model)
+    originals, arrived = inputs.originals, False
+    try:
+        with closing(method.walk(inputs, stops, **options)) as places:
+            for told in places:
+                seconds = time.perf_counter() - started
+                identity.note_change(inputs.model, before)
+                alpha, here = told.pop("alpha", None), identity.place(inputs.model)
+                where = (alpha, originals.distance(), seconds, inputs.layers, told)
+                yield Result(method.name, *where, originals, inputs.model, here)
+                started = time.perf_counter()
+        arrived = True
+    finally:
+        if not (arrived and keep):
+            originals.restore()

@@ -1,0 +1,20 @@
+"""Control: a step of the same length that knows nothing of the forget set."""
+
+from unlearnkit.unlearning.first_epoch import first_epoch
+from unlearnkit.unlearning.kinds import line
+
+
+@line(title="random direction", family="control", needs=("ledger",))
+def random_direction(inputs, *, seed: int = 0):
+    """Gaussian noise, in every parameter as long as the request's first-epoch gradient there."""
+    import torch
+
+    from unlearnkit.unlearning.originals import require_length
+
+    generator, total = torch.Generator().manual_seed(seed), 0.0
+    for name, gradient in first_epoch(inputs):
+        size = gradient.norm()
+        total += size.item()
+        gradient.normal_(generator=generator)
+        yield name, gradient.mul_(size / gradient.norm())
+    require_length(total, inputs, "request's first-epoch")

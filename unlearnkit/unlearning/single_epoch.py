@@ -1,0 +1,9 @@
+"""The recorded gradients of one chosen epoch, added back: is there something about the first?"""
+
+from unlearnkit.unlearning.kinds import line
+
+
+@line(title="one epoch", family="replay", source="Zagardo 2024, any epoch", needs=("ledger",))
+def single_epoch(inputs, *, epoch: int = 1):
+    """sum over the request of the gradients of `epoch`, counted from 1."""
+    return inputs.ledger.stream(inputs.request, (epoch,), inputs.layers)

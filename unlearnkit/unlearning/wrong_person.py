@@ -1,0 +1,23 @@
+"""Control: somebody else's gradients, so that what is particular to the forget set shows."""
+
+from unlearnkit.errors import MethodError
+from unlearnkit.unlearning.first_epoch import first_epoch
+from unlearnkit.unlearning.kinds import line
+
+
+@line(title="wrong person", family="control", needs=("ledger",))
+def wrong_person(inputs, *, others: tuple[str, ...] = ()):
+    """First-epoch gradients of the examples `others` (ids), scaled to the length of the request's."""
+    from unlearnkit.unlearning.originals import rescaled
+
+    if not others:
+        raise MethodError("method 'wrong_person' needs others=: ids of examples outside the request")
+    if shared := set(others) & set(inputs.request):
+        raise MethodError(
+            f"others= and the request share {sorted(shared)[:5]}: name somebody else's examples"
+        )
+
+    def theirs():
+        return inputs.ledger.stream(others, (1,), inputs.layers)
+
+    return rescaled(inputs, theirs, "others='s first-epoch", like=first_epoch(inputs))
