@@ -23,7 +23,8 @@ from unlearnkit.study import grid
 TRACIN = {"tracin_first": "TracIn, first epoch", "tracin_all": "TracIn, all epochs"}
 BASELINES = {"other_query": "scores of another query", "count": "counting the person's facts"}
 NAMES = TRACIN | BASELINES
-OWN = {"own fact counted": MUTED, "own fact held equal": INK}
+HELD_EQUAL = "own fact held equal"
+OWN = {"own fact counted": MUTED, HELD_EQUAL: INK}
 HALF = "half "  # how the labels of random halves begin
 RESAMPLES = 1000
 FEWEST = 3  # halves, for a rank correlation to say anything
@@ -150,13 +151,20 @@ def datamodel_scores(arm: Arm) -> pd.DataFrame:
 def lead(arm: Arm, score: str = "tracin_all") -> pd.DataFrame:
     """How far a score's LDS exceeds what it must beat, own fact held equal, paired by query.
 
-    Columns: against (words), n, lead, ci_low, ci_high (bootstrap over queries).
+    Columns: over (words), queries, lead, ci_low, ci_high (bootstrap over queries).
     """
     table = datamodel_scores(arm)
-    wide = table[table["own"] == list(OWN)[1]].pivot_table("rho", "query", "scores").dropna()
+    wide = table[table["own"] == HELD_EQUAL].pivot_table("rho", "query", "scores").dropna()
     leads = {title: (wide[score] - wide[name]).to_numpy() for name, title in BASELINES.items()}
     found = [(title, len(gain), *bootstrap(gain)) for title, gain in leads.items()]
-    return pd.DataFrame(found, columns=["against", "n", "lead", "ci_low", "ci_high"])
+    return pd.DataFrame(found, columns=["over", "queries", "lead", "ci_low", "ci_high"])
+
+
+def lead_table(arm: Arm) -> pd.DataFrame:
+    """`lead` for people."""
+    table = lead(arm)
+    told = [f"{r.lead:+.2f} [{r.ci_low:.2f}, {r.ci_high:.2f}]" for r in table.itertuples()]
+    return table[["over", "queries"]].assign(lead=told)
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
