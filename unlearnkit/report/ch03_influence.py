@@ -19,7 +19,7 @@ from unlearnkit.report.contrasts import (
     verdicts,
     with_holm,
 )
-from unlearnkit.report.figures import COLOURS, FAINT, INK, figure, note
+from unlearnkit.report.figures import COLOURS, FAINT, INK, figure
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.tables import frame, interval, number, p_value
 
@@ -60,14 +60,6 @@ def influence_tests(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
 def by_update(arm: Arm) -> pd.DataFrame:
     """`influence_tests` of each model that the scores were taken in: its columns, and method (of AFTER)."""
     return pd.concat([influence_tests(arm, m).assign(method=m) for m in AFTER], ignore_index=True)
-
-
-def larger_t(arms: Sequence[Arm], unit: str = UNITS[0]) -> tuple[int, int]:
-    """How often the first epoch's |t| exceeds all epochs' over this unit: (count, comparisons)."""
-    table = pd.concat([by_update(arm).assign(arm=arm.name) for arm in arms])
-    wide = table[table["unit"] == unit].pivot_table("t", ["arm", "score"], "method")
-    wide = wide.reindex(columns=["first_epoch", "all_epochs"]).dropna().abs()
-    return int((wide["first_epoch"] > wide["all_epochs"]).sum()), len(wide)
 
 
 @cache
@@ -223,24 +215,20 @@ def slopes(arms: Sequence[Arm]) -> plt.Figure:
     for ax, (score, arm) in zip(axes.flat, product(IN_ORACLE, arms), strict=True):
         here = levels(arm).set_axis(["score", "whose", "seed", 0, 1, 2], axis=1)
         here = here[here["score"] == score]
-        lines = here.melt(["whose", "seed"], list(range(3)), "model").astype({"model": float})
+        lines = here.melt(["whose", "seed"], [0, 1, 2], "model").astype({"model": float})
         how = {"x": "model", "y": "value", "hue": "whose", "palette": WHOSE, "ax": ax, "legend": False}
         # Dotted on to the oracle, which is another model and no third step.
         for part, style in ((lines["model"] < 2, "-"), (lines["model"] > 0, ":")):
             sns.lineplot(lines[part], units="seed", estimator=None, lw=0.7, alpha=0.4, ls=style, **how)
             sns.lineplot(lines[part], errorbar=None, lw=2.2, ls=style, **how)
-        for whose, means in here.groupby("whose")[list(range(3))].mean().iterrows():
+        for whose, means in here.groupby("whose")[[0, 1, 2]].mean().iterrows():
             ax.plot([0, 1], means[:2], "o", color=WHOSE[whose], ms=5)
             ax.plot(2, means[2], "*", color=WHOSE[whose], ms=10)
         ax.axhline(0, color=FAINT, lw=1, zorder=0)
-        ax.set(xlabel="", ylabel="", xlim=(-0.3, 2.3))
+        ax.set(xlabel="", ylabel=fill(score, 18) if arm is arms[0] else "", xlim=(-0.3, 2.3))
         ax.set_xticks(range(3), PLACES, fontsize=8.5)
-        if here.empty:
-            note(ax, "not measured", (0.5, 0.5), "axes fraction", (0, 0), ha="center")
-    for ax, score in zip(axes[:, 0], IN_ORACLE, strict=True):
-        ax.set_ylabel("\n".join(score.split(" ", 1)), fontsize=9.5)
-    for ax, arm in zip(axes[0], arms, strict=True):
-        ax.set_title(fill(arm.name, 18), fontweight="normal", fontsize=9)
+        if score == IN_ORACLE[0]:
+            ax.set_title(fill(arm.name, 18), fontweight="normal", fontsize=9)
     marks = [plt.Line2D([], [], color=colour, marker="o", ms=5) for colour in WHOSE.values()]
     names = [f"facts of the {whose}" for whose in WHOSE]
     drawn.legend(marks, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
