@@ -218,7 +218,7 @@ def slopes(arms: Sequence[Arm]) -> plt.Figure:
         lines = here.melt(["whose", "seed"], [0, 1, 2], "model").astype({"model": float})
         how = {"x": "model", "y": "value", "hue": "whose", "palette": WHOSE, "ax": ax, "legend": False}
         # Dotted on to the oracle, which is another model and no third step.
-        for part, style in ((lines["model"] < 2, "-"), (lines["model"] > 0, ":")):
+        for part, style in ((lines["model"] < 2, "-"), (lines["model"] > 0, ":")) if len(here) else ():
             sns.lineplot(lines[part], units="seed", estimator=None, lw=0.7, alpha=0.4, ls=style, **how)
             sns.lineplot(lines[part], errorbar=None, lw=2.2, ls=style, **how)
         for whose, means in here.groupby("whose")[[0, 1, 2]].mean().iterrows():
