@@ -69,8 +69,9 @@ def _by_arm(run: Run, told: Callable[[dict], str]) -> pd.DataFrame:
     arms = {arm.name: f"{arm.name} ({tables.count(len(arm.seeds), 'seed')})" for arm in run.arms}
     for row in sorted(contrasts.verdicts(run), key=lambda row: ORDER.index(row["id"])):
         claim = f"{row['id']}. {row['statement']}"
-        rows.setdefault(claim, {"claim": claim})[arms[row["arm"]]] = told(row)
-    return tables.frame(rows.values(), "claim", *arms.values()).fillna("–")
+        none = {"claim": claim} | dict.fromkeys(arms.values(), "–")
+        rows.setdefault(claim, none)[arms[row["arm"]]] = told(row)
+    return tables.frame(rows.values(), "claim", *arms.values())
 
 
 def words(run: Run) -> pd.DataFrame:
