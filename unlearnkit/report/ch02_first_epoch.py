@@ -135,7 +135,7 @@ def contrast_by_damage(arms: Sequence[Arm], damage: float) -> plt.Figure:
         reach = 1.15 * max(0.1, table["difference"].abs().max()) if len(table) else 1
         ax.set(ylim=(-reach, reach), xlabel="retain damage (nats)", ylabel="", title=arm.name)
         for text, y in (("first epoch nearer the oracle", 0.97), ("all epochs nearer", 0.03)):
-            note(ax, text, (0.5, y), "axes fraction", (0, 0), va="center", ha="center", style="italic")
+            note(ax, text, (0.6, y), "axes fraction", (0, 0), va="center", ha="center", fontsize=8)
     axes[0, 0].set_ylabel("$D_F$ of all epochs minus\n$D_F$ of the first (nats)")
     return drawn
 

@@ -136,3 +136,4 @@ def _panel(ax: plt.Axes, rows: list[dict], arms: list[str]) -> None:
     ax.set(xlim=(-reach, reach), ylim=(len(arms) - 0.4, -0.6))
     ax.set_yticks(range(len(arms)), [arm.replace("-pretrained", "") for arm in arms], color=figures.INK)
     ax.tick_params(axis="y", length=0, labelsize=8)
+    ax.locator_params(axis="x", nbins=5)
