@@ -232,14 +232,14 @@ def _validation(arm: Arm) -> list[Cell]:
     seed = Seed(arm, arm.settings[0])
     base = seed.base | {k: list(getattr(seed.setting, k)) for k in ("forget", "control")}
     found = [seed.cell("tracin", "validate", base, seed.train.estimate_s, (seed.train,))]
-    for label, left_out in _left_out(seed.setting):
+    for label, left_out in left_out(seed.setting):
         config = base | {"label": label, "exclude": left_out}
         cell = seed.cell("retrain", "validate", config, seed.train.estimate_s, (), f"without {label}")
         found.append(replace(cell, chain=cell.title))
     return found
 
 
-def _left_out(setting: Setting) -> list[tuple[str, list[str]]]:
+def left_out(setting: Setting) -> list[tuple[str, list[str]]]:
     """Who is left out of each retraining: each person, then random halves of the facts."""
     named: dict[str, list[str]] = {}
     for example in setting.facts:
