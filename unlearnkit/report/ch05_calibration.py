@@ -5,6 +5,8 @@ model gets farther from the oracle than it was at the start, which is what overs
 linear between two measured steps of a path, the start being its first.
 """
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -13,8 +15,8 @@ from unlearnkit.claims import CLAIMS
 from unlearnkit.report import tables
 from unlearnkit.report.ch04_alignment import vectors
 from unlearnkit.report.contrasts import contrast, with_holm
-from unlearnkit.report.figures import COLOURS, INK, LABELS, figure, note, step_axis
-from unlearnkit.report.paths import STEP_NARROW, ZOOM, method_line
+from unlearnkit.report.figures import COLOURS, INK, LABELS, MUTED, figure, note, step_axis
+from unlearnkit.report.paths import STEP_NARROW, method_line
 from unlearnkit.report.readings import CORE, along, is_path, path_table
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.readings import at, crossing
@@ -144,8 +146,13 @@ def fresh_minus_stored(arm: Arm, value: str = "rise") -> pd.DataFrame:
         stored, fresh = (along(here, m).set_index("norm")[value] for m in ("first_epoch", "recomputed"))
         found += [(seed, k, v, at(stored, n)) for k, (n, v) in enumerate(fresh.iloc[1:].items(), start=1)]
     wide = tables.frame(found, "seed", "k", "fresh", "stored").pivot_table(index="seed", columns="k")
-    tests = [contrast(wide["fresh", k], {k: wide["stored", k]}) for k in wide.columns.levels[1]]
-    return with_holm(pd.concat(tests or [contrast(pd.Series(dtype=float), {})], ignore_index=True))
+    return family({k: (wide["fresh", k], wide["stored", k]) for k in wide.columns.levels[1]})
+
+
+def family(pairs: Mapping[object, tuple[pd.Series, pd.Series]]) -> pd.DataFrame:
+    """`contrasts.contrast` of pairs that have no reference in common, as one family of tests: first minus second."""
+    found = [contrast(first, {label: second}) for label, (first, second) in pairs.items()]
+    return with_holm(pd.concat(found or [contrast(pd.Series(dtype=float), {})], ignore_index=True))
 
 
 # -- figures ----------------------------------------------------------------------------------------------
@@ -158,24 +165,26 @@ def re_exposed(table: pd.DataFrame, stops: pd.DataFrame) -> plt.Figure:
     """
     drawn, (near, far) = figure(4.4, 1, 2)
     table = table[(table["layers"] == "all") | (table["method"] == "finetuned")]
+    start = table[table["method"] == "finetuned"].set_index("seed")["oracle_distance"]
+    table = table.assign(change=table["oracle_distance"] - table["seed"].map(start))
     shown = [m for layers, m in PATHS if layers == "all" and m in set(table["method"])]
     for method in shown:
-        for ax, y in ((near, "rise"), (far, "oracle_distance")):
-            method_line(ax, along(table, method), "share", y, method)
-    shares = sorted(set(table.loc[table["method"] == REFERENCE[1], "share"]))
+        method_line(near, along(table, method), "share", "rise", method)
+        method_line(far, along(table, method), "share", "change", method)
     lowest = min(table.loc[table["method"].isin(shown), "rise"].min(), 0)
-    start = table.loc[table["method"] == "finetuned", "oracle_distance"].mean()
     near.set(ylim=(min(BELOW, 1.4 * lowest), max(ABOVE, -1.4 * lowest)), title="Likelier than at the start?")
-    far.set(ylim=(0, ZOOM * start), title="Farther from the oracle?")
+    far.set(ylim=(-start.mean(), start.mean()), title="Farther from the oracle than then?")
     near.set_ylabel("change of the forget NLL (nats)")
-    far.set_ylabel("distance to the oracle, $D_F$ (nats)")
-    for ax, level, end, y in ((near, 0, near.get_ylim()[0], 0.03), (far, start, ZOOM * start, 0.95)):
+    far.set_ylabel("change of the distance to the oracle (nats)")
+    shares = sorted(set(table.loc[table["method"] == REFERENCE[1], "share"]))
+    for ax, end, y in ((near, near.get_ylim()[0], 0.03), (far, far.get_ylim()[1], 0.93)):
         step_axis(ax, shares[::2])
         ax.set(xlim=(0, 1.1 * shares[-1]), xlabel=STEP_NARROW)
-        ax.axhline(level, color=INK, lw=1)
-        ax.axhspan(*sorted((level, end)), color=EXPOSED, lw=0, zorder=0)
+        ax.axhline(0, color=INK, lw=1)
+        ax.axhspan(*sorted((0, end)), color=EXPOSED, lw=0, zorder=0)
         note(ax, "re-exposed, in this reading", (0.03, y), "axes fraction", (0, 0), color=INK)
-    _rules(far, stops[is_path(stops, *REFERENCE)])
+    stops = stops[is_path(stops, *REFERENCE)]
+    _rules(far, stops.assign(change=stops["oracle_distance"] - stops["seed"].map(start)))
     methods_above(drawn, shown)
     return drawn
 
@@ -184,17 +193,20 @@ def _rules(ax: plt.Axes, stops: pd.DataFrame) -> None:
     """On the reference path, a mark where each rule stops (means); hollow if some seed never does."""
     for mark, (rule, rows) in zip(MARKS, stops.groupby("rule", sort=False), strict=False):
         edge = {"mfc": INK, "mec": "white"} if rows["met"].all() else {"mfc": "white", "mec": INK}
-        where = rows[["share", "oracle_distance"]].mean()
+        where = rows[["share", "change"]].mean()
         ax.plot(*where, mark, ms=15 if mark == "*" else 8, zorder=6, label=rule, ls="", **edge)
     if len(stops):
-        ax.legend(loc="lower left", frameon=False, fontsize=8, title="first epoch stopped by")
+        told = {"frameon": False, "fontsize": 8, "title": "first epoch's path stopped by"}
+        ax.legend(loc="lower left", title_fontsize=8, alignment="left", handletextpad=0.2, **told)
 
 
-def methods_above(drawn: plt.Figure, shown: list[str]) -> None:
-    """The lines' names above the panels, where they cannot collide with lines."""
+def methods_above(drawn: plt.Figure, shown: list[str], dashed: str = "") -> None:
+    """The lines' names above the panels, where they cannot collide with lines; and what dashed ones are."""
     lines = [plt.Line2D([], [], color=COLOURS[m], marker="o", ms=4) for m in shown]
+    lines += [plt.Line2D([], [], color=MUTED, ls="--", lw=1.4)] if dashed else []
     told = {"frameon": False, "fontsize": 8.5, "columnspacing": 1.2, "handlelength": 1.4}
-    drawn.legend(lines, [LABELS[m] for m in shown], loc="outside upper center", ncols=5, **told)
+    names = [*(LABELS[m] for m in shown), dashed][: len(lines)]
+    drawn.legend(lines, names, loc="outside upper center", ncols=5, **told)
 
 
 def fresh_and_stored(table: pd.DataFrame) -> plt.Figure:

@@ -4,6 +4,8 @@ A rule stops a path where it is first met, linear between two measured steps; D_
 are read so one by one.
 """
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ import seaborn as sns
 from unlearnkit.report import tables
 from unlearnkit.report.ch05_calibration import PATHS, REFERENCE, methods_above, name
 from unlearnkit.report.contrasts import contrast
-from unlearnkit.report.figures import COLOURS, INK, MUTED, figure, note, step_axis
+from unlearnkit.report.figures import COLOURS, INK, LABELS, MUTED, figure, note, step_axis
 from unlearnkit.report.paths import STEP_NARROW
 from unlearnkit.report.readings import along, distance_at, is_path
 from unlearnkit.report.run import Arm
@@ -103,27 +105,30 @@ def stop_costs(stopped: pd.DataFrame) -> plt.Figure:
     No mark where some seed is never stopped by the rule.
     """
     here = stopped[stopped.groupby(["layers", "method", "rule"])["met"].transform("all")]
-    here = here.assign(path=[name(*where) for where in zip(here["layers"], here["method"], strict=True)])
-    shown = [where for where in PATHS if name(*where) in set(here["path"])]
-    drawn, axes = figure(0.9 * here["rule"].nunique() + 1.5, 1, 2, sharey=True)
+    paths, rules = [where for where in PATHS if is_path(here, *where).any()], list(here["rule"].unique())
+    drawn, axes = figure(0.8 * len(rules) + 1.3, 1, 2, sharey=True)
     looks = {
-        "hue_order": [name(*where) for where in shown],
-        "palette": [COLOURS[method] for _, method in shown],
-        "markers": ["o" if layers == "all" else "D" for layers, _ in shown],
+        "hue_order": paths,
+        "palette": [COLOURS[method] for _, method in paths],
+        "markers": ["o" if layers == "all" else "D" for layers, _ in paths],
     }
     for ax, value in zip(axes, ("damage", "oracle_distance"), strict=True):
         sns.pointplot(
-            here, x=value, y="rule", hue="path", ax=ax, dodge=0.5, linestyle="none", errorbar=("pi", 100),
-            markersize=6, err_kws={"linewidth": 1.2}, legend=ax is axes[0], **looks,
+            here, x=value, y="rule", hue=list(zip(here["layers"], here["method"], strict=True)), ax=ax,
+            dodge=0.6, linestyle="none", errorbar=("pi", 100), markersize=5, err_kws={"lw": 1.2},
+            legend=False, **looks,
         )  # fmt: skip
-        ax.set(ylabel="", xlabel=f"{TITLES[value]} there (nats)")
-        ax.tick_params(axis="y", length=0)
+        ax.set(ylabel="", xlabel=f"{TITLES[value]} there (nats)", xlim=(0, None))
+    axes[0].set_yticks(range(len(rules)), [fill(rule, 18) for rule in rules], color=INK)
     axes[0].set_xscale("symlog", linthresh=0.05, linscale=0.6)
     axes[0].set_xticks([0, 0.05, 0.2, 1, 5], ["0", "0.05", "0.2", "1", "5"])
-    axes[1].set_xlim(left=0)
-    lines, labels = axes[0].get_legend_handles_labels()
-    axes[0].get_legend().remove()
-    drawn.legend(lines, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8.5)
+    axes[0].set_xticks([], minor=True)
+    lines = [
+        plt.Line2D([], [], color=colour, marker=mark, ls="")
+        for colour, mark in zip(looks["palette"], looks["markers"], strict=True)
+    ]
+    names = [LABELS[method] + (f", {layers}" if layers != "all" else "") for layers, method in paths]
+    drawn.legend(lines, names, loc="outside upper center", ncols=5, frameon=False, fontsize=8.5)
     return drawn
 
 
@@ -174,5 +179,5 @@ def lasting(table: pd.DataFrame, known: pd.DataFrame) -> plt.Figure:
     axes[2].axhline(level, color=INK, lw=1.2, ls=":")
     note(axes[2], "held-out facts", (0, level), ("axes fraction", "data"), (4, -3), va="top", color=INK)
     axes[1].set_xlabel(STEP_NARROW)
-    methods_above(drawn, ["first_epoch", "recomputed"])
+    methods_above(drawn, ["first_epoch", "recomputed"], "the same, on another person's facts")
     return drawn
