@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from unlearnkit.paths import ROOT
 
-OWN = {"unlearnkit", *(path.stem for path in Path(__file__).parent.glob("*.py"))}
+OWN = {"unlearnkit", *(path.stem for path in Path(__file__).parent.rglob("*.py"))}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 DIRECT = [Requirement(line) for line in PROJECT["dependencies"] + EXTRAS["dev"]]

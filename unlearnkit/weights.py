@@ -63,7 +63,7 @@ def copy_into(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 def distance(path: Path, tensors: Mapping[str, torch.Tensor]) -> float:
     """Euclidean distance of tensors from those of the same names in a file, one at a time."""
     with safe_open(path, "pt") as file, torch.no_grad():
-        return sum(squared_length(t - file.get_tensor(n)) for n, t in tensors.items()) ** 0.5
+        return sum(squared_length(t - file.get_tensor(n).to(t.device)) for n, t in tensors.items()) ** 0.5
 
 
 def keep_initial(model: nn.Module) -> Path:

@@ -14,13 +14,12 @@ from unlearnkit.report.ch04_alignment import NOW, vectors
 from unlearnkit.report.contrasts import (
     INFLUENCES,
     TESTED,
-    contrast,
     influence_pairs,
     tested,
     verdicts,
     with_holm,
 )
-from unlearnkit.report.figures import COLOURS, FAINT, INK, figure, note
+from unlearnkit.report.figures import COLOURS, FAINT, INK, figure
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.tables import frame, interval, number, p_value
 
@@ -41,7 +40,7 @@ def influence_tests(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
     """The paper's paired t test, facts of seed 0 as replicates, then the one over training seeds.
 
     Columns: score, metric, unit (of UNITS), n, before, after, change, those of `contrasts.TESTED`, d_av
-    (change by the mean of both standard deviations), p_holm (over the scores of a unit). No numbers where too few
+    (change by the mean of both standard deviations), p_holm (over the scores of a unit). NaN where too few
     seeds or no variance allow no test; no row where a score was not measured.
     """
     found = []
@@ -61,14 +60,6 @@ def influence_tests(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
 def by_update(arm: Arm) -> pd.DataFrame:
     """`influence_tests` of each model that the scores were taken in: its columns, and method (of AFTER)."""
     return pd.concat([influence_tests(arm, m).assign(method=m) for m in AFTER], ignore_index=True)
-
-
-def larger_t(arms: Sequence[Arm], unit: str = UNITS[0]) -> tuple[int, int]:
-    """How often the first epoch's |t| exceeds all epochs' over this unit: (count, comparisons)."""
-    table = pd.concat([by_update(arm).assign(arm=arm.name) for arm in arms])
-    wide = table[table["unit"] == unit].pivot_table("t", ["arm", "score"], "method")
-    wide = wide.reindex(columns=["first_epoch", "all_epochs"]).dropna().abs()
-    return int((wide["first_epoch"] > wide["all_epochs"]).sum()), len(wide)
 
 
 @cache
@@ -96,18 +87,17 @@ def of_target(arms: Sequence[Arm], score: str = STORED_NOW) -> pd.DataFrame:
 def specificity(arm: Arm) -> pd.DataFrame:
     """Change of the target's mean score minus that of the control person's, paired over training seeds.
 
-    Columns: score, target and control (mean changes), and those of `contrast`, Holm over the scores.
+    Columns: score, target and control (mean changes), n, difference, those of TESTED, p_holm (over scores).
     """
-    table = levels(arm)
-    change = table.assign(change=table["after"] - table["before"]).pivot_table(
-        index=["score", "seed"], columns="whose", values="change"
-    )
+    table, found = levels(arm), []
+    table = table.assign(change=table["after"] - table["before"])
+    change = table.pivot_table(index=["score", "seed"], columns="whose", values="change")
     change = change.reindex(columns=list(SPLITS.values())).dropna()
-    found = [contrast(pd.Series(dtype=float), {}).reindex(columns=["against", "target", "control", "p"])]
     for score in (s for s in INFLUENCES.values() if s in change.index):
         mine, other = (change.loc[score, whose] for whose in SPLITS.values())
-        found.append(contrast(mine, {score: other}).assign(target=mine.mean(), control=other.mean()))
-    return with_holm(pd.concat([t for t in found if len(t)] or found)).rename(columns={"against": "score"})
+        found.append({"score": score, "target": mine.mean(), "control": other.mean(), **tested(mine, other)})
+    columns = ["score", "target", "control", "n", "mean", *TESTED]
+    return with_holm(pd.DataFrame(found, columns=columns)).rename(columns={"mean": "difference"})
 
 
 def gradient_norms(arm: Arm) -> pd.DataFrame:
@@ -155,7 +145,7 @@ def before_after_table(arm: Arm) -> pd.DataFrame:
             "replicates": r.unit,
             "n": r.n,
             "before → after": f"{r.before:.3g} → {r.after:.3g}",
-            "change [95 %]": f"{r.change:+.3g} {interval(r.ci_low, r.ci_high, '.3g')}",
+            "change [95 %]": f"{r.change:+.3g} {interval(r.ci_low, r.ci_high, '.3g')}".removesuffix(" –"),
             "t": number(r.t, ".2f"),
             "p (Holm)": p_value(r.p_holm),
             "d_z": number(r.d_z, ".2f"),
@@ -225,24 +215,20 @@ def slopes(arms: Sequence[Arm]) -> plt.Figure:
     for ax, (score, arm) in zip(axes.flat, product(IN_ORACLE, arms), strict=True):
         here = levels(arm).set_axis(["score", "whose", "seed", 0, 1, 2], axis=1)
         here = here[here["score"] == score]
-        lines = here.melt(["whose", "seed"], list(range(3)), "model").astype({"model": float})
+        lines = here.melt(["whose", "seed"], [0, 1, 2], "model").astype({"model": float})
         how = {"x": "model", "y": "value", "hue": "whose", "palette": WHOSE, "ax": ax, "legend": False}
         # Dotted on to the oracle, which is another model and no third step.
         for part, style in ((lines["model"] < 2, "-"), (lines["model"] > 0, ":")):
             sns.lineplot(lines[part], units="seed", estimator=None, lw=0.7, alpha=0.4, ls=style, **how)
             sns.lineplot(lines[part], errorbar=None, lw=2.2, ls=style, **how)
-        for whose, means in here.groupby("whose")[list(range(3))].mean().iterrows():
+        for whose, means in here.groupby("whose")[[0, 1, 2]].mean().iterrows():
             ax.plot([0, 1], means[:2], "o", color=WHOSE[whose], ms=5)
             ax.plot(2, means[2], "*", color=WHOSE[whose], ms=10)
         ax.axhline(0, color=FAINT, lw=1, zorder=0)
-        ax.set(xlabel="", ylabel="", xlim=(-0.3, 2.3))
+        ax.set(xlabel="", ylabel=fill(score, 18) if arm is arms[0] else "", xlim=(-0.3, 2.3))
         ax.set_xticks(range(3), PLACES, fontsize=8.5)
-        if here.empty:
-            note(ax, "not measured", (0.5, 0.5), "axes fraction", (0, 0), ha="center")
-    for ax, score in zip(axes[:, 0], IN_ORACLE, strict=True):
-        ax.set_ylabel("\n".join(score.split(" ", 1)), fontsize=9.5)
-    for ax, arm in zip(axes[0], arms, strict=True):
-        ax.set_title(fill(arm.name, 18), fontweight="normal", fontsize=9)
+        if score == IN_ORACLE[0]:
+            ax.set_title(fill(arm.name, 18), fontweight="normal", fontsize=9)
     marks = [plt.Line2D([], [], color=colour, marker="o", ms=5) for colour in WHOSE.values()]
     names = [f"facts of the {whose}" for whose in WHOSE]
     drawn.legend(marks, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
@@ -253,17 +239,16 @@ def shrinking(arms: Sequence[Arm]) -> plt.Figure:
     """Length of the forget set's summed gradient by epoch, and now, as a share of the first epoch's."""
     drawn, axes = figure(2.9, 1, len(arms), sharey=True, squeeze=False)
     for ax, arm in zip(axes.flat, arms, strict=True):
-        table = gradient_norms(arm)
-        names = list(dict.fromkeys(table["vector"]))
-        table = table.assign(place=table["vector"].map({name: k + 1 for k, name in enumerate(names)}))
-        for now, style in ((False, {"color": WHOSE["target"]}), (True, {"color": INK, "ls": "none"})):
-            part = table[(table["vector"] == NOW) == now]
-            bars = {"err_style": "bars", "err_kws": {"lw": 4, "alpha": 0.3}} if now else {}
-            look = {"marker": "D" if now else "o", "mew": 0, "ms": 5, **style, **bars}
-            sns.lineplot(part, x="place", y="share", errorbar=("pi", 100), ax=ax, **look)
-        ticks = list(range(1, len(names) - 1, max(1, len(names) // 4)))  # the last epoch's would touch "now"
-        ax.set_xticks([*ticks, len(names)], [*map(str, ticks), NOW])
+        table, last = gradient_norms(arm), arm.recipe["epochs"]
+        epochs = table[table["vector"] != NOW]
+        epochs = epochs.assign(epoch=epochs["vector"].str.removeprefix("epoch_").astype(int))
+        line = {"color": WHOSE["target"], "marker": "o", "mew": 0, "ms": 5}
+        sns.lineplot(epochs, x="epoch", y="share", errorbar=("pi", 100), ax=ax, **line)
+        now = table.loc[table["vector"] == NOW, "share"]
+        ax.plot([last + 1] * len(now), now, "D", color=INK, ms=5, mew=0, alpha=0.5)
+        ticks = list(range(1, last, max(1, last // 4)))  # the last epoch's would touch "now"
+        ax.set_xticks([*ticks, last + 1], [*map(str, ticks), NOW])
         ax.set(ylim=(0, None), xlabel="epoch", ylabel="gradient, share of epoch 1's")
         ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
-        ax.set_title(fill(arm.name, 22), fontweight="normal", fontsize=9)
+        ax.set_title(fill(arm.name, 18), fontweight="normal", fontsize=9)
     return drawn

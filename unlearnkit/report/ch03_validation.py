@@ -1,4 +1,4 @@
-"""Chapter 03: who influences whom, and is it so: TracIn of all on all, held against models retrained without some.
+"""Chapter 03: who influences whom, and is it so? TracIn of all on all, held against retrained models.
 
 A score matrix has a row a trained fact and a column a query. What it predicts of a query is the sum of its
 column over the facts that a model was trained on.
@@ -7,7 +7,6 @@ column over the facts that a model was trained on.
 from collections.abc import Callable
 from functools import cache
 from itertools import product
-from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,7 +23,8 @@ from unlearnkit.study import grid
 TRACIN = {"tracin_first": "TracIn, first epoch", "tracin_all": "TracIn, all epochs"}
 BASELINES = {"other_query": "scores of another query", "count": "counting the person's facts"}
 NAMES = TRACIN | BASELINES
-OWN = {"own fact counted": MUTED, "own fact held equal": INK}
+HELD_EQUAL = "own fact held equal"
+OWN = {"own fact counted": MUTED, HELD_EQUAL: INK}
 HALF = "half "  # how the labels of random halves begin
 RESAMPLES = 1000
 FEWEST = 3  # halves, for a rank correlation to say anything
@@ -32,7 +32,9 @@ FEWEST = 3  # halves, for a rank correlation to say anything
 
 def validated(run: Run) -> Arm | None:
     """The arm whose influence scores are held against retraining; None where the run has none."""
-    return next((a for a in run.arms if len(a.observations("tracin")) and len(a.observations("retrain"))), None)
+    return next(
+        (a for a in run.arms if len(a.observations("tracin")) and len(a.observations("retrain"))), None
+    )
 
 
 def persons(arm: Arm) -> pd.Series:
@@ -76,12 +78,6 @@ def sources(arm: Arm) -> pd.DataFrame:
         found.append(means.melt("person", var_name="query").assign(score=title))
     table = pd.concat(found, ignore_index=True)
     return table.assign(owner=table["query"].map(owner))
-
-
-def own_share(arm: Arm) -> float:
-    """Mean share of a query's own fact in all influence on it (TracIn over all epochs, absolute values)."""
-    sizes = matrices(arm)["tracin_all"].abs()
-    return float(np.mean([sizes.loc[q, q] / sizes[q].sum() for q in sizes]))
 
 
 def _retrained(arm: Arm) -> tuple[pd.DataFrame, pd.Series]:
@@ -138,7 +134,9 @@ def datamodel_scores(arm: Arm) -> pd.DataFrame:
     (without, _), found = _retrained(arm), []
     halves = {k: set(ids) for k, ids in grid.left_out(arm.settings[0]) if k.startswith(HALF)}
     for name, scores in matrices(arm).items():
-        kept = pd.DataFrame({label: ~scores.index.isin(list(ids)) for label, ids in halves.items()}, scores.index)
+        kept = pd.DataFrame(
+            {label: ~scores.index.isin(list(ids)) for label, ids in halves.items()}, scores.index
+        )
         predicted = scores.T @ kept.astype(float)
         for query in scores:
             x, y = predicted.loc[query].to_numpy(), -without.loc[query, list(halves)].to_numpy()
@@ -153,17 +151,20 @@ def datamodel_scores(arm: Arm) -> pd.DataFrame:
 def lead(arm: Arm, score: str = "tracin_all") -> pd.DataFrame:
     """How far a score's LDS exceeds what it must beat, own fact held equal, paired by query.
 
-    Columns: against (words), n, lead, ci_low, ci_high (bootstrap over queries).
+    Columns: over (words), queries, lead, ci_low, ci_high (bootstrap over queries).
     """
     table = datamodel_scores(arm)
-    wide = table[table["own"] == list(OWN)[1]].pivot_table("rho", "query", "scores").dropna()
+    wide = table[table["own"] == HELD_EQUAL].pivot_table("rho", "query", "scores").dropna()
     leads = {title: (wide[score] - wide[name]).to_numpy() for name, title in BASELINES.items()}
     found = [(title, len(gain), *bootstrap(gain)) for title, gain in leads.items()]
-    return pd.DataFrame(found, columns=["against", "n", "lead", "ci_low", "ci_high"])
+    return pd.DataFrame(found, columns=["over", "queries", "lead", "ci_low", "ci_high"])
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    return values.mean(axis=-1)
+def lead_table(arm: Arm) -> pd.DataFrame:
+    """`lead` for people."""
+    table = lead(arm)
+    told = [f"{r.lead:+.2f} [{r.ci_low:.2f}, {r.ci_high:.2f}]" for r in table.itertuples()]
+    return table[["over", "queries"]].assign(lead=told)
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -180,7 +181,9 @@ def _spearman_of_pairs(values: np.ndarray) -> np.ndarray:
     return _spearman(flat[..., 0], flat[..., 1])
 
 
-def bootstrap(units: np.ndarray, statistic: Callable = _mean) -> tuple[float, float, float]:
+def bootstrap(
+    units: np.ndarray, statistic: Callable = lambda values: values.mean(axis=-1)
+) -> tuple[float, float, float]:
     """A statistic of units (along the first axis) and its 95 % percentile interval over resampled units."""
     drawn = np.random.default_rng(0).integers(len(units), size=(RESAMPLES, len(units)))
     resampled = statistic(units[drawn])
@@ -199,13 +202,15 @@ def _t_interval(values: pd.Series) -> tuple[float, float]:
 
 
 def influencers(arm: Arm) -> plt.Figure:
-    """Mean influence, with its interval over queries, of each person's facts on two persons'; a panel a score."""
+    """Mean influence, with its interval, of each person's facts on two persons' facts; a panel a score."""
     table = sources(arm)
     colours = dict(zip(table["owner"].unique(), WHOSE.values(), strict=False))  # the target comes first
     drawn, axes = figure(0.4 * table["person"].nunique() + 1.4, 1, len(TRACIN), sharey=True)
     for ax, title in zip(axes, TRACIN.values(), strict=True):
         here = {"data": table[table["score"] == title], "x": "value", "y": "person", "hue": "owner", "ax": ax}
-        sns.pointplot(palette=colours, errorbar=_t_interval, dodge=0.3, legend=ax is axes[0], **here, **POINTS)
+        sns.pointplot(
+            palette=colours, errorbar=_t_interval, dodge=0.3, legend=ax is axes[0], **here, **POINTS
+        )
         ax.axvline(0, color=FAINT, lw=1, zorder=0)
         ax.tick_params(axis="y", length=0, labelcolor=INK)
         ax.ticklabel_format(axis="x", scilimits=(-2, 3), useMathText=True)
@@ -219,26 +224,14 @@ def influencers(arm: Arm) -> plt.Figure:
     return drawn
 
 
-def against_retraining(arm: Arm) -> plt.Figure:
-    """Left: predicted against actual effect of leaving a person out. Right: every score's LDS, with interval."""
-    drawn, (left, right) = figure(3.6, 1, 2, width_ratios=[1, 1.1])
-    table = effects(arm).query("scores == 'tracin_all'")
-    colours = dict(zip(table["person"].unique(), WHOSE.values(), strict=False))
-    look = {"hue": "person", "palette": colours, "s": 16, "alpha": 0.6, "linewidth": 0}
-    sns.scatterplot(table, x="predicted", y="actual", ax=left, **look)
-    left.legend(title="facts of", frameon=False, fontsize=8.5, title_fontsize=8.5, handletextpad=0)
-    left.axhline(0, color=FAINT, lw=1, zorder=0)
-    left.axvline(0, color=FAINT, lw=1, zorder=0)
-    left.set_ylabel("actual rise of NLL (nats)")
-    left.set_xlabel("predicted (TracIn, all epochs)", loc="left")  # beside the axis' power of ten
-    left.set_title("Leaving a person out", fontweight="normal")
-    left.ticklabel_format(axis="x", scilimits=(-2, 3), useMathText=True)
-    scores = datamodel_scores(arm).dropna().replace({"scores": {k: fill(v, 18) for k, v in NAMES.items()}})
-    look = {"hue": "own", "palette": OWN, "markers": ["o", "s"], "dodge": 0.3, **POINTS}
-    sns.pointplot(scores, x="rho", y="scores", errorbar=lambda v: bootstrap(v.to_numpy())[1:], ax=right, **look)
-    right.legend(title="", frameon=False, fontsize=8.5)
-    right.axvline(0, color=FAINT, lw=1, zorder=0)
-    right.tick_params(axis="y", length=0, labelcolor=INK)
-    right.set(xlabel="rank correlation over random halves", ylabel="")
-    right.set_title("Random halves (LDS)", fontweight="normal")
+def against_halves(arm: Arm) -> plt.Figure:
+    """Every score's LDS, mean over queries with its interval, own fact counted and held equal."""
+    scores = datamodel_scores(arm).dropna().replace({"scores": NAMES})
+    drawn, ax = figure(2.4)
+    look = {"hue": "own", "palette": OWN, "markers": ["o", "s"], "dodge": 0.3, "ax": ax, **POINTS}
+    sns.pointplot(scores, x="rho", y="scores", errorbar=lambda v: bootstrap(v.to_numpy())[1:], **look)
+    ax.axvline(0, color=FAINT, lw=1, zorder=0)
+    ax.tick_params(axis="y", length=0, labelcolor=INK)
+    ax.set(xlabel="linear datamodelling score (rank correlation over random halves)", ylabel="")
+    ax.legend(title="", frameon=False, fontsize=8.5, loc="lower right")
     return drawn

@@ -25,10 +25,10 @@ EPOCH = "epoch_"
 OVERLAPPING = "norms"  # every norm is a part of the blocks too
 ROLES = ("embedding.input", "embedding.output")
 AGAINST = {
-    "with_oracle": ("oracle", "with the way to the oracle"),
-    "with_now": ("finetuned", "with today's gradient"),
+    "with_oracle": ("oracle", "way to the oracle"),
+    "with_now": ("finetuned", "today's gradient"),
 }
-WRONG = "wrong person's, with the way to the oracle"
+WRONG = "wrong person's gradient, way to the oracle"
 
 
 def cosines(arm: Arm) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def vectors(arm: Arm) -> pd.DataFrame:
     """Every vector against the way to the oracle and against today's gradient; no rows without such cells.
 
     Columns: seed, layers (elementary names, and the totals "all", "embedding", "blocks"), vector (epoch_e,
-    all_epochs (their sum), wrong_person, now, retain_now or oracle), norm, with_oracle and with_now (cosines),
+    all_epochs (their sum), wrong_person, now, retain_now or oracle), norm, with_oracle, with_now (cosines),
     share (of the sum S over epochs: <vector, S> / <S, S>; those of the epochs add up to 1, and with plain SGD
     are shares of the way that the forget facts' own steps have moved the weights).
     """
@@ -104,7 +104,7 @@ def _with_sum(gram: pd.DataFrame) -> pd.DataFrame:
 
 
 def theory(arms: Sequence[Arm]) -> pd.DataFrame:
-    """A row an arm: how much of the way epoch 1 made, where it points, and how C1 came out there; for people."""
+    """A row an arm: how much of the way epoch 1 made, where it points, and how C1 came out there."""
     rows = []
     for arm in arms:
         whole = vectors(arm).query("layers == 'all'").groupby("vector")[["share", "with_oracle"]].mean()

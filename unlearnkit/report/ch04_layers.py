@@ -25,8 +25,8 @@ PARTS = {  # from the model's input to its output, wholes first
     "embedding.input": "embedding, as input",
     "position": "positions",
     "first2": "first two blocks",
-    "block": "block",
-    "blocks": "blocks",
+    "blocks": "all blocks",
+    "block": "block",  # followed by its number
     "last2": "last two blocks",
     "norm.final": "final norm",
     "embedding.output": "embedding, as output",
@@ -43,8 +43,8 @@ def order(names: Iterable[str], only: Sequence[str] = ()) -> list[str]:
     """
 
     def place(name: str) -> tuple[int, int]:
-        kind, _, block = name.partition("block.")
-        return list(PARTS).index(kind or "block"), int(block or 0)
+        kind, _, number = name.partition("block.")
+        return list(PARTS).index(kind or "block"), int(number or 0)
 
     found = sorted({*names}, key=place)
     if only and not set(only) & set(found):
@@ -83,7 +83,9 @@ def readings(arm: Arm, methods: tuple[str, ...] = METHODS) -> pd.DataFrame:
     found = []
     for seed, here in path_table(arm, layers=None, methods=None).groupby("seed"):
         length, _ = damage_crossing(along(here, "first_epoch"), arm.run.damage)
-        for (layers, method), _ in here[here["method"].isin(methods)].groupby(["layers", "method"], sort=False):
+        for (layers, method), _ in here[here["method"].isin(methods)].groupby(
+            ["layers", "method"], sort=False
+        ):
             path = along(here, method, layers)
             norm, crossed = damage_crossing(path, arm.run.damage)
             matched, there = changes(path, norm), changes(path, length)
@@ -128,7 +130,9 @@ def controls(arm: Arm) -> pd.DataFrame:
                 ours = changes(along(here, "first_epoch", layers), last["norm"])
                 row = {"seed": seed, "layers": layers, "control": control, **last[["share", "rise"]]}
                 found.append(row | {"rise_first": ours["rise"], "reached": ours["reached"]})
-    return pd.DataFrame(found, columns=["seed", "layers", "control", "share", "rise", "rise_first", "reached"])
+    return pd.DataFrame(
+        found, columns=["seed", "layers", "control", "share", "rise", "rise_first", "reached"]
+    )
 
 
 def against_embedding(arm: Arm) -> pd.DataFrame:
@@ -205,7 +209,7 @@ def space_table(arms: Sequence[Arm]) -> pd.DataFrame:
         {
             "arm": arm.name,
             "part": part_name(r.part),
-            "parameters": f"{r.parameters / 1e6:,.2f} M",
+            "parameters": f"{r.parameters:,.0f}",
             "share of parameters": f"{r.parameters / space(arm)['parameters'].sum():.1%}",
             "bytes a record": bytes_of(r.bytes),
             "share of bytes": f"{r.bytes / space(arm)['bytes'].sum():.1%}",

@@ -25,7 +25,7 @@ NATS = (0.02, 0.1, 0.5, 2, 8)  # ticks of a wide axis
 MARKS = {"wrong_person": "s", "random_direction": "X"}
 PANELS = (  # reading, what must be so in every seed or the cell has a dagger, title, format, scale
     ("gain", "crossed", "closer to the\noracle (nats)", "+.2f", 1),
-    ("share", "crossed", "step\n(%)", ".2g", 100),
+    ("share", "crossed", "step\n(%)", ".1f", 100),
     ("rise", "reached", "forget NLL\nrises (nats)", "+.2f", 1),
     ("damage", "reached", "retain NLL\nrises (nats)", "+.2f", 1),
 )
@@ -58,11 +58,15 @@ def layer_map(arm: Arm, only: Sequence[str] = ()) -> plt.Figure:
     return drawn
 
 
-def _cells(ax: plt.Axes, values: pd.DataFrame, texts: pd.DataFrame, rising: bool = False) -> None:
-    """A heat map with its numbers; diverging about 0 where a sign means something."""
+def _cells(
+    ax: plt.Axes, values: pd.DataFrame, texts: pd.DataFrame, rising: bool = False, top: float = 0.9
+) -> None:
+    """A heat map with its numbers; diverging about 0 where a sign means something.
+
+    The largest number would wash all others out where a few parts go far, so a quantile sets the scale.
+    """
     sizes = values.abs().to_numpy()
-    # The largest would wash all others out where a few parts go far: the ninth tenth sets the scale.
-    reach = max(np.nanquantile(sizes, 0.9), 1e-6)
+    reach = max(np.nanquantile(sizes, top), 1e-6)
     low, high, colours = (0, 1.1 * sizes.max(), RISING) if rising else (-reach, reach, DIVERGING)
     look = {"cmap": colours, "vmin": low, "vmax": high, "cbar": False, "annot_kws": {"size": 8}}
     sns.heatmap(values, annot=texts, fmt="", yticklabels=[part_name(n) for n in values.index], ax=ax, **look)
@@ -72,11 +76,11 @@ def _cells(ax: plt.Axes, values: pd.DataFrame, texts: pd.DataFrame, rising: bool
 
 
 def cosine_map(arm: Arm, only: Sequence[str] = ()) -> plt.Figure:
-    """Mean cosine over seeds of the stored gradients with the way to the oracle: epochs across, layers down."""
+    """Mean cosine over seeds of stored gradients with the way to the oracle: epochs across, layers down."""
     means = cosines(arm).pivot_table("with_oracle", "layers", "epoch")
     means = means.loc[[n for n in order(means.index, only) if n != "norms"]]
     drawn, ax = figure(0.24 * len(means) + 1.0)
-    _cells(ax, means, means.map("{:+.2f}".format))
+    _cells(ax, means, means.map("{:+.2f}".format), top=1.0)
     ax.set_xlabel("epoch of the stored gradients")
     return drawn
 
@@ -88,7 +92,9 @@ def few(arm: Arm) -> pd.DataFrame:
     """
     table = path_table(arm, None, ("first_epoch",))
     paths = [along(table, "first_epoch", name).assign(part=part_name(name)) for name in LINES]
-    paths = [path[path.groupby("share")["seed"].transform("size") == path["seed"].nunique()] for path in paths]
+    paths = [
+        path[path.groupby("share")["seed"].transform("size") == path["seed"].nunique()] for path in paths
+    ]
     return pd.concat(paths, ignore_index=True)
 
 
@@ -155,15 +161,19 @@ def last_blocks(arm: Arm) -> plt.Figure:
     sns.lineplot(table, x="share", y="rise", hue="part", palette=COLOUR_OF, errorbar=("pi", 100), ax=ax)
     for control, here in controls(arm).query("layers == 'last2'").groupby("control"):
         label = f"{LABELS[control]}, last two blocks"
-        ax.plot(here["share"], here["rise"], MARKS[control], color=COLOURS[control], ms=5, alpha=0.6, label=label)
+        ax.plot(
+            here["share"], here["rise"], MARKS[control], color=COLOURS[control], ms=5, alpha=0.6, label=label
+        )
     step_axis(ax, table["share"])
     _wide_axis(ax.yaxis, table["rise"].to_numpy())
     margin = next(iter(verdicts(arm.run, ("C2b",))), {"margin": 0.0})["margin"]
     ax.axhspan(-margin, margin, color=FAINT, alpha=0.35, lw=0)
-    note(ax, "too small to matter", (0.01, margin), ("axes fraction", "data"), (0, -11))
+    note(ax, "too small to matter", (0.01, 0), "axes fraction", (0, 5))
     reference = readings(arm).query("layers == 'all' and method == 'first_epoch'")["share"].mean()
     ax.axvline(reference, color=MUTED, lw=1, ls=(0, (4, 3)))
     note(ax, "read here", (reference, 1), ("data", "axes fraction"), (-3, -2), ha="right", va="top")
     ax.set(xlabel=STEP, ylabel="forget NLL, rise (nats)", ylim=(-0.05, None))
-    ax.legend(frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(1, 1))
+    handles = ax.get_legend_handles_labels()
+    ax.get_legend().remove()
+    drawn.legend(*handles, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return drawn

@@ -85,7 +85,9 @@ def register(function: Callable, walk: Callable[..., Iterator[dict]], settings=N
     """
     name, module = function.__name__, function.__module__
     if name in METHODS and METHODS[name].module != module:
-        raise MethodError(f"method {name!r} is defined in {METHODS[name].module} already: choose another name")
+        raise MethodError(
+            f"method {name!r} is defined in {METHODS[name].module} already: choose another name"
+        )
     own = inspect.signature(function).parameters.values()
     options = (settings or {}) | {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY}
     METHODS[name] = Method(name, module, walk, options, **said)

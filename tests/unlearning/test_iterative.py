@@ -1,8 +1,10 @@
 """Iterative removal: the one-shot sum while everything is known, and nothing where nothing is."""
 
+from itertools import accumulate
+
 import pytest
 import torch
-from test_unlearning import REQUEST, same, trained  # noqa: F401  (a fixture)
+from unlearning_helpers import REQUEST, same
 
 from unlearnkit import unlearning
 from unlearnkit.errors import LayerError, RequestError
@@ -10,15 +12,17 @@ from unlearnkit.errors import LayerError, RequestError
 NORMS = [0.1, 0.1, 0.2]
 
 
-def walk(trained, known=lambda _: True, order=REQUEST, **more):  # noqa: F811
-    return unlearning.iterate(
-        trained.model, order=order, ledger=trained.book, known=known, norms=NORMS, **more
+def walk(trained, known=lambda _: True, order=REQUEST, **more):
+    """A walk whose rounds are NORMS long if all are known: a path's norms count from the start."""
+    totals = list(accumulate(NORMS))
+    return unlearning.path(
+        "iterative", trained.model, request=order, ledger=trained.book, known=known, norms=totals, **more
     )
 
 
-def test_with_everything_known_it_is_the_one_shot_step(trained):  # noqa: F811
+def test_with_everything_known_it_is_the_one_shot_step(trained):
     rounds = list(walk(trained))
-    assert [r.removed for r in rounds] == [tuple(REQUEST)] * 3
+    assert [r.told["removed"] for r in rounds] == [tuple(REQUEST)] * 3
     assert rounds[-1].norm == pytest.approx(sum(NORMS), rel=1e-4)
     there = None
     for step, _ in enumerate(walk(trained)):
@@ -30,7 +34,7 @@ def test_with_everything_known_it_is_the_one_shot_step(trained):  # noqa: F811
     result.revert()
 
 
-def test_an_example_that_is_no_longer_known_is_left_alone(trained):  # noqa: F811
+def test_an_example_that_is_no_longer_known_is_left_alone(trained):
     """The first round removes all; from then on only the first example is still known."""
     looks = []
 
@@ -39,19 +43,19 @@ def test_an_example_that_is_no_longer_known_is_left_alone(trained):  # noqa: F81
         return len(looks) <= len(REQUEST) or example_id == REQUEST[0]
 
     rounds = list(walk(trained, known))
-    assert [list(r.removed) for r in rounds] == [list(REQUEST), [REQUEST[0]], [REQUEST[0]]]
+    assert [list(r.told["removed"]) for r in rounds] == [list(REQUEST), [REQUEST[0]], [REQUEST[0]]]
     assert looks == list(REQUEST) * 3
 
 
-def test_a_round_in_which_nobody_is_known_changes_nothing(trained):  # noqa: F811
+def test_a_round_in_which_nobody_is_known_changes_nothing(trained):
     before = trained.weights()
     for done in walk(trained, lambda _: False):
-        assert done.removed == ()
+        assert done.told["removed"] == ()
         assert done.norm == 0.0
         assert same(trained.weights(), before)
 
 
-def test_the_model_is_what_it_was_when_the_walk_is_left(trained):  # noqa: F811
+def test_the_model_is_what_it_was_when_the_walk_is_left(trained):
     before = trained.weights()
     steps = walk(trained)
     next(steps)
@@ -60,7 +64,7 @@ def test_the_model_is_what_it_was_when_the_walk_is_left(trained):  # noqa: F811
     assert same(trained.weights(), before)
 
 
-def test_only_the_named_layers_move(trained):  # noqa: F811
+def test_only_the_named_layers_move(trained):
     before = trained.weights()
     steps = walk(trained, layers="last2")
     next(steps)
@@ -70,7 +74,7 @@ def test_only_the_named_layers_move(trained):  # noqa: F811
     assert all(".h.1." in n or ".h.2." in n for n in moved)
 
 
-def test_bad_requests_are_refused(trained):  # noqa: F811
+def test_bad_requests_are_refused(trained):
     with pytest.raises(RequestError, match="empty"):
         next(walk(trained, order=[]))
     with pytest.raises(RequestError, match="nobody"):

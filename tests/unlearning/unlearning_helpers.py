@@ -1,0 +1,82 @@
+"""A trained tiny model with its ledger, and short ways to ask, for every test of unlearning."""
+
+import math
+
+import pytest
+import torch
+from test_ledger import FACTS, IDS, autograd_gradient
+
+from unlearnkit import ledger, training, unlearning
+
+__all__ = ["FACTS", "IDS", "OTHERS", "REQUEST", "Trained", "autograd_gradient"]
+__all__ += ["error", "norm_of", "refused", "same"]
+
+REQUEST, OTHERS = IDS[:3], tuple(IDS[3:5])
+RECIPE = training.Recipe(epochs=3, lr=0.05, batch_size=3)
+OPTIONS = {
+    "wrong_person": {"others": OTHERS},
+    "single_epoch": {"epoch": 2},
+    "iterative": {"known": lambda _: True},
+}
+
+
+class Trained:
+    """A fine-tuned tiny model, its ledger, and short ways to ask."""
+
+    def __init__(self, model, tokenizer, folder):
+        self.model, self.tokenizer = model, tokenizer
+        training.fine_tune(
+            model, tokenizer, FACTS, RECIPE, ledger=folder, ledger_dtype="float32", progress=False
+        )
+        self.book = ledger.GradientLedger.open(folder, model)
+
+    def steepen(self, folder):
+        """Gradients 1,000 times as large, so that alpha = 1e38 leaves float32's range."""
+        self.book = ledger.record(self.model, self.tokenizer, FACTS, folder, divisor=1e-3)
+
+    def inputs(self, name, **changes):
+        given = {
+            "request": REQUEST,
+            "ledger": self.book,
+            "examples": FACTS,
+            "tokenizer": self.tokenizer,
+            **OPTIONS.get(name, {}),
+        }
+        return {**given, **changes}
+
+    def apply(self, name, **changes):
+        return unlearning.apply(name, self.model, **self.inputs(name, **changes))
+
+    def path(self, name, **changes):
+        return unlearning.path(name, self.model, **self.inputs(name, **changes))
+
+    def weights(self):
+        return {n: p.detach().clone() for n, p in self.model.named_parameters()}
+
+    def direction(self, name, **changes):
+        """What alpha = 1 adds, by parameter."""
+        before = self.weights()
+        result = self.apply(name, **{"alpha": 1.0, **changes})
+        added = {n: t - before[n] for n, t in self.weights().items()}
+        result.revert()
+        return added
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+
+
+def norm_of(direction):
+    return math.sqrt(sum(g.double().square().sum().item() for g in direction.values()))
+
+
+def error(ours, theirs):
+    """Relative to the whole direction, since parts of it may be near zero."""
+    return norm_of({n: ours[n] - theirs[n] for n in theirs}) / norm_of(theirs)
+
+
+def refused(trained, error, match, name="first_epoch", **changes):
+    before = trained.weights()
+    with pytest.raises(error, match=match):
+        trained.apply(name, **{"alpha": 0.1, **changes})
+    assert same(trained.weights(), before)
