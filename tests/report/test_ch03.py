@@ -164,7 +164,7 @@ def test_gradients_are_as_long_as_their_parts_together():
 
 @pytest.fixture
 def linear(monkeypatch):
-    """(scores, arm) of a world in which every effect is exactly the sum of TracIn over the facts trained on."""
+    """(scores, arm) of a world in which effects are exactly sums of TracIn over the facts trained on."""
     monkeypatch.setattr(validation, "RESAMPLES", 200)
     rng = np.random.default_rng(1)
     halves = {f"half {k}": sorted(rng.choice(FACTS, len(FACTS) // 2, replace=False)) for k in range(12)}
@@ -190,7 +190,8 @@ def linear(monkeypatch):
 def test_a_person_is_found_to_influence_itself_most_and_never_counts_a_fact_on_itself(linear):
     scores, arm = linear
     table = validation.sources(arm)
-    mine = table[table["score"] == validation.TRACIN["tracin_all"]].groupby(["owner", "person"])["value"].mean()
+    mine = table[table["score"] == validation.TRACIN["tracin_all"]]
+    mine = mine.groupby(["owner", "person"])["value"].mean()
     others = [scores.loc[z, q] for z in FACTS for q in QUERIES if z != q and OWNER[z] == OWNER[q] == "Zoe"]
     assert mine["Zoe", "Zoe"] == pytest.approx(np.mean(others))
     assert mine["Zoe"].idxmax() == "Zoe"
