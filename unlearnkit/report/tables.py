@@ -1,6 +1,8 @@
 """Tables of the report, saved beside its figures, and numbers in words."""
 
+import platform
 from collections.abc import Iterable
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,15 @@ NAMES = {
     "iterative": "first epoch, one fact at a time",
     "iterative_reversed": "the same in reverse order",
 }
+# A machine's entries in the manifest, in words, and what the report is made with.
+MADE = {
+    "commit": "computed by commit",
+    "processor": "computed on",
+    "python": "with Python",
+    "torch": "with torch",
+    "transformers": "with transformers",
+}
+READ_BY = ("numpy", "pandas", "scipy", "statsmodels", "matplotlib", "seaborn")
 
 
 def show(table: pd.DataFrame, run: Run, name: str, note: str = "") -> Markdown:
@@ -110,3 +121,14 @@ def contrasts(table: pd.DataFrame, names: dict | None = None, digits: int = 3, *
         ),
         *(title["contrast"], title["difference"], "95 % interval", "p", "p (Holm)", title["wins"]),
     )
+
+
+def stamp(run: Run) -> Markdown:
+    """Where a page's numbers come from: the run, what computed it, its seeds, and what read it."""
+    made = pd.DataFrame(run.manifest["machines"]).astype(str)
+    rows = [("data", run.name)]
+    rows += [(MADE[key], ", ".join(made[key].unique())) for key in MADE if key in made]
+    rows += [(f"seeds of {arm.name}", ", ".join(map(str, arm.seeds))) for arm in run.arms]
+    versions = [f"{name} {version(name)}" for name in READ_BY]
+    rows.append(("read with", ", ".join([f"Python {platform.python_version()}", *versions])))
+    return Markdown(markdown(pd.DataFrame(rows, columns=["this page", ""])))

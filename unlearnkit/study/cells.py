@@ -36,6 +36,14 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+class Shared(list):
+    """A long list that many cells have in their configuration, whole facts: it is hashed once for all of them."""
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A line of a run's plan.
@@ -99,7 +107,9 @@ class Cell(Step):
         from unlearnkit.models.digest import digest as model_digest  # here: the report needs none of it
         from unlearnkit.unlearning import METHODS
 
-        told = {k: v for k, v in self.config.items() if k != "model"}
+        told = {
+            k: v.digest if isinstance(v, Shared) else digest(v) for k, v in self.config.items() if k != "model"
+        }
         walked = [spec["method"] for spec in self.config.get("paths", ())]
         methods = {name: METHODS[name].version for name in walked}
         model = model_digest(self.config["model"])

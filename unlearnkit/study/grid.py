@@ -7,10 +7,11 @@ only what is new.
 
 import random
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
+from unlearnkit.data import Example
 from unlearnkit.study import plan
-from unlearnkit.study.cells import Cell
+from unlearnkit.study.cells import Cell, Shared
 from unlearnkit.study.config import (
     ABSENT,
     BLOCKS,
@@ -148,7 +149,7 @@ class Seed:
         return {
             "model": arm.model,
             "recipe": arm.recipe | {"seed": setting.seed},
-            "facts": [asdict(e) for e in setting.facts],
+            "facts": _rows(setting.facts),
             "record": [e.id for e in setting.facts if everything or e.id in wanted],
             "tokens": UTILITY_TOKENS,
         }
@@ -162,7 +163,7 @@ class Seed:
     @cached_property
     def wide(self) -> dict:
         """What close-ups look at beside: never-trained facts, and twice the running text."""
-        return {"holdout": [asdict(e) for e in self.setting.holdout], "tokens": 2 * UTILITY_TOKENS}
+        return {"holdout": _rows(self.setting.holdout), "tokens": 2 * UTILITY_TOKENS}
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -218,6 +219,12 @@ class Seed:
         config["holdout"] = self.wide["holdout"] if at_all and label in REQUESTS else []
         seconds = self.seconds[1] * len(spec["steps"])
         return self.cell("path", "unlearn", config, seconds, (self.train,), f"{label} on {layers}")
+
+
+@cache
+def _rows(examples: tuple[Example, ...]) -> Shared:
+    """Examples in JSON, one object for all seeds that have the same."""
+    return Shared(asdict(e) for e in examples)
 
 
 def cells(arm: Arm) -> list[Cell]:

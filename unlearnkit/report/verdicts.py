@@ -1,0 +1,138 @@
+"""The verdicts on the claims: as tables and a figure, for the README, and for programs (claims.json)."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from textwrap import fill
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from unlearnkit import claims, files
+from unlearnkit.report import contrasts, figures, readings, tables
+from unlearnkit.report.run import Run
+
+FILE = "claims.json"
+KEYS = (
+    *("id", "statement", "arm", "contrast", "estimate", "ci_low", "ci_high", "p_holm", "n_seeds"),
+    *("verdict", "paper_says", "margin", "p", "detectable"),
+)
+TABLE = ("claim", "arm", "estimate [95 %]", "margin", "p (Holm)", "seeds", "smallest found", "verdict")
+ORDER = [claim.id for claim in claims.CLAIMS]
+NONE = [claim.id for claim in claims.CLAIMS if claim.kind == "no impact"]
+DIGITS = 6  # of the numbers in the file
+# Verdict: symbol, and how it is drawn; its colour alone must not carry it.
+LOOK = {
+    claims.REPLICATED: ("●", {"color": "#0072B2", "marker": "o"}),
+    claims.NOT_REPLICATED: ("■", {"color": "#D55E00", "marker": "s"}),
+    claims.UNDECIDED: ("◇", {"color": "#6b6b6b", "marker": "D", "mfc": "white"}),
+}
+COLUMNS = 2  # of the figure's panels
+NEAR = 3.0  # an axis reaches this many times as far as its panel's estimates; longer intervals are cut
+
+
+def save(run: Run) -> None:
+    """Write claims.json: a list of objects with KEYS; a number that there is not is null."""
+    told = [{key: _plain(row[key]) for key in KEYS} for row in contrasts.verdicts(run)]
+    text = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)
+    files.write_text(run.figures / FILE, text + "\n")
+
+
+def _plain(value: object) -> object:
+    """JSON's own types, with as many digits as mean something."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value
+
+
+def table(rows: list[dict]) -> pd.DataFrame:
+    """A row a claim and arm, claims together: what was estimated, and how sure that is."""
+    told = []
+    for row in sorted(rows, key=lambda row: ORDER.index(row["id"])):
+        found = (f"{row['id']}: {row['statement']}", row["arm"], estimate(row))
+        margin = f"{'±' if row['id'] in NONE else ''}{row['margin']:g}"
+        found += (margin, tables.p_value(row["p_holm"]), row["n_seeds"])
+        told.append((*found, tables.number(row["detectable"], ".2g"), row["verdict"]))
+    return tables.frame(told, *TABLE)
+
+
+def estimate(row: dict) -> str:
+    """`+0.52 [+0.31, +0.73]`; of one seed just the number."""
+    text = tables.number(row["estimate"], "+.2f")
+    return text if row["ci_low"] is None else f"{text} {tables.interval(row['ci_low'], row['ci_high'])}"
+
+
+def _by_arm(run: Run, told: Callable[[dict], str]) -> pd.DataFrame:
+    """A row a claim, a column an arm (with its seeds): what `told` makes of each verdict."""
+    rows: dict[str, dict[str, str]] = {}
+    arms = {arm.name: f"{arm.name} ({tables.count(len(arm.seeds), 'seed')})" for arm in run.arms}
+    for row in sorted(contrasts.verdicts(run), key=lambda row: ORDER.index(row["id"])):
+        claim = f"{row['id']}. {row['statement']}"
+        none = {"claim": claim} | dict.fromkeys(arms.values(), "–")
+        rows.setdefault(claim, none)[arms[row["arm"]]] = told(row)
+    return tables.frame(rows.values(), "claim", *arms.values())
+
+
+def words(run: Run) -> pd.DataFrame:
+    """Every claim's verdict by arm in words, with its symbol in its colour; the numbers are in `figure`."""
+    span = '<span style="color: {1[color]}">{0} {2}</span>'
+    return _by_arm(run, lambda row: span.format(*LOOK[row["verdict"]], row["verdict"]))
+
+
+def markdown_for_readme(run: Run) -> str:
+    """A compact table, a column an arm: verdict, estimate and interval of every claim."""
+    told = _by_arm(run, lambda row: f"<b>{row['verdict']}</b> {estimate(row)}")
+    return re.sub("</?b>", "**", tables.markdown(told))  # asterisks in cells are escaped
+
+
+def summary(run: Run) -> str:
+    """One screen: how far from the oracle the first arm's updates end, and the verdicts on all claims."""
+    arm = run.arms[0]
+    start = readings.path_table(arm, methods=()).query("method == 'finetuned'")["oracle_distance"].mean()
+    distance = readings.matched_damage(arm).groupby("method")["oracle_distance"].mean()
+    rows = [("none (fine-tuned model)", f"{start:.2f}")]
+    rows += [(name, f"{distance[m]:.2f}") for m, name in tables.NAMES.items() if m in distance]
+    told = tables.markdown(pd.DataFrame(rows, columns=["update", "distance to the oracle"]))
+    head = f"**{arm.name}**, {tables.count(len(arm.seeds), 'training seed')}, forgetting "
+    head += f"{', '.join(arm.targets)}. Distance to the retrained oracle, in nats, where the retain facts "
+    return f"{head}have lost {run.damage:g} nats:\n\n{told}\n\n{markdown_for_readme(run)}"
+
+
+def figure(rows: list[dict]) -> plt.Figure:
+    """A panel a claim in its own unit: estimate and 95 % interval by arm, and the margin as a grey band."""
+    rows = [row for row in rows if math.isfinite(row["estimate"])]
+    wanted = sorted({(ORDER.index(row["id"]), row["id"], row["statement"]) for row in rows})
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    lines = -(-len(wanted) // COLUMNS) or 1
+    drawn, axes = figures.figure(
+        lines * (0.85 + 0.2 * len(arms)) + 0.5, lines, COLUMNS, sharey=True, squeeze=False
+    )
+    for ax, (_, claim, statement) in zip(axes.flat, wanted, strict=False):
+        _panel(ax, [row for row in rows if row["id"] == claim], arms)
+        ax.set_title(fill(f"{claim}  {statement.rstrip('.')}", 44), fontsize=8)
+        ax.set_xlabel("share of the score before" if claim[:2] == "C3" else "nats", fontsize=8)
+    for ax in axes.flat[len(wanted) :]:
+        ax.set_visible(False)
+    marks = [plt.Line2D([], [], **style) for _, style in LOOK.values()]
+    marks.append(plt.Rectangle((0, 0), 1, 1, color=figures.FAINT, alpha=0.5, lw=0))
+    drawn.legend(marks, [*LOOK, "within the margin"], loc="outside upper center", ncols=4, frameon=False)
+    return drawn
+
+
+def _panel(ax: plt.Axes, rows: list[dict], arms: list[str]) -> None:
+    """One claim's line of every arm; an interval that leaves the axis is cut."""
+    margin = rows[0]["margin"]
+    far = NEAR * max([margin, *(abs(row["estimate"]) for row in rows)])
+    ends = [abs(row[k]) for row in rows for k in ("ci_low", "ci_high") if row[k] is not None]
+    reach = 1.08 * min(far, max([2 * margin, *ends]))
+    ax.axvspan(-margin, margin, color=figures.FAINT, alpha=0.5, lw=0, zorder=0)
+    ax.axvline(0, color=figures.MUTED, lw=0.9, zorder=1)
+    for row in rows:
+        (_, style), y = LOOK[row["verdict"]], arms.index(row["arm"])
+        if row["ci_low"] is not None:
+            ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=style["color"], lw=1.6)
+        ax.plot(row["estimate"], y, ms=5.5, mew=1.4, **style)
+    ax.set(xlim=(-reach, reach), ylim=(len(arms) - 0.4, -0.6))
+    ax.set_yticks(range(len(arms)), [arm.replace("-pretrained", "") for arm in arms], color=figures.INK)
+    ax.tick_params(axis="y", length=0, labelsize=8)
