@@ -37,7 +37,7 @@ def digest(*parts: Any) -> str:
 
 
 class Shared(list):
-    """A long list that many cells have in their configuration, whole facts: it is hashed once for all of them."""
+    """A long list that many cells have in their configuration, whole facts: hashed once for all."""
 
     @cached_property
     def digest(self) -> str:
@@ -108,7 +108,9 @@ class Cell(Step):
         from unlearnkit.unlearning import METHODS
 
         told = {
-            k: v.digest if isinstance(v, Shared) else digest(v) for k, v in self.config.items() if k != "model"
+            k: v.digest if isinstance(v, Shared) else digest(v)
+            for k, v in self.config.items()
+            if k != "model"
         }
         walked = [spec["method"] for spec in self.config.get("paths", ())]
         methods = {name: METHODS[name].version for name in walked}
@@ -177,10 +179,18 @@ class Tidy(Step):
 def machine() -> dict[str, str]:
     """What computes here: commit of the code, processor, versions."""
     asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=paths.ROOT, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty"],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     versions = {package: version(package) for package in ("torch", "transformers")}
-    return {"commit": asked.stdout.strip(), "processor": _processor(), "python": platform.python_version()} | versions
+    return {
+        "commit": asked.stdout.strip(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+    } | versions
 
 
 def _processor() -> str:
