@@ -137,7 +137,7 @@ def steps(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
     for share, rows in along(path_table(arm, methods=(method,)), method).groupby("share"):
         told = {title: tables.mean_and_range(rows[c]) for c, title in STEPS.items() if rows[c].notna().any()}
         found.append({"step": f"{share:.2%}"} | told)
-    return tables.frame(found, "step", *STEPS.values()).fillna("–")
+    return tables.frame(found, "step", *STEPS.values()).dropna(axis=1, how="all").fillna("–")
 
 
 def fresh_minus_stored(arm: Arm, value: str = "rise") -> pd.DataFrame:

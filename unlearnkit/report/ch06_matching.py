@@ -83,6 +83,8 @@ def best(swept: pd.DataFrame) -> pd.DataFrame:
 
     Chosen with the ground truth in hand: an upper bound of what a user could do.
     """
+    if swept.empty:
+        return swept.set_index("matcher")
     means = swept.groupby(["matcher", "threshold"], sort=False).mean(numeric_only=True).reset_index()
     order = means.sort_values(["f1", "threshold"]).groupby("matcher", sort=False).tail(1)
     return order.set_index("matcher").reindex(swept["matcher"].unique())
