@@ -20,7 +20,8 @@ import torch
 from safetensors import safe_open
 from test_ledger import FACTS, autograd_gradient, relative_error
 
-from unlearnkit import ledger, models, session, training, unlearning
+from unlearnkit import ledger, models, training, unlearning
+from unlearnkit.training import session
 from unlearnkit.data import Example
 from unlearnkit.errors import LedgerError, RequestError
 from unlearnkit.ledger import slab

@@ -8,7 +8,8 @@ import pytest
 import torch
 from test_ledger import FACTS, IDS, autograd_gradient, relative_error
 
-from unlearnkit import ledger, session, training
+from unlearnkit import ledger, training
+from unlearnkit.training import session
 from unlearnkit.batching import batch_of, example_loss
 from unlearnkit.errors import ConfigError, DivergenceError, RequestError
 from unlearnkit.layers import parameters

@@ -3,7 +3,11 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
+
+PARTIAL = ".partial"  # suffix of a file that is being written
+WRITE_BYTES = 1 << 20  # at a time: for more the kernel seeks large pages, memory that nobody has touched yet
 
 
 @contextlib.contextmanager
@@ -11,7 +15,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path to write to instead, which becomes `path` when the block ends, and goes when it fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + PARTIAL)
     try:
         yield partial
         os.replace(partial, path)
@@ -20,12 +24,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole."""
-    with replacing(path) as partial:
-        partial.write_text(text)
+    """Write a text file whole, in UTF-8."""
+    write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a binary file whole."""
-    with replacing(path) as partial:
-        partial.write_bytes(data)
+    with replacing(path) as partial, partial.open("wb", buffering=0) as file:
+        write_all(file, data)
+
+
+def write_all(file: FileIO, data: bytes | memoryview) -> None:
+    """Write every byte of it, wherever the file stands."""
+    view, done = memoryview(data), 0
+    while done < view.nbytes:
+        done += file.write(view[done : done + WRITE_BYTES])

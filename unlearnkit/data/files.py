@@ -8,11 +8,10 @@ a prompt (the first half of its words) and an answer (the others). Optional: `id
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
+from unlearnkit import files
 from unlearnkit.data.example import Example
 from unlearnkit.errors import DataError
 
@@ -47,13 +46,11 @@ def save_jsonl(examples: list[Example], path: str | Path) -> None:
     """Write examples so that ``load_jsonl`` returns equal ones; an older file is replaced whole or kept."""
     path = Path(path)
     lines = [json.dumps(dataclasses.asdict(example), ensure_ascii=False) for example in examples]
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    if not path.parent.is_dir():
+        raise DataError(f"cannot write {path}: there is no folder {path.parent}")
     try:
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        os.replace(partial, path)
+        files.write_text(path, "".join(f"{line}\n" for line in lines))
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
 
 

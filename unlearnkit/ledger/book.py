@@ -23,6 +23,10 @@ class GradientLedger:
     """
 
     def __init__(self, store: Store):
+        self._read(store)
+
+    def _read(self, store: Store) -> None:
+        """Take up what the index says."""
         self.store = store
         self.tags = {Slot(p, r): frozenset(names) for p, r, names, _ in store.head["slots"]}
         self.shapes = {p: tuple(shape) for p, _, _, shape in store.head["slots"]}
@@ -145,7 +149,7 @@ class GradientLedger:
         ids = self._known(ids)
         store = Store.load(self.store.path)  # its own copy: after a failure this book still reads the old one
         freed = purging.purge(store, ids)
-        self.__init__(store)
+        self._read(store)
         return freed
 
     # -- replay -----------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import torch
 import xxhash
 
 from unlearnkit.errors import LedgerError
-from unlearnkit.ledger.files import replacing, write_all
+from unlearnkit.files import replacing, write_all
 
 SAFETENSORS = {
     torch.float16: "F16",
@@ -67,19 +67,17 @@ def write(path: Path, pieces: Sequence[Piece], lengths: Sequence[Sequence[int]])
     tables = dict(zip(TABLES, (offsets, exponents, checksums), strict=True))
     header, size = _header(pieces, tables)
 
-    def front() -> bytes:
-        return len(header).to_bytes(8, "little") + header + b"".join(t.tobytes() for t in tables.values())
-
-    with replacing(path) as file, ThreadPoolExecutor(1) as helper:
+    with replacing(path) as partial, partial.open("wb", buffering=0) as file, ThreadPoolExecutor(1) as helper:
         summing = helper.submit(_fill, checksums, pieces, offsets)  # on the core that does not write
-        file.seek(len(front()))
+        file.seek(8 + len(header) + sum(table.nbytes for table in tables.values()))
         for piece in pieces:
             for view in piece.views:
                 write_all(file, view)
         summing.result()
+        front = len(header).to_bytes(8, "little") + header + b"".join(t.tobytes() for t in tables.values())
         file.seek(0)
-        write_all(file, front())
-    return {"bytes": 8 + len(header) + size, "hash": digest(front())}
+        write_all(file, front)
+    return {"bytes": 8 + len(header) + size, "hash": digest(front)}
 
 
 def _header(pieces: Sequence[Piece], tables: dict[str, np.ndarray]) -> tuple[bytes, int]:
@@ -111,8 +109,8 @@ def _fill(checksums: np.ndarray, pieces: Sequence[Piece], offsets: np.ndarray) -
             while start - begin >= view.nbytes and stop > start:
                 begin += view.nbytes
                 view = next(views)
-            sums.append(xxhash.xxh3_64_digest(view[start - begin : stop - begin]))
-        row[:] = np.frombuffer(b"".join(sums), "<i8")  # as `digest` reads one
+            sums.append(digest(view[start - begin : stop - begin]))
+        row[:] = sums
 
 
 class Shard:

@@ -13,18 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unlearnkit.errors import LedgerError
-from unlearnkit.ledger.files import PARTIAL, replacing, write_all
+from unlearnkit.files import PARTIAL, write_text
 from unlearnkit.ledger.shard import Piece, digest, write
 
 FORMAT = 2
 INDEX = "index.json"
 log = logging.getLogger("unlearnkit.ledger")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file atomically."""
-    with replacing(path) as file:
-        write_all(file, text.encode())
 
 
 def _sealed(body: dict) -> str:

@@ -16,7 +16,9 @@ from unlearnkit.publishing import notebooks, publish
 RELATIVE, ABSOLUTE = 0.02, 0.002  # of numbers in texts and tables, which are rounded for people
 DRAWN = 1.5  # points, of a place in a figure
 NUMBER = re.compile(r"[-+−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
-NOT_DRAWN = re.compile(r'(id|xlink:href|clip-path)="[^"]*"|<metadata>.*?</metadata>|<!--.*?-->|url\(#.*?\)', re.S)
+NOT_DRAWN = re.compile(
+    r'(id|xlink:href|clip-path)="[^"]*"|<metadata>.*?</metadata>|<!--.*?-->|url\(#.*?\)', re.S
+)
 
 
 class CheckError(UnlearnkitError):

@@ -43,9 +43,7 @@ def steps_of(profile: Profile, fresh: bool = False, keep_ledgers: bool = False, 
     return [*cells, data, *(notebooks.step(name, folder, folder / "data", values) for name in names)]
 
 
-def reproduce(
-    profile: Profile, notebook: str = "", fresh: bool = False, keep_ledgers: bool = False
-) -> None:
+def reproduce(profile: Profile, notebook: str = "", fresh: bool = False, keep_ledgers: bool = False) -> None:
     """Bring a run up to date, telling first what it will do and last where to look.
 
     `fresh` computes every cell on this machine, also those of the published data. Raises the first failure,

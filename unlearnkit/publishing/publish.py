@@ -1,4 +1,4 @@
-"""`publish`: what the repository shows. A run's data becomes figures/data; notebooks, figures and README follow.
+"""`publish`: what the repository shows. A run's data becomes figures/data; the rest is made of it.
 
 Notebooks are executed on the published data, as a reader would, and their outputs are what is committed.
 """
@@ -67,7 +67,7 @@ def publish(data: Path | None = None) -> str:
 
 
 def execute_all() -> Path:
-    """Execute every notebook anew on the published data; the folder of the results. NotebookError if one fails."""
+    """Execute every notebook anew on the published data, into the folder returned; else NotebookError."""
     run = Run(PUBLISHED)
     shutil.rmtree(run.folder, ignore_errors=True)
     steps = [notebooks.step(name, run.folder, run.data, {}) for name in notebooks.select()]

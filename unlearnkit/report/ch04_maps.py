@@ -80,7 +80,8 @@ def cosine_map(arm: Arm, only: Sequence[str] = ()) -> plt.Figure:
     means = cosines(arm).pivot_table("with_oracle", "layers", "epoch")
     means = means.loc[[n for n in order(means.index, only) if n != "norms"]]
     drawn, ax = figure(0.24 * len(means) + 1.0)
-    _cells(ax, means, means.map("{:+.2f}".format), top=1.0)
+    if len(means):
+        _cells(ax, means, means.map("{:+.2f}".format), top=1.0)
     ax.set_xlabel("epoch of the stored gradients")
     return drawn
 

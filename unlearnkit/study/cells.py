@@ -36,6 +36,14 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+class Shared(list):
+    """A long list that many cells have in their configuration, whole facts: hashed once for all."""
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A line of a run's plan.
@@ -99,7 +107,11 @@ class Cell(Step):
         from unlearnkit.models.digest import digest as model_digest  # here: the report needs none of it
         from unlearnkit.unlearning import METHODS
 
-        told = {k: v for k, v in self.config.items() if k != "model"}
+        told = {
+            k: v.digest if isinstance(v, Shared) else digest(v)
+            for k, v in self.config.items()
+            if k != "model"
+        }
         walked = [spec["method"] for spec in self.config.get("paths", ())]
         methods = {name: METHODS[name].version for name in walked}
         model = model_digest(self.config["model"])
@@ -167,10 +179,18 @@ class Tidy(Step):
 def machine() -> dict[str, str]:
     """What computes here: commit of the code, processor, versions."""
     asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=paths.ROOT, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty"],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     versions = {package: version(package) for package in ("torch", "transformers")}
-    return {"commit": asked.stdout.strip(), "processor": _processor(), "python": platform.python_version()} | versions
+    return {
+        "commit": asked.stdout.strip(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+    } | versions
 
 
 def _processor() -> str:

@@ -162,7 +162,9 @@ def _said(cell: Cell) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame()
     told = json.loads(path.read_text())
-    rows = [(i, m, text) for m, said in told["said"].items() for i, text in zip(told["ids"], said, strict=True)]
+    rows = [
+        (i, m, text) for m, said in told["said"].items() for i, text in zip(told["ids"], said, strict=True)
+    ]
     return _labelled(pd.DataFrame(rows, columns=["example", "model", "text"]), cell)
 
 

@@ -1,26 +1,60 @@
 """A fine-tuning tied to a ledger folder: resumed if it was interrupted, refused if it is another run's."""
 
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from unlearnkit import models, weights
 from unlearnkit.errors import LedgerError, ModelError
 from unlearnkit.ledger import recording
 from unlearnkit.ledger.recorder import Recorder
 from unlearnkit.ledger.store import Store
+from unlearnkit.training.recipe import Recipe
 
 CHECKPOINT_SECONDS = 150.0  # a ledger is committed at the first epoch's end after this, and at the last
+
+
+@dataclass
+class Run:
+    """What a fine-tuning did. `order` holds the ids of each optimizer step, `losses` each step's loss."""
+
+    recipe: Recipe
+    order: list[tuple[str, ...]]
+    lr: float
+    losses: list[float]
+    initial: Path  # theta_0, as safetensors
+    seconds: float
+    notes: list = field(default_factory=list)  # what `on_epoch` returned, an entry an epoch
+
+    def progress(self) -> dict[str, Any]:
+        """What a checkpoint keeps, in JSON values."""
+        return {"losses": self.losses, "seconds": self.seconds, "notes": self.notes}
+
+    def resume(self, losses: list[float], seconds: float, notes: list) -> None:
+        """Go on from a checkpoint's `progress`."""
+        self.losses, self.seconds, self.notes = losses, seconds, notes
 
 
 class Session:
     """Opens or resumes the ledger at `path`, and commits it together with the weights it ended in.
 
-    On resumption the model, the optimizer and `run` (a training.Run) are brought to the last commit.
+    On resumption the model, the optimizer and `run` are brought to the last commit.
     """
 
-    def __init__(self, path, model, optimizer, wanted, description, dtype, run):
+    def __init__(
+        self,
+        path: Path,
+        model: PreTrainedModel,
+        optimizer: torch.optim.Optimizer,
+        wanted: list[str],
+        description: dict[str, Any],
+        dtype: str,
+        run: Run,
+    ):
         self.model, self.optimizer, self.run = model, optimizer, run
         if Store.exists(path):
             self.store = Store.load(path)
@@ -79,8 +113,7 @@ class Session:
         if self.done == self.run.recipe.epochs:
             state = {k: t for k, t in state.items() if k.startswith("model/")}
         weights.copy_into(self._file(self.done), state)
-        for name, value in self.store.progress.items():
-            setattr(self.run, name, value)
+        self.run.resume(**self.store.progress)
 
     def _make_optimizer_state(self) -> None:
         """Let AdamW allocate its moments, by a step with zero gradients that the checkpoint overwrites."""
@@ -102,8 +135,7 @@ class Session:
             weights.save(self._file(epoch), state)
         except ModelError as error:
             raise LedgerError(f"epoch {epoch} of ledger {self.store.path} is not kept: {error}") from error
-        progress = {k: getattr(self.run, k) for k in ("losses", "seconds", "notes")}
-        self.recorder.commit(epoch, **progress)
+        self.recorder.commit(epoch, **self.run.progress())
         before.unlink(missing_ok=True)
         self.saved_at = time.monotonic()
 
