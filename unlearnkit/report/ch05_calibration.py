@@ -6,6 +6,7 @@ linear between two measured steps of a path, the start being its first.
 """
 
 from collections.abc import Mapping
+from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -63,6 +64,7 @@ def paths_of(arm: Arm) -> pd.DataFrame:
 # -- re-exposure ------------------------------------------------------------------------------------------
 
 
+@cache
 def exposure(arm: Arm) -> pd.DataFrame:
     """Both readings of "re-exposed" on every path: a row a seed, layers and method.
 
@@ -70,13 +72,15 @@ def exposure(arm: Arm) -> pd.DataFrame:
     farther     step (share) at which D_F is first above the start's by `margin`; NaN where it never is
     first_step  the shortest measured step (share)
     """
-    table, found = paths_of(arm), []
-    walked = table[table["method"] != "finetuned"].groupby(["seed", "layers", "method"], sort=False)
-    for (seed, layers, method), _ in walked:
-        path = along(table[table["seed"] == seed], method, layers).set_index("share")
-        farther, met = crossing(path["oracle_distance"] - path["oracle_distance"].iloc[0], margin(arm.run))
-        row = {"seed": seed, "layers": layers, "method": method, "dip": min(0.0, path["rise"].min())}
-        found.append(row | {"farther": farther if met else np.nan, "first_step": path.index[1]})
+    found, smallest = [], margin(arm.run)
+    for seed, here in paths_of(arm).groupby("seed"):
+        for layers, method in dict.fromkeys(zip(here["layers"], here["method"], strict=True)):
+            path = along(here, method, layers).set_index("share")
+            if len(path) < 2:
+                continue  # the start itself
+            farther, met = crossing(path["oracle_distance"] - path["oracle_distance"].iloc[0], smallest)
+            row = {"seed": seed, "layers": layers, "method": method, "dip": min(0.0, path["rise"].min())}
+            found.append(row | {"farther": farther if met else np.nan, "first_step": path.index[1]})
     return tables.frame(found, "seed", "layers", "method", "dip", "farther", "first_step")
 
 
@@ -133,7 +137,7 @@ def steps(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
     for share, rows in along(path_table(arm, methods=(method,)), method).groupby("share"):
         told = {title: tables.mean_and_range(rows[c]) for c, title in STEPS.items() if rows[c].notna().any()}
         found.append({"step": f"{share:.2%}"} | told)
-    return tables.frame(found, "step", *STEPS.values()).fillna("–")
+    return tables.frame(found, "step", *STEPS.values()).dropna(axis=1, how="all").fillna("–")
 
 
 def fresh_minus_stored(arm: Arm, value: str = "rise") -> pd.DataFrame:
@@ -150,7 +154,7 @@ def fresh_minus_stored(arm: Arm, value: str = "rise") -> pd.DataFrame:
 
 
 def family(pairs: Mapping[object, tuple[pd.Series, pd.Series]]) -> pd.DataFrame:
-    """`contrasts.contrast` of pairs that have no reference in common, as one family of tests: first minus second."""
+    """`contrasts.contrast` of pairs without a common reference: first minus second, Holm over all."""
     found = [contrast(first, {label: second}) for label, (first, second) in pairs.items()]
     return with_holm(pd.concat(found or [contrast(pd.Series(dtype=float), {})], ignore_index=True))
 

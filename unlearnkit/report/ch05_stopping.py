@@ -21,6 +21,7 @@ from unlearnkit.report.run import Arm
 from unlearnkit.study.readings import at, crossing
 
 HELD_OUT = ["exact_memorisation", "nll", "extraction_likelihood"]
+FIRST, JANG = "memorisation as of held-out facts", "both (Jang et al. 2023)"
 BEST = "NLL as in the oracle"  # needs the retrained model: what a perfect rule would give
 TITLES = {  # what is read where a rule stops, as tables call it
     **{"share": "step (%)", "rise": "forget NLL", "damage": "retain damage"},
@@ -46,12 +47,12 @@ def _met(path: pd.DataFrame, known: pd.Series, budget: float) -> dict[str, pd.Se
     """By rule, a number along the path that is 0 or more once it is met; NaN where that cannot be said."""
     memorisation, extraction = (known[c] - path[c] for c in ("exact_memorisation", "extraction_likelihood"))
     return {
-        "memorisation as of held-out facts": memorisation,
+        FIRST: memorisation,
         "NLL as of held-out facts": path["forget_nll"] - known["nll"],
         "retain budget": path["damage"] - budget,
         BEST: path["oracle_gap"],
         "extraction as of held-out facts": extraction,
-        "both (Jang et al. 2023)": np.minimum(memorisation, extraction),
+        JANG: np.minimum(memorisation, extraction),
     }
 
 

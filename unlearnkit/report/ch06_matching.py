@@ -28,8 +28,11 @@ def matchers() -> dict[str, Matcher]:
     found = {name: partial(requests.similarities, scorer=name) for name in requests.SCORERS}
     if not (paths.user_cache() / "packages" / SIMILARITY.replace("==", "-")).is_dir():
         return found
+    from transformers.utils import logging
+
     from unlearnkit import semantic  # here, since it imports torch
 
+    logging.disable_progress_bar()
     return found | {MINILM: semantic.similarities}
 
 
@@ -80,6 +83,8 @@ def best(swept: pd.DataFrame) -> pd.DataFrame:
 
     Chosen with the ground truth in hand: an upper bound of what a user could do.
     """
+    if swept.empty:
+        return swept.set_index("matcher")
     means = swept.groupby(["matcher", "threshold"], sort=False).mean(numeric_only=True).reset_index()
     order = means.sort_values(["f1", "threshold"]).groupby("matcher", sort=False).tail(1)
     return order.set_index("matcher").reindex(swept["matcher"].unique())
@@ -115,7 +120,7 @@ def matcher_table(swept: pd.DataFrame) -> pd.DataFrame:
 
 
 def caught(table: pd.DataFrame, own: pd.Series) -> pd.DataFrame:
-    """For people: share of each kind of fact that matches, at the study's threshold and each matcher's own."""
+    """For people: which share of each kind of fact matches, at the study's threshold and at each own."""
     found = {}
     for matcher, rows in table.groupby("matcher", sort=False):
         levels = {matcher: FUZZY_THRESHOLD, f"{matcher}, at {own[matcher]:.0f}": own[matcher]}
@@ -126,22 +131,22 @@ def caught(table: pd.DataFrame, own: pd.Series) -> pd.DataFrame:
 
 
 def meaning(arm: Arm) -> pd.DataFrame:
-    """MiniLM cosines of a fact's text with other texts, over seed 0's facts that have them all, for people."""
+    """MiniLM cosines of a fact's text with other texts, over seed 0's facts that have them, for people."""
     facts = [e for e in arm.settings[0].facts if e.paraphrases and e.contradiction and e.attribute]
     columns = ("its own paraphrases", "the same words, a wrong answer", "another person, same form")
     if MINILM not in matchers() or not facts:
         return tables.frame([], "compared with", "mean", "min", "max")
     from unlearnkit import semantic  # here, since it imports torch
 
-    texts = [[e.text, f"{e.prompt} {e.contradiction}", *(f"{p} {e.answer}" for p in e.paraphrases)] for e in facts]
-    embedded, rows = iter(semantic.embed([text for own in texts for text in own])), []
-    mine = [np.array([next(embedded) for _ in own]) for own in texts]  # a fact's text, then the others
-    for e, here in zip(facts, mine, strict=True):
-        pairs = zip(facts, mine, strict=True)
-        like = [m[0] for o, m in pairs if o.attribute == e.attribute and o.person != e.person]
-        cosines = here[1:] @ here[0]
-        others = (np.array(like) @ here[0]).mean() if like else np.nan
-        rows.append((cosines[1:].mean(), cosines[0], others))
+    own = semantic.embed([e.text for e in facts])
+    wrong = semantic.embed([f"{e.prompt} {e.contradiction}" for e in facts])
+    said = semantic.embed([f"{p} {e.answer}" for e in facts for p in e.paraphrases])
+    said = np.split(said, np.cumsum([len(e.paraphrases) for e in facts])[:-1])
+    rows = []
+    for k, e in enumerate(facts):
+        like = [j for j, o in enumerate(facts) if o.attribute == e.attribute and o.person != e.person]
+        other = (own[like] @ own[k]).mean() if like else np.nan
+        rows.append(((said[k] @ own[k]).mean(), wrong[k] @ own[k], other))
     cosines = pd.DataFrame(rows, columns=list(columns), dtype=float)
     return cosines.agg(["mean", "min", "max"]).T.rename_axis("compared with").reset_index()
 
@@ -156,7 +161,7 @@ def matcher_figure(swept: pd.DataFrame) -> plt.Figure:
                  mew=0, legend=False, ax=right, **told)  # fmt: skip
     sns.scatterplot(best(swept), x="recall", y="precision", s=80, legend=False, ax=right, zorder=3, **told)
     left.axvline(FUZZY_THRESHOLD, color=MUTED, lw=1, ls=(0, (4, 3)))
-    note(left, "the study's", (FUZZY_THRESHOLD, 0.02), "data", (-3, 0), ha="right")
+    note(left, "the study's", (FUZZY_THRESHOLD, 1.03), "data", (-3, 0), ha="right")
     left.set(xlim=(0, 100), ylim=(0, 1.08), ylabel="F1 of the matched set")
     right.set(xlim=(0, 1.04), ylim=(0, 1.08))
     note(right, "large: best F1", (0.03, 0.03), "axes fraction", (0, 0))

@@ -47,7 +47,7 @@ def contrasts(arm: Arm) -> pd.DataFrame:
 
 
 def by_damage(arm: Arm, one: str = "fuzzy", other: str = "iterative") -> pd.DataFrame:
-    """D_F of one request minus the other's at equal damage, along the reading point: seed, damage, difference.
+    """D_F of one request minus the other's, by the damage at which both are read: seed, damage, difference.
 
     Only where both paths get so far.
     """
@@ -66,16 +66,17 @@ def endings(arm: Arm) -> pd.DataFrame:
     """Where each path gets to: a row a seed and method.
 
     nearest, nearest_norm, nearest_damage   lowest D_F over the measured steps, and what it takes
-    known                                   share of forget facts likelier there than held-out ones at the start
+    known                                   share of forget facts likelier there than held-out ones were
     late                                    D_F at config.STOP_DAMAGE, where the fuzzy path is left
     end_share, end_gap, end_damage          at its longest step; a gap above 0 is past the oracle
     """
-    table, found = path_table(arm, methods=COMPARED).dropna(subset="oracle_distance"), []
+    table, found = path_table(arm, methods=COMPARED), []
+    table = table.dropna(subset="oracle_distance")  # a seed may lack its oracle
     late = matched_damage(arm, STOP_DAMAGE, methods=COMPARED).set_index(["seed", "method"])["oracle_distance"]
     for (seed, method), _ in table[table["method"] != "finetuned"].groupby(["seed", "method"], sort=False):
         path = along(table[table["seed"] == seed], method)
         near, end = path.loc[path["oracle_distance"].idxmin()], path.iloc[-1]
-        row = {"seed": seed, "method": method, "nearest": near["oracle_distance"], "late": late[seed, method]}
+        row = {"seed": seed, "method": method, "late": late[seed, method], "nearest": near["oracle_distance"]}
         row |= {f"nearest_{c}": near[c] for c in ("norm", "damage")}
         found.append(row | {f"end_{c}": end[c] for c in ("share", "damage")} | {"end_gap": end["oracle_gap"]})
     columns = ["nearest", "nearest_norm", "nearest_damage", "late", "end_share", "end_gap", "end_damage"]
@@ -96,7 +97,8 @@ def endings_table(ends: pd.DataFrame) -> pd.DataFrame:
         told |= {"still known there (%)": f"{mean} ({low} to {high})"}
         found.append({"path": tables.NAMES[method], **told, "last step (%)": 100 * rows["end_share"].mean()})
     order = list(ENDINGS.values())
-    return tables.frame(found, "path", *order[:2], "still known there (%)", order[2], "last step (%)", *order[3:])
+    order[2:2], order[4:4] = ["still known there (%)"], ["last step (%)"]
+    return tables.frame(found, "path", *order)
 
 
 def facts_at(arm: Arm, norms: pd.Series) -> pd.DataFrame:
@@ -142,11 +144,16 @@ def neighbour_contrasts(arm: Arm) -> pd.DataFrame:
 
 
 def rounds(arm: Arm) -> pd.DataFrame:
-    """The iterative paths by round, means over seeds, for people: who was still known, and what it led to."""
+    """The iterative paths by round, for people: who was still known, and what it led to.
+
+    Means over the seeds that walked both orders, or over all where only one was walked.
+    """
     keys, found = ["seed", "method", "share"], []
     walked = arm.observations("path").reindex(columns=[*keys, "removed"])
     removed = walked[walked["method"].isin(ITERATIVE)].groupby(keys)["removed"].first()
     table = path_table(arm, methods=ITERATIVE).join(removed, on=keys).dropna(subset="removed")
+    orders = table.groupby("seed")["method"].transform("nunique")
+    table = table[orders == table["method"].nunique()].copy()
     table["round"] = table.groupby(["seed", "method"])["share"].rank().astype(int)
     asked = sum(len(setting.forget) for setting in arm.settings) / len(arm.settings)
     for number, rows in table.groupby("round"):
@@ -205,7 +212,7 @@ def along_damage(table: pd.DataFrame, damage: float) -> plt.Figure:
 
 
 def neighbours(risen: pd.DataFrame) -> plt.Figure:
-    """Rise of the near-neighbours' NLL at equal retain damage: small marks are seeds, large ones their means."""
+    """Rise of the near-neighbours' NLL at equal retain damage: small marks for seeds, large for means."""
     shown = [m for m in COMPARED if m in set(risen["method"])]
     drawn, axes = figure(0.28 * len(shown) + 1.3, 1, risen["group"].nunique(), sharey=True, squeeze=False)
     told = {"x": "rise", "y": "method", "hue": "method", "order": shown, "palette": COLOURS, "legend": False}
