@@ -128,10 +128,14 @@ class Cell(Step):
     def on_disk(self) -> bool:
         """Whether this checkout's cache holds it, with all that a cell which needs it reads."""
         ledger = self.stage != "train" or (self.folder / "ledger").is_dir()
-        return ledger and (self.folder / "done.json").is_file()
+        return ledger and self.is_made()
+
+    def is_made(self) -> bool:
+        """Whether this checkout has made it, so that its folder has its rows."""
+        return (self.folder / "done.json").is_file()
 
     def done(self) -> bool:
-        return self.published or (self.folder / "done.json").is_file()
+        return self.published or self.is_made()
 
     def cost(self) -> dict:
         """Seconds and peak memory (bytes) of the run that made it."""
@@ -156,7 +160,7 @@ class Cell(Step):
             frame: pd.DataFrame = function(self)
             seconds = time.perf_counter() - started
             files.write_text(self.observations, frame.to_csv(index=False))
-            cost = {"seconds": seconds, "peak_bytes": peak_memory(), "made": machine()}
+            cost = {"seconds": round(seconds, 2), "peak_bytes": peak_memory(), "made": machine()}
             files.write_text(self.folder / "done.json", json.dumps(cost))
 
 
@@ -168,11 +172,14 @@ class Tidy(Step):
     readers: tuple[Cell, ...]
 
     def done(self) -> bool:
-        return not self.ledger.is_dir()
+        return self._is_read() and not self.ledger.is_dir()
 
     def run(self) -> None:
-        if all(reader.done() for reader in self.readers):
+        if self._is_read():
             shutil.rmtree(self.ledger, ignore_errors=True)
+
+    def _is_read(self) -> bool:
+        return all(reader.done() for reader in self.readers)
 
 
 @cache
