@@ -1,12 +1,10 @@
-"""The bars that the benchmarks must reach, and a table of how far they do. Imports no torch."""
+"""The bars that the benchmarks must reach. Imports no torch."""
 
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pandas as pd
-
-from unlearnkit.bench.cases import CASES, REQUEST, Results
+from unlearnkit.bench.cases import REQUEST
 from unlearnkit.bench.timing import ratios
 
 
@@ -23,6 +21,10 @@ class Bar:
     measure: str
     bound: str
     read: str | Callable[[dict], float]
+
+    @property
+    def unit(self) -> str:
+        return " ".join(self.bound.split()[2:])
 
     def value(self, result: dict) -> float:
         return self.read(result) if callable(self.read) else ratio(result, *self.read.split(" / "))
@@ -86,25 +88,3 @@ BARS = (
     Bar("scale", "peak memory, 10,000 examples against 1,000", "≤ 10 % change", change("peak_bytes")),
     Bar("scale", "throughput, 10,000 examples against 1,000", "≤ 10 % change", change("examples_a_second")),
 )  # fmt: skip
-
-
-def table(results: Results) -> pd.DataFrame:
-    """A row for each bar and model: measure, model, must reach, measured, reached (yes, no, or a dash)."""
-    rows = [
-        (bar.measure, model, bar.bound, *_held(bar, results.get((bar.what, model)), model))
-        for bar in BARS
-        for model in CASES[bar.what].models
-    ]
-    return pd.DataFrame(rows, columns=["measure", "model", "must reach", "measured", "reached"])
-
-
-def _held(bar: Bar, result: dict | None, model: str) -> tuple[str, str]:
-    if result is None:
-        return f"no result yet: `bench {bar.what} --model {model}`", "–"
-    try:
-        value = bar.value(result)
-    except KeyError as lacking:
-        why = f"the result holds no {lacking}"
-        return result.get("missing", {}).get(lacking.args[0], why), "–"
-    unit = " ".join(bar.bound.split()[2:])
-    return f"{value:.3g} {unit}".strip(), "yes" if bar.reached(value) else "no"

@@ -10,9 +10,10 @@ from importlib import import_module
 from pathlib import Path
 
 from unlearnkit import files, paths
-from unlearnkit.bench import bars, cases
+from unlearnkit.bench import cases
 from unlearnkit.bench.cases import Options
 from unlearnkit.bench.timing import provenance, tell
+from unlearnkit.report import ch08_ledger
 from unlearnkit.report.tables import markdown
 
 
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> int:
     if given.what == "missing":
         return make_missing()
     if given.what == "report":
-        print(markdown(bars.table(cases.load())))
+        print(markdown(ch08_ledger.bars(cases.load())))
         return 0
     only = tuple(name.strip() for name in given.only.split(",") if name.strip())
     result = measure(given.what, Options(given.model, given.batch, given.tokens, given.rounds, only))
