@@ -21,7 +21,7 @@ SOURCES = paths.ROOT / "notebooks"
 CELL_SECONDS = 600  # a cell that takes longer has lost its kernel: notebooks read, the study computes
 EXPECTED_SECONDS = 15.0  # before the first execution tells better
 # What the results of a notebook come from, beside its own cells and the data.
-ROOMS = ("report", "stats", "claims.py", "bench/results.py")
+ROOMS = ("report", "stats", "claims.py", "bench/cases.py", "bench/bars.py")
 
 
 class NotebookError(UnlearnkitError):
