@@ -32,7 +32,9 @@ END = "<|endoftext|>"
 VOCABULARY = 400
 SMALL = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "vocab_size": VOCABULARY}
 SHAPES = {
-    "gpt2-tied": lambda: GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=256, **SMALL)),
+    "gpt2-tied": lambda: GPT2LMHeadModel(
+        GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=256, **SMALL)
+    ),
     "llama-untied": lambda: LlamaForCausalLM(
         LlamaConfig(
             hidden_size=32,

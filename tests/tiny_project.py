@@ -10,49 +10,101 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent.parent / "unlearnkit"
 MACHINERY = (
-    *("__init__", "__main__", "errors", "paths", "profiles", "stage", "provenance"),
-    *("notebooks", "chains", "execute", "report", "publish", "check"),
+    *("__init__.py", "__main__.py", "errors.py", "files.py", "paths.py", "publishing", "models/digest.py"),
+    *(f"study/{name}.py" for name in ("cells", "collect", "config", "profiles", "scheduler", "versions")),
 )
 STUDY = '''
-"""A study of one stage, which writes one number."""
-import json
-from . import numbers
-from .stage import Stage
+"""A study of one cell, which writes one number."""
+from unlearnkit.study import collect
+from unlearnkit.study.cells import Cell
 
-def stages(profile):
-    output = profile.folder / "observations.json"
-    def run():
-        output.write_text(json.dumps({"value": numbers.value(profile["model"])}))
-    return [Stage("observe", run, 1.0, output.is_file, (output,))]
-
-def summary(profile):
-    return "The value is " + (profile.folder / "observations.json").read_text()
+def steps(profile, fresh=False, keep_ledgers=False):
+    config = {"model": profile["model"], "text": profile["data"] and open(profile["data"]).read()}
+    cell = dict(title="observe", estimate_s=1.0, stage="train", module="observe", arm="an arm", seed=0)
+    known = set() if fresh else collect.published_keys()
+    return [Cell(**cell, config=config, published=Cell(**cell, config=config).key in known)]
 '''
-NUMBERS = '''
-"""Numbers."""
-def value(model):
-    """Length of the name."""
-    return len(model)  # a number
+OBSERVE = '''
+"""The experiment."""
+import pandas as pd
+
+def train(cell):
+    value = len(cell.config["model"]) + 100 * len(cell.config["text"])
+    return pd.DataFrame({"metric": ["nll", "not_kept"], "value": [value, -1.0]})
+'''
+PLAN = '''
+"""One arm of one seed."""
+from dataclasses import dataclass
+
+@dataclass
+class Example:
+    id: str = "a"
+    paraphrases: tuple = ()
+    mentions: tuple = ()
+
+@dataclass
+class Setting:
+    seed: int = 0
+    target: str = "Dave"
+    facts: tuple = (Example(),)
+    holdout: tuple = ()
+
+@dataclass
+class Arm:
+    model: str
+    optimizer: str = "adamw"
+    recipe: tuple = ()
+    whole_map: bool = False
+    settings: tuple = (Setting(),)
+
+def arms(profile):
+    return [Arm(profile["model"])]
+'''
+REPORT = '''
+"""Reads the number."""
+from unlearnkit import paths
+from unlearnkit.study import collect
+
+class Run:
+    def __init__(self, name="published"):
+        self.folder = paths.build() / name
+        self.data = collect.published() if name == "published" else self.folder / "data"
+        self.value = collect.read(self.data, "train")["value"].iloc[0]
 '''
 PLOTS = '''
-"""Draws: writes a file."""
-def draw(profile, number):
-    folder = profile.figures
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "value.csv").write_text(f"name,value,seconds\\nfirst,{number},{id(number)}\\n")
+"""Draws."""
+from unlearnkit import files
+
+SVG = """<svg xmlns="http://www.w3.org/2000/svg"><!-- a line --><path id="p1" d="M 10.0 {0} L 90.5 {0}"/></svg>"""
+
+def draw(run, number):
+    files.write_text(run.folder / "figures/tables/value.csv", f"name,value\\nfirst,{number}\\n")
+    files.write_text(run.folder / "figures/value.svg", SVG.format(number))
 '''
-README = "# Tiny\n<!-- results:start -->\nold\n<!-- results:end -->\nThe end.\n"
+STUBS = {
+    "study/__init__": STUDY,
+    "study/plan": PLAN,
+    "study/experiments/__init__": "",
+    "study/experiments/observe": OBSERVE,
+    "models/__init__": 'def fetch(name):\n    print("fetched", name)\n',
+    "unlearning/__init__": "METHODS = {}\n",
+    "bench/__init__": "",
+    "bench/results": "def load():\n    return 4\n",
+    "bench/report": 'def summary(results):\n    return f"It costs {results}.\\n"\n',
+    "report/__init__": REPORT,
+    "report/plots": PLOTS,
+    "report/verdicts": 'def summary(run):\n    return f"The value is {run.value}."\n',
+}
+README = (
+    "# Tiny\n<!-- results:start -->\nold\n<!-- results:end -->\n"
+    "<!-- benchmarks:start -->\n<!-- benchmarks:end -->\nThe end.\n"
+)
 PARAMETERS = """
-profile: str = "default"  # the run
+run: str = "published"  # the data
 scale: float = 1.0  # factor
 """.strip()
-READ = """
-import json
-from unlearnkit import profiles
-run = profiles.get(profile)
-number = json.loads((run.folder / "observations.json").read_text())["value"] * scale
-""".strip()
-DRAW = "from unlearnkit import numbers, plots\nplots.draw(run, number)\nnumber"
+READ = "from unlearnkit.report import Run, plots\ndata = Run(run)\nnumber = float(data.value * scale)"
+DRAW = "plots.draw(data, number)\nnumber"
 
 
 def cell(kind: str, source: str, name: str, **metadata: Any) -> dict[str, Any]:
@@ -78,12 +130,17 @@ class Project:
     def create(self) -> "Project":
         """Write the tree: package, study, two notebooks, README."""
         package = self.root / "unlearnkit"
-        package.mkdir(parents=True)
         for name in MACHINERY:
-            shutil.copy(PACKAGE / f"{name}.py", package)
-        shutil.copytree(PACKAGE / "site", package / "site", ignore=shutil.ignore_patterns("__pycache__"))
-        for name, text in (("study", STUDY), ("numbers", NUMBERS), ("plots", PLOTS)):
-            (package / f"{name}.py").write_text(text)
+            source, target = PACKAGE / name, package / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        for name, text in STUBS.items():
+            path = package / f"{name}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
         (self.root / "README.md").write_text(README)
         self.write("00_overview", notebook("Overview", READ, "print('number', number)"))
         self.write("01_second", notebook("Second $x^2$", READ, DRAW))
@@ -118,21 +175,29 @@ class Project:
     def run(self, *arguments: str, status: int = 0) -> str:
         """Output of a command, whose exit status must be `status`."""
         process = self.start(*arguments)
-        output = process.communicate(timeout=120)[0]
+        output = process.communicate(timeout=240)[0]
         assert process.returncode == status, output
         return output
 
     def python(self, code: str) -> str:
         """Output of Python code that imports this tree's package."""
         process = self.start(program=("-c", code))
-        output = process.communicate(timeout=120)[0]
+        output = process.communicate(timeout=240)[0]
         assert process.returncode == 0, output
         return output.strip()
 
     def pending(self, run: str = "default") -> str:
         """What `reproduce` would run."""
-        code = f"print(', '.join(execute.pending(profiles.get({run!r}))))"
-        return self.python(f"from unlearnkit import execute, profiles; {code}")
+        return self.python(
+            "from unlearnkit.publishing import execute; from unlearnkit.study import profiles\n"
+            f"steps = execute.steps_of(profiles.get({run!r}))\n"
+            "print(', '.join(step.title for step in steps if not step.done()))"
+        )
+
+    def own_run(self) -> str:
+        """Name of the one run with overridden values."""
+        (found,) = (path.name for path in (self.root / "build").iterdir() if "-" in path.name)
+        return found
 
     def executed(self, name: str, run: str = "default") -> Path:
         """An executed copy."""

@@ -77,15 +77,25 @@ def _reproduce(options: argparse.Namespace) -> None:
     if options.data and not Path(options.data).is_file():
         raise ConfigError(f"--data: there is no file {options.data}")
     data = options.data and str(Path(options.data).resolve())
-    model = options.model  # a folder keeps its meaning when called from elsewhere
-    if model and Path(model).is_dir():
-        model = str(Path(model).resolve())
+    model = options.model and _own_model(options.model)
     own = {"model": model, "data": data, "forget": options.forget}
     assignments = [f"{name}={value}" for name, value in own.items() if value] + options.p
     base = profiles.get(options.profile)
     changed = execute.overrides(base, assignments, notebooks.select(options.notebook))
     profile = profiles.get(options.profile, changed)
     execute.reproduce(profile, options.notebook, options.fresh, options.keep_ledgers)
+
+
+def _own_model(name: str) -> str:
+    """The model's name; a folder's keeps its meaning elsewhere, a hub id has content once it is fetched."""
+    from . import models
+    from .models.digest import is_settled
+
+    if Path(name).expanduser().is_dir():
+        return str(Path(name).expanduser().resolve())
+    if not is_settled(name):
+        models.fetch(name)
+    return name
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from given import Given
-from planted_run import World, planted
 
 from unlearnkit.report import ch03_influence as influence
 from unlearnkit.report import ch03_validation as validation
+from unlearnkit.report.ch02_first_epoch import UNITS
 
 PERSONS = ("Zoe", "Bob", "Cat", "near-neighbours")  # the target is last in the alphabet
 OWNER = {f"{person}-{k}": person for person in PERSONS for k in range(5)}
 FACTS = list(OWNER)
 QUERIES = [f for f in FACTS if OWNER[f] in ("Zoe", "Bob")]  # target and control person
 GRADIENTS = np.random.default_rng(0).normal(size=(len(FACTS), 6)) + np.repeat(np.eye(4, 6) * 2, 5, axis=0)
-FACTS_UNIT, SEEDS_UNIT = influence.UNITS
+FACTS_UNIT = UNITS[0]
 
 
 @pytest.fixture(autouse=True)
@@ -109,39 +109,9 @@ def test_every_update_is_tested_and_what_cannot_be_has_a_dash_or_no_row():
     arm = arm_of(rows, closeup("oracle", {(0, "forget"): [0.0, 0.2, 0.1]}))
     facts = influence.by_update(arm).query("unit == @FACTS_UNIT").set_index("method")
     assert facts["d_z"].to_dict() == pytest.approx({"first_epoch": 1.5, "all_epochs": 10, "oracle": -9})
-    assert facts.loc["first_epoch", "d_av"] == pytest.approx(1.5 / 0.5)  # standard deviations 0 and 1
     table = influence.update_table([arm])
     assert list(table["replicates"]) == [FACTS_UNIT]
     assert table["oracle"].iloc[0].startswith("-9.00 (p ")
-    told = influence.before_after_table(arm).set_index("replicates")
-    assert told.loc[FACTS_UNIT, "before → after"] == "1 → 2.5"
-    assert told.loc[SEEDS_UNIT, "change [95 %]"] == "+1.5"
-    assert told.loc[SEEDS_UNIT, "d_z"] == "–"
-
-
-def test_holm_runs_within_a_unit():
-    rng = np.random.default_rng(0)
-    rows = []
-    for metric in ("influence_gradient", "influence_activation"):
-        for seed in range(4):
-            start = rng.normal(size=6)
-            rows += closeup("finetuned", {(seed, "forget"): start}, metric)
-            rows += closeup("first_epoch", {(seed, "forget"): start + 0.5 + rng.normal(size=6)}, metric)
-    for _, family in influence.influence_tests(arm_of(rows)).groupby("unit"):
-        assert max(family["p_holm"] / family["p"]) == pytest.approx(2)
-
-
-def test_verdicts_and_guards_of_a_run_whose_scores_fall(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
-    run = planted(tmp_path, World(), seeds_untied=3)
-    table = influence.verdict_table(run, "C3a", "C3b")
-    assert [claim[:3] for claim in table["claim"]] == ["C3a", "C3b"]
-    assert all(text.startswith("+0.7") for text in table["estimate [95 %]"])  # from 4 to about 1
-    assert influence.verdict_table(run, "C9").empty
-    levels = influence.levels(run.arms[0])
-    assert (levels["after"] < levels["before"]).all()
-    assert influence.unless(True, "it falls") is None
-    assert "it falls" in influence.unless(False, "it falls").data
 
 
 def test_gradients_are_as_long_as_their_parts_together():
@@ -164,7 +134,7 @@ def test_gradients_are_as_long_as_their_parts_together():
 
 @pytest.fixture
 def linear(monkeypatch):
-    """(scores, arm) of a world in which every effect is exactly the sum of TracIn over the facts trained on."""
+    """(scores, arm) of a world in which effects are exactly sums of TracIn over the facts trained on."""
     monkeypatch.setattr(validation, "RESAMPLES", 200)
     rng = np.random.default_rng(1)
     halves = {f"half {k}": sorted(rng.choice(FACTS, len(FACTS) // 2, replace=False)) for k in range(12)}
@@ -190,7 +160,8 @@ def linear(monkeypatch):
 def test_a_person_is_found_to_influence_itself_most_and_never_counts_a_fact_on_itself(linear):
     scores, arm = linear
     table = validation.sources(arm)
-    mine = table[table["score"] == validation.TRACIN["tracin_all"]].groupby(["owner", "person"])["value"].mean()
+    mine = table[table["score"] == validation.TRACIN["tracin_all"]]
+    mine = mine.groupby(["owner", "person"])["value"].mean()
     others = [scores.loc[z, q] for z in FACTS for q in QUERIES if z != q and OWNER[z] == OWNER[q] == "Zoe"]
     assert mine["Zoe", "Zoe"] == pytest.approx(np.mean(others))
     assert mine["Zoe"].idxmax() == "Zoe"

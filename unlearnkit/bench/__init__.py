@@ -1,13 +1,15 @@
 """Speed and size, measured fairly: every side runs in turn, in one process, and ratios are what counts.
 
 command    `python -m unlearnkit bench WHAT`
-results    what was found, read from figures/benchmarks; report   the bars, and how far it reaches them
-setting    a model and its batches; timing   interleaved rounds, children, provenance
-sides      ways to take a step that keeps each example's gradient; peers   those of other packages
-ledger     speed and bytes of a step with the ledger against other ways to keep each example's gradient
-kept       the same with vmap where a process keeps the memory it has freed
-memory     peak memory of each of these ways; growth   the ledger's cost as batch, tokens and model grow
-influence  gradient dot products from factors against dense ones
-unlearn    applying a request against a training step, and against retraining
-scale      memory and throughput at ten times the examples
+cases      what can be measured, on which models, and where the results lie
+bars       what the results must reach, and how far they do
+timing     sides, interleaved rounds, ratios
+machine    what measures: its name, its disk, processes of their own
+setting    a model and its batches
+sides      ways to take a step that keeps each example's gradient; peers: those of other packages
+steps      cases: a step of every side, the same where freed memory is kept, and as the work grows
+sizes      bytes an example, by layer kind, and errors against autograd
+memory     cases: peak memory of every side, and at ten times the examples
+influence  case: gradient dot products from factors against dense ones
+unlearn    case: applying a request against a training step, and against retraining
 """

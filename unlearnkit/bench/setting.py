@@ -3,28 +3,20 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from unlearnkit import forward, models
+from unlearnkit import forward, ledger, models
 from unlearnkit.batching import IGNORED, Batch
+from unlearnkit.bench.cases import Options
+from unlearnkit.ledger.recording import DTYPE
 from unlearnkit.models.tiny import NO_DROPOUT
 
 LEARNING_RATE = 1e-6  # small: the weights must stay where they are, the work must not
 GPT2_SHAPE = "gpt2-shape"  # GPT-2 124M with random weights; "gpt2-shape-BLOCKSxWIDTH" is a smaller one
 SMALL_VOCABULARY = 8192  # of the smaller shapes, as gpt2-tiny's: their parameters are not all embedding
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a benchmark is asked for. `only` names sides to run; empty means all."""
-
-    model: str = "smollm2-135m"
-    batch: int = 8
-    tokens: int = 32
-    rounds: int = 5
-    only: tuple[str, ...] = ()
 
 
 def parts(batch: Batch, size: int) -> Iterator[Batch]:
@@ -36,9 +28,8 @@ def parts(batch: Batch, size: int) -> Iterator[Batch]:
 
 def random_gpt2(name: str) -> GPT2LMHeadModel:
     """GPT-2 with random weights: 124M, or of the blocks and width that the name ends with."""
-    small = re.fullmatch(GPT2_SHAPE + r"-(\d+)x(\d+)", name)
     shape = {}
-    if small:
+    if small := re.fullmatch(GPT2_SHAPE + r"-(\d+)x(\d+)", name):
         blocks, width = map(int, small.groups())
         shape = {"n_layer": blocks, "n_embd": width, "n_head": max(1, width // 64)}
         shape |= {"vocab_size": SMALL_VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
@@ -86,9 +77,15 @@ class Setting:
         self.backward(one)
         return {n: p.grad.clone() for n, p in self.model.named_parameters()}
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        """Plain SGD, which moves the weights next to nothing."""
-        return torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE)
+    def recorded(self, path: Path, dtype: str = DTYPE) -> ledger.GradientLedger:
+        """A new ledger of one batch of examples, their gradients as `backward` has them."""
+        return ledger.record_batches(self.model, [self.examples(0)], path, divisor=self.batch, dtype=dtype)
+
+    def step(self, gradient: dict[str, torch.Tensor] | None = None) -> None:
+        """A step of plain SGD, along a given gradient or `.grad`; it moves the weights next to nothing."""
+        for name, given in (gradient or {}).items():
+            self.model.get_parameter(name).grad = given
+        torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE).step()
 
     def dense_bytes(self) -> int:
         """Size of one example's whole gradient in float32."""

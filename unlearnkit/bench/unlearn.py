@@ -5,64 +5,50 @@ epochs ask for. How the ratio grows with data and epochs follows from seconds a 
 application is measured at several sizes of the ledger.
 """
 
-from unlearnkit import data, unlearning
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from unlearnkit import data, ledger, unlearning
 from unlearnkit.bench import sides
-from unlearnkit.bench.setting import LEARNING_RATE, Options, Setting
-from unlearnkit.bench.timing import Side, chosen, interleaved, scratch, simple, summary
-from unlearnkit.ledger import record_batches
+from unlearnkit.bench.cases import PLAIN, REQUEST, RETRAINING, Options
+from unlearnkit.bench.setting import LEARNING_RATE, Setting
+from unlearnkit.bench.timing import compared, scratch, simple
+from unlearnkit.ledger.recording import DTYPE
 from unlearnkit.training import Recipe
 
-REQUEST = 20  # examples to forget
+ASKED = 20  # examples to forget
 SIZES = (24, 112, 224)  # examples in the ledger, the request among them
-RETRAINING = "retraining"
 
 
-def run(options: Options) -> dict:
+def unlearn(options: Options) -> dict:
     """Sides: a plain step; a first-epoch request of 20 from ledgers of several sizes; retraining, once."""
     setting = Setting.make(options)
-    examples, epochs = len(data.dave(seed=0)), Recipe().epochs
-    steps = epochs * -(-(examples - REQUEST) // setting.batch)
+    stays, epochs = len(data.dave(seed=0)) - ASKED, Recipe().epochs
+    steps = epochs * -(-stays // setting.batch)
     with scratch() as folder:
-        every = {sides.PLAIN: sides.plain(setting)}
+        every = {PLAIN: sides.plain(setting)}
         for size in SIZES:
-            every[side_name(size)] = _request(setting, folder / str(size), size)
-        every[RETRAINING] = _retraining(setting, steps)
-        picked = {sides.PLAIN: every[sides.PLAIN]} | chosen(every, options.only)
-        seconds, missing = interleaved(picked, options.rounds)
-    return {
-        **summary(seconds, sides.PLAIN),
-        "missing": missing,
-        "request": REQUEST,
-        "sizes": list(SIZES),
-        "retraining": {"examples": examples - REQUEST, "epochs": epochs, "steps": steps},
-    }
+            book = recorded(setting, folder / str(size), size)
+            every[REQUEST.format(size)] = simple(partial(request, setting, book))
+        every[RETRAINING] = replace(sides.plain(setting, steps), pieces=1, rounds=1)
+        found = compared(every, PLAIN, options)
+    told = {"examples": stays, "epochs": epochs, "steps": steps}
+    return found | {"request": ASKED, "sizes": list(SIZES), "retraining": told}
 
 
-def side_name(size: int) -> str:
-    """Name of the side that applies a request from a ledger of so many examples."""
-    return f"request from {size}"
-
-
-def _request(setting: Setting, path, size: int) -> Side:
-    """All layers, applied; the ledger was recorded before. Each batch's first examples are asked for."""
+def recorded(setting: Setting, path: Path, size: int) -> ledger.GradientLedger:
+    """A ledger of at least `size` random examples."""
     batches = [setting.examples(seed) for seed in range(-(-size // setting.batch))]
-    book = record_batches(setting.model, batches, path, divisor=setting.batch, dtype="float16")
-    stride = len(book.example_ids) / REQUEST  # spread over the ledger, as a person's facts are
-    asked = [book.example_ids[int(k * stride)] for k in range(REQUEST)]
-
-    def turn(_round: int) -> None:
-        # The plain steps between the turns move the weights away from where the ledger was recorded.
-        unlearning.apply(
-            "first_epoch",
-            setting.model,
-            request=asked,
-            ledger=book,
-            alpha=LEARNING_RATE,
-            check_model=False,
-        )
-
-    return simple(turn)
+    return ledger.record_batches(setting.model, batches, path, divisor=setting.batch, dtype=DTYPE)
 
 
-def _retraining(setting: Setting, steps: int) -> Side:
-    return Side(sides.plain(setting, steps).open, rounds=1)
+def request(setting: Setting, book: ledger.GradientLedger, _round: int) -> None:
+    """Apply a request on all layers, its examples spread over the ledger, as a person's facts are.
+
+    The plain steps between the turns move the weights away from where the ledger was recorded.
+    """
+    ids = book.example_ids
+    asked = [ids[k * len(ids) // ASKED] for k in range(ASKED)]
+    given = {"request": asked, "ledger": book, "alpha": LEARNING_RATE, "check_model": False}
+    unlearning.apply("first_epoch", setting.model, **given)

@@ -35,6 +35,11 @@ def digest(name: str) -> str:
     return f"{hub_id}: {_commit(hub_id)}"
 
 
+def is_settled(name: str) -> bool:
+    """Whether the digest stays what it is; that of a model on the hub is known once it was fetched."""
+    return name in BUILT_IN or Path(name).expanduser().is_dir() or bool(_commit(HUB_IDS.get(name, name)))
+
+
 def _folder_digest(folder: Path) -> str:
     """A hash over names and contents; each file is read once for its path, size and time of change."""
     cache = paths.user_cache() / "digests.json"

@@ -5,10 +5,9 @@ diagram    the method in one drawing
 learning   memorisation, perplexity, the hold-out yardstick
 paths      unlearning paths against the oracle
 influence  influence before and after
-benchmarks what the ledger costs
 """
 
-from unlearnkit.plots import benchmarks, diagram, influence, learning, paths
+from unlearnkit.plots import diagram, influence, learning, paths
 from unlearnkit.plots.style import COLOURS, LABELS, save, shown
 
-__all__ = ["COLOURS", "LABELS", "benchmarks", "diagram", "influence", "learning", "paths", "save", "shown"]
+__all__ = ["COLOURS", "LABELS", "diagram", "influence", "learning", "paths", "save", "shown"]

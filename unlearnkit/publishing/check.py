@@ -16,7 +16,10 @@ from unlearnkit.publishing import notebooks, publish
 RELATIVE, ABSOLUTE = 0.02, 0.002  # of numbers in texts and tables, which are rounded for people
 DRAWN = 1.5  # points, of a place in a figure
 NUMBER = re.compile(r"[-+−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
-NOT_DRAWN = re.compile(r'(id|xlink:href|clip-path)="[^"]*"|<metadata>.*?</metadata>|<!--.*?-->|url\(#.*?\)', re.S)
+WRITTEN = re.compile(r"<!--(.*?)-->", re.S)  # the texts of a figure, whose glyphs are drawn as curves
+NOT_DRAWN = re.compile(
+    r'(id|xlink:href|clip-path)="[^"]*"|<metadata>.*?</metadata>|<!--.*?-->|url\(#.*?\)', re.S
+)
 
 
 class CheckError(UnlearnkitError):
@@ -29,10 +32,10 @@ def check() -> str:
     problems = list(_figure_differences(publish.FIGURES, made / "figures"))
     for name in notebooks.select():
         executed = json.loads((made / "notebooks" / f"{name}.ipynb").read_text())
-        committed = notebooks.source(name)
-        pairs = zip(_texts(committed), _texts(publish.stabilise(executed)), strict=False)
-        if len(list(_texts(committed))) != len(list(_texts(executed))):
-            problems.append(f"notebooks/{name}.ipynb: other outputs than those committed")
+        there, here = (list(_texts(n)) for n in (notebooks.source(name), publish.stabilise(executed)))
+        if len(there) != len(here):
+            problems.append(f"notebooks/{name}.ipynb: {len(here)} outputs instead of {len(there)}")
+        pairs = zip(there, here, strict=False)
         problems += [f"notebooks/{name}.ipynb: {why}" for a, b in pairs if (why := difference(a, b))]
     text = publish.README.read_text()
     if why := difference(text, publish.readme(text)):
@@ -49,11 +52,15 @@ def _figure_differences(committed: Path, made: Path) -> Iterator[str]:
         yield f"figures/{name} is only {'committed' if name in there else 'made'}"
     for name in sorted(n for n in there & here if not n.endswith(".png")):  # an SVG has the same content
         a, b = ((folder / name).read_text() for folder in (committed, made))
-        drawn = name.endswith(".svg")
-        if drawn:
-            a, b = (NOT_DRAWN.sub("", text) for text in (a, b))
-        if why := difference(a, b, 0.0 if drawn else RELATIVE, DRAWN if drawn else ABSOLUTE):
+        if why := _drawn_difference(a, b) if name.endswith(".svg") else difference(a, b):
             yield f"figures/{name}: {why}"
+
+
+def _drawn_difference(a: str, b: str) -> str:
+    """Where the texts of two SVG files differ, or the places of what they draw."""
+    written = ("\n".join(WRITTEN.findall(text)) for text in (a, b))
+    drawn = (NOT_DRAWN.sub("", text) for text in (a, b))
+    return difference(*written) or difference(*drawn, relative=0.0, absolute=DRAWN)
 
 
 def _texts(notebook: dict) -> Iterator[str]:
@@ -63,7 +70,8 @@ def _texts(notebook: dict) -> Iterator[str]:
             continue
         for output in cell["outputs"]:
             data = output.get("data", {})
-            text = data.get("text/markdown") or data.get("text/html") or output.get("text", "")
+            kinds = (data.get(kind) for kind in ("text/markdown", "text/html", "text/plain"))
+            text = next(filter(None, kinds), output.get("text", ""))
             if text and "image/png" not in data:
                 yield "".join(text)
 

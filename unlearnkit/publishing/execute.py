@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from unlearnkit import study
+from unlearnkit import files, study
 from unlearnkit.errors import ConfigError
 from unlearnkit.publishing import notebooks, pages
 from unlearnkit.study import collect, scheduler
@@ -30,7 +30,7 @@ def overrides(profile: Profile, assignments: list[str], names: list[str]) -> dic
 
 def steps_of(profile: Profile, fresh: bool = False, keep_ledgers: bool = False, notebook: str = "") -> list:
     """All of a run's steps, in order."""
-    cells = [step for step in study.steps(profile, fresh, keep_ledgers)]
+    cells = study.steps(profile, fresh, keep_ledgers)
     plain = [cell for cell in cells if isinstance(cell, study.Cell)]
     data = Task(
         title="data files",
@@ -43,9 +43,7 @@ def steps_of(profile: Profile, fresh: bool = False, keep_ledgers: bool = False, 
     return [*cells, data, *(notebooks.step(name, folder, folder / "data", values) for name in names)]
 
 
-def reproduce(
-    profile: Profile, notebook: str = "", fresh: bool = False, keep_ledgers: bool = False
-) -> None:
+def reproduce(profile: Profile, notebook: str = "", fresh: bool = False, keep_ledgers: bool = False) -> None:
     """Bring a run up to date, telling first what it will do and last where to look.
 
     `fresh` computes every cell on this machine, also those of the published data. Raises the first failure,
@@ -68,16 +66,19 @@ def reproduce(
             raise failures[0]
         reading = [s for s in steps if isinstance(s, notebooks.Notebook)]
         failures = scheduler.run([s for s in reading if not s.done()])
-        _tell(profile, began)
+        if any(s.executed.is_file() for s in reading):
+            _tell(profile, began)
     if failures:
         raise notebooks.NotebookError("\n".join(map(str, failures)))
 
 
 def _tell(profile: Profile, began: float) -> None:
     """Build the report if it is not the notebooks'; print a screen of results and where to look."""
-    if not pages.is_current(profile.folder):
-        pages.build(profile.folder, _summary(profile))
-    print(f"\n{(profile.folder / 'summary.md').read_text()}")
+    summary = profile.folder / "summary.md"
+    if not (pages.is_current(profile.folder) and summary.is_file()):
+        pages.build(profile.folder)
+        files.write_text(summary, _summary(profile).strip() + "\n")
+    print(f"\n{summary.read_text()}")
     print(f"The report: {pages.index(profile.folder)}")
     print(f"Figures and tables: {profile.folder / 'figures'}")
     print(f"Done in {scheduler.duration(time.time() - began)}")

@@ -21,7 +21,7 @@ SOURCES = paths.ROOT / "notebooks"
 CELL_SECONDS = 600  # a cell that takes longer has lost its kernel: notebooks read, the study computes
 EXPECTED_SECONDS = 15.0  # before the first execution tells better
 # What the results of a notebook come from, beside its own cells and the data.
-ROOMS = ("report", "stats", "claims.py", "bench/results.py")
+ROOMS = ("report", "stats", "claims.py", "bench/cases.py", "bench/bars.py")
 
 
 class NotebookError(UnlearnkitError):
@@ -102,7 +102,7 @@ class Notebook(Step):
         return not self.failed.exists() and self.record().get("inputs") == self.inputs()
 
     def run(self) -> None:
-        """Execute; the copy appears under its name only once it has succeeded. NotebookError if it does not."""
+        """Execute; the copy appears under its name only once it has succeeded, else NotebookError."""
         with FileLock(self.folder / f".{self.name}.lock"):  # a worker may outlive a killed run
             if not self.done():
                 self._execute()
@@ -156,10 +156,10 @@ def _python_files(where: Path) -> list[Path]:
 
 
 def step(name: str, folder: Path, data: Path, values: dict[str, Any]) -> Notebook:
-    """A notebook as a step; `values` may hold more than it declares, and what equals its default is dropped."""
+    """A notebook as a step; of `values` count those that it declares and that differ from its defaults."""
     declared = parameters(name)
     changed = {k: values[k] for k, default in declared.items() if k in values and values[k] != default}
-    told = Notebook(
+    return Notebook(
         title=f"notebook {name}",
         estimate_s=EXPECTED_SECONDS,
         group="notebooks",
@@ -169,4 +169,3 @@ def step(name: str, folder: Path, data: Path, values: dict[str, Any]) -> Noteboo
         data=data,
         values=changed,
     )
-    return told

@@ -7,7 +7,6 @@ import json
 import shutil
 from pathlib import Path
 
-from unlearnkit import files
 from unlearnkit.errors import UnlearnkitError
 
 CONFIGURATION = Path(__file__).parent / "site"
@@ -29,16 +28,11 @@ def is_current(folder: Path) -> bool:
     return index(folder).is_file() and mark.is_file() and mark.read_text() == _inputs(folder)
 
 
-def build(folder: Path, summary: str = "") -> Path:
-    """Build the site below a run's folder and return its index page; `summary` is kept beside it.
-
-    Warnings are errors.
-    """
+def build(folder: Path) -> Path:
+    """Build the site below a run's folder and return its index page. Warnings are errors."""
     pages = _pages(folder)
     if not pages:
         raise ReportError(f"no executed notebooks in {folder}; run `make reproduce` first")
-    if summary:
-        files.write_text(folder / "summary.md", summary.strip() + "\n")
     sources, site = folder / "site-sources", folder / "site"
     for old in (sources, site):
         shutil.rmtree(old, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""`publish`: what the repository shows. A run's data becomes figures/data; notebooks, figures and README follow.
+"""`publish`: what the repository shows. A run's data becomes figures/data; the rest is made of it.
 
 Notebooks are executed on the published data, as a reader would, and their outputs are what is committed.
 """
@@ -14,11 +14,10 @@ from typing import Any
 from PIL import Image
 
 from unlearnkit import files, paths
-from unlearnkit.bench import report as bench_report
-from unlearnkit.bench import results as bench_results
+from unlearnkit.bench import cases
 from unlearnkit.errors import UnlearnkitError
 from unlearnkit.publishing import notebooks
-from unlearnkit.report import Run, verdicts
+from unlearnkit.report import Run, ch08_ledger, verdicts
 from unlearnkit.study import collect, scheduler
 from unlearnkit.study.config import PUBLISHED
 
@@ -67,7 +66,7 @@ def publish(data: Path | None = None) -> str:
 
 
 def execute_all() -> Path:
-    """Execute every notebook anew on the published data; the folder of the results. NotebookError if one fails."""
+    """Execute every notebook anew on the published data, into the folder returned; else NotebookError."""
     run = Run(PUBLISHED)
     shutil.rmtree(run.folder, ignore_errors=True)
     steps = [notebooks.step(name, run.folder, run.data, {}) for name in notebooks.select()]
@@ -168,7 +167,7 @@ def readme(text: str) -> str:
     if not RESULTS.search(text):
         raise PublishError("README.md has no <!-- results:start --> and <!-- results:end --> lines to fill")
     summary = stable_text(verdicts.summary(Run(PUBLISHED)).strip() + "\n", {})
-    costs = bench_report.summary(bench_results.load())
+    costs = ch08_ledger.readme(cases.load())
     text = RESULTS.sub(lambda match: match[1] + summary + match[2], text)
     return COSTS.sub(lambda match: match[1] + costs + match[2], text)
 

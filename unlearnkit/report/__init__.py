@@ -1,12 +1,12 @@
 """The report: readings, contrasts, tables and figures of a run's data files. Imports no torch.
 
-    run        a run and its arms, with their observations
-    readings   paths, oracles, and readings at matched damage
-    contrasts  one way to test, the claims' contrasts and verdicts, guards for the text
-    tables     tables for people, numbers in words
-    figures    one look for every figure
-    paths      figures of unlearning paths, which several chapters share
-    ch00 ...   one module a chapter, beside its notebook
+run        a run and its arms, with their observations
+readings   paths, oracles, and readings at matched damage
+contrasts  one way to test, the claims' contrasts and verdicts, guards for the text
+tables     tables for people, numbers in words
+figures    one look for every figure
+paths      figures of unlearning paths, which several chapters share
+ch00 ...   one module a chapter, beside its notebook
 """
 
 from unlearnkit.report.run import Arm, Run

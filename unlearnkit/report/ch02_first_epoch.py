@@ -120,7 +120,7 @@ def influence(arm: Arm) -> pd.DataFrame:
 
 
 def contrast_by_damage(arms: Sequence[Arm], damage: float) -> plt.Figure:
-    """`by_damage`, a panel an arm: thin lines for seeds, a thick one for their mean; the reading point marked."""
+    """`by_damage`, a panel an arm: thin lines for seeds, a thick one for their mean."""
     drawn, axes = figure(3.0, 1, len(arms), squeeze=False)
     for ax, arm in zip(axes.flat, arms, strict=True):
         table = by_damage(arm)
@@ -135,7 +135,7 @@ def contrast_by_damage(arms: Sequence[Arm], damage: float) -> plt.Figure:
         reach = 1.15 * max(0.1, table["difference"].abs().max()) if len(table) else 1
         ax.set(ylim=(-reach, reach), xlabel="retain damage (nats)", ylabel="", title=arm.name)
         for text, y in (("first epoch nearer the oracle", 0.97), ("all epochs nearer", 0.03)):
-            note(ax, text, (0.03, y), "axes fraction", (0, 0), va="center", style="italic", fontsize=8)
+            note(ax, text, (0.6, y), "axes fraction", (0, 0), va="center", ha="center", fontsize=8)
     axes[0, 0].set_ylabel("$D_F$ of all epochs minus\n$D_F$ of the first (nats)")
     return drawn
 

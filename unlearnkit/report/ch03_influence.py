@@ -8,22 +8,20 @@ from textwrap import fill
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
-from IPython.display import Markdown
 
+from unlearnkit.report.ch02_first_epoch import influence_tests
 from unlearnkit.report.ch04_alignment import NOW, vectors
 from unlearnkit.report.contrasts import (
     INFLUENCES,
     TESTED,
     influence_pairs,
     tested,
-    verdicts,
     with_holm,
 )
 from unlearnkit.report.figures import COLOURS, FAINT, INK, figure
-from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.run import Arm
 from unlearnkit.report.tables import frame, interval, number, p_value
 
-UNITS = ("facts of seed 0", "training seeds")  # what counts as a replicate: the paper's choice, and ours
 SPLITS = {"forget": "target", "retain": "control person"}  # whose influence the close-ups measure
 PLACES = ("before", "after", "oracle")
 AFTER = {"first_epoch": "first epoch", "all_epochs": "all epochs", "oracle": "oracle"}
@@ -33,28 +31,6 @@ WHOSE = {"target": COLOURS["target"], "control person": COLOURS["wrong_person"]}
 
 
 # -- readings ---------------------------------------------------------------------------------------------
-
-
-@cache
-def influence_tests(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
-    """The paper's paired t test, facts of seed 0 as replicates, then the one over training seeds.
-
-    Columns: score, metric, unit (of UNITS), n, before, after, change, those of `contrasts.TESTED`, d_av
-    (change by the mean of both standard deviations), p_holm (over the scores of a unit). NaN where too few
-    seeds or no variance allow no test; no row where a score was not measured.
-    """
-    found = []
-    for metric, score in INFLUENCES.items():
-        pairs = influence_pairs(arm, metric, method)
-        seeds = pairs.groupby("seed")[["before", "after"]].mean()
-        for unit, data in zip(UNITS, (pairs[pairs["seed"] == arm.seeds[0]], seeds), strict=True):
-            if len(data):
-                row = tested(data["after"], data["before"])
-                row |= {"change": row.pop("mean"), **data[["before", "after"]].mean()}
-                row["d_av"] = row["change"] / data[["before", "after"]].std().mean()
-                found.append({"score": score, "metric": metric, "unit": unit, **row})
-    columns = ["score", "metric", "unit", "n", "before", "after", "change", *TESTED, "d_av"]
-    return with_holm(pd.DataFrame(found, columns=columns), "unit")
 
 
 def by_update(arm: Arm) -> pd.DataFrame:
@@ -112,12 +88,6 @@ def gradient_norms(arm: Arm) -> pd.DataFrame:
     return table[["seed", "vector", "norm"]].assign(share=table["norm"] / table["seed"].map(first))
 
 
-def unless(so: bool, said: str) -> Markdown | None:
-    """Nothing where what the text says is so in this run; else a warning to be shown beside the text."""
-    warning = f"> ⚠ **Not so here:** the text says that {said}; this run does not show it."
-    return None if so else Markdown(warning)
-
-
 # -- tables -----------------------------------------------------------------------------------------------
 
 
@@ -137,25 +107,6 @@ def level_table(arms: Sequence[Arm]) -> pd.DataFrame:
     return frame(rows, "arm", "score", "facts of", *PLACES, "falls in")
 
 
-def before_after_table(arm: Arm) -> pd.DataFrame:
-    """`influence_tests` after first-epoch replay, for people."""
-    rows = [
-        {
-            "score": r.score,
-            "replicates": r.unit,
-            "n": r.n,
-            "before → after": f"{r.before:.3g} → {r.after:.3g}",
-            "change [95 %]": f"{r.change:+.3g} {interval(r.ci_low, r.ci_high, '.3g')}".removesuffix(" –"),
-            "t": number(r.t, ".2f"),
-            "p (Holm)": p_value(r.p_holm),
-            "d_z": number(r.d_z, ".2f"),
-            "d_av": number(r.d_av, ".2f"),
-        }
-        for r in influence_tests(arm).itertuples()
-    ]
-    return frame(rows, *(rows[0] if rows else ("score",)))
-
-
 def update_table(arms: Sequence[Arm]) -> pd.DataFrame:
     """d_z and p of every score that allows a test, an update a column."""
     rows = []
@@ -168,23 +119,6 @@ def update_table(arms: Sequence[Arm]) -> pd.DataFrame:
                 row = {"arm": arm.name, "score": score, "replicates": unit, "n": int(here["n"].max())}
                 rows.append(row | told)
     return frame(rows, "arm", "score", "replicates", "n", *AFTER.values())
-
-
-def verdict_table(run: Run, *ids: str) -> pd.DataFrame:
-    """The verdicts on the named claims; estimates in each claim's own unit."""
-    rows = [
-        {
-            "claim": f"{v['id']}: {v['statement']}",
-            "arm": v["arm"],
-            "estimate [95 %]": f"{v['estimate']:+.3f} {interval(v['ci_low'], v['ci_high'], '+.3f')}",
-            "margin": v["margin"],
-            "p (Holm)": p_value(v["p_holm"]),
-            "seeds": v["n_seeds"],
-            "verdict": v["verdict"],
-        }
-        for v in verdicts(run, ids)
-    ]
-    return frame(rows, *(rows[0] if rows else ("claim", "arm", "verdict")))
 
 
 def specificity_table(arms: Sequence[Arm]) -> pd.DataFrame:

@@ -156,7 +156,7 @@ def space(arm: Arm) -> pd.DataFrame:
 
     Columns: part, parameters, bytes (an example in an epoch, mean over the first seed's ledger).
     """
-    rows = arm.observations("train")
+    rows = arm.observations("train").reindex(columns=["layers", "metric", "value"])
     wide = rows.pivot_table("value", "layers", "metric").reindex(columns=["part_parameters", "part_bytes"])
     wide = wide.dropna().set_axis(["parameters", "bytes"], axis=1)
     return wide.reindex(order(wide.index)).rename_axis("part").reset_index()

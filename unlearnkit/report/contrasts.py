@@ -28,7 +28,7 @@ TESTED = ("ci_low", "ci_high", "t", "p", "d_z", "g_z")
 
 
 def tested(values: pd.Series, against: pd.Series | float = 0.0) -> dict[str, float]:
-    """n, mean, 95 % interval, t, p, d_z and g_z of values minus others, paired; n and mean where no test can be."""
+    """n, mean, 95 % interval, t, p, d_z, g_z of values minus others, paired; n and mean without a test."""
     other = values * 0 + against
     row = {"n": len(values), "mean": (values - other).mean()}
     try:
@@ -126,7 +126,7 @@ def verdicts(run: Run, ids: Iterable[str] = ()) -> list[dict]:
 
 
 def holds(run: Run, claim: str, arm: Arm, verdict: str) -> Markdown | None:
-    """Nothing where the claim's verdict is as the text says; else a warning to be shown beside the text."""
+    """Nothing where the claim's verdict is as the text says; else a warning beside it."""
     found = next((r["verdict"] for r in verdicts(run, (claim,)) if r["arm"] == arm.name), "not tested")
     if found == verdict:
         return None

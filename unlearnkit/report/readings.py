@@ -87,9 +87,7 @@ def oracle_points(arm: Arm) -> pd.DataFrame:
 # -- paths ------------------------------------------------------------------------------------------------
 
 
-def path_table(
-    arm: Arm, layers: str | None = "all", methods: tuple[str, ...] | None = CORE
-) -> pd.DataFrame:
+def path_table(arm: Arm, layers: str | None = "all", methods: tuple[str, ...] | None = CORE) -> pd.DataFrame:
     """Per seed, layer selection, method and step: what a path figure draws; None asks for every one.
 
     Columns: seed, layers, method, share, norm, alpha, alpha_lr (alpha as a multiple of the learning rate),

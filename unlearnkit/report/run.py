@@ -13,7 +13,6 @@ from unlearnkit.study import collect, plan
 from unlearnkit.study.config import DAMAGE_NATS, PUBLISHED
 
 
-
 class Run:
     """The observations of one run, and how a reader wants them read.
 
@@ -73,7 +72,7 @@ class Arm(plan.Arm):
     run: Run = field(repr=False)
 
     def observations(self, stage: str) -> pd.DataFrame:
-        """All rows of a stage in this arm's seeds; no rows, but the usual columns, where it has no such cell."""
+        """All rows of a stage in this arm's seeds; without such cells no rows, but the usual columns."""
         rows = self.run.table(stage)
         if not len(rows):
             return pd.DataFrame(columns=["seed", "method", "layers", "example", "split", "metric", "value"])
@@ -81,11 +80,12 @@ class Arm(plan.Arm):
 
     @cached_property
     def continuations(self) -> pd.DataFrame:
-        """What each model of seed 0's close-ups says about the forget facts: prompt, answer, a column a model."""
+        """What seed 0's close-ups say about the forget facts: prompt, answer, a column a model."""
         first = self.settings[0]
         rows = self.run.table("continuations")
         rows = rows[(rows["arm"] == self.name) & (rows["seed"] == first.seed)]
-        table = rows.pivot(index="example", columns="model", values="text").reindex(first.forget)
+        table = pd.DataFrame({m: own.set_index("example")["text"] for m, own in rows.groupby("model")})
+        table = table.reindex(first.forget)
         facts = {e.id: e for e in first.facts}
         table.insert(0, "prompt", [facts[i].prompt for i in table.index])
         table.insert(1, "answer", [facts[i].answer for i in table.index])
@@ -121,5 +121,3 @@ def _arm(run: Run, told: dict, facts: pd.DataFrame) -> Arm:
 def _example(row: dict) -> data.Example:
     texts = {k: tuple(json.loads(row[k])) for k in ("paraphrases", "mentions")}
     return data.Example(**{k: v for k, v in row.items() if k != "target"} | texts)
-
-

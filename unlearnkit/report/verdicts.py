@@ -69,8 +69,9 @@ def _by_arm(run: Run, told: Callable[[dict], str]) -> pd.DataFrame:
     arms = {arm.name: f"{arm.name} ({tables.count(len(arm.seeds), 'seed')})" for arm in run.arms}
     for row in sorted(contrasts.verdicts(run), key=lambda row: ORDER.index(row["id"])):
         claim = f"{row['id']}. {row['statement']}"
-        rows.setdefault(claim, {"claim": claim})[arms[row["arm"]]] = told(row)
-    return tables.frame(rows.values(), "claim", *arms.values()).fillna("–")
+        none = {"claim": claim} | dict.fromkeys(arms.values(), "–")
+        rows.setdefault(claim, none)[arms[row["arm"]]] = told(row)
+    return tables.frame(rows.values(), "claim", *arms.values())
 
 
 def words(run: Run) -> pd.DataFrame:
@@ -135,3 +136,4 @@ def _panel(ax: plt.Axes, rows: list[dict], arms: list[str]) -> None:
     ax.set(xlim=(-reach, reach), ylim=(len(arms) - 0.4, -0.6))
     ax.set_yticks(range(len(arms)), [arm.replace("-pretrained", "") for arm in arms], color=figures.INK)
     ax.tick_params(axis="y", length=0, labelsize=8)
+    ax.locator_params(axis="x", nbins=5)

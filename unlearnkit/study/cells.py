@@ -36,6 +36,14 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+class Shared(list):
+    """A long list that many cells have in their configuration, whole facts: hashed once for all."""
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A line of a run's plan.
@@ -99,7 +107,11 @@ class Cell(Step):
         from unlearnkit.models.digest import digest as model_digest  # here: the report needs none of it
         from unlearnkit.unlearning import METHODS
 
-        told = {k: v for k, v in self.config.items() if k != "model"}
+        told = {
+            k: v.digest if isinstance(v, Shared) else digest(v)
+            for k, v in self.config.items()
+            if k != "model"
+        }
         walked = [spec["method"] for spec in self.config.get("paths", ())]
         methods = {name: METHODS[name].version for name in walked}
         model = model_digest(self.config["model"])
@@ -116,10 +128,14 @@ class Cell(Step):
     def on_disk(self) -> bool:
         """Whether this checkout's cache holds it, with all that a cell which needs it reads."""
         ledger = self.stage != "train" or (self.folder / "ledger").is_dir()
-        return ledger and (self.folder / "done.json").is_file()
+        return ledger and self.is_made()
+
+    def is_made(self) -> bool:
+        """Whether this checkout has made it, so that its folder has its rows."""
+        return (self.folder / "done.json").is_file()
 
     def done(self) -> bool:
-        return self.published or (self.folder / "done.json").is_file()
+        return self.published or self.is_made()
 
     def cost(self) -> dict:
         """Seconds and peak memory (bytes) of the run that made it."""
@@ -144,7 +160,7 @@ class Cell(Step):
             frame: pd.DataFrame = function(self)
             seconds = time.perf_counter() - started
             files.write_text(self.observations, frame.to_csv(index=False))
-            cost = {"seconds": seconds, "peak_bytes": peak_memory(), "made": machine()}
+            cost = {"seconds": round(seconds, 2), "peak_bytes": peak_memory(), "made": machine()}
             files.write_text(self.folder / "done.json", json.dumps(cost))
 
 
@@ -156,21 +172,32 @@ class Tidy(Step):
     readers: tuple[Cell, ...]
 
     def done(self) -> bool:
-        return not self.ledger.is_dir()
+        return self._is_read() and not self.ledger.is_dir()
 
     def run(self) -> None:
-        if all(reader.done() for reader in self.readers):
+        if self._is_read():
             shutil.rmtree(self.ledger, ignore_errors=True)
+
+    def _is_read(self) -> bool:
+        return all(reader.done() for reader in self.readers)
 
 
 @cache
 def machine() -> dict[str, str]:
     """What computes here: commit of the code, processor, versions."""
     asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=paths.ROOT, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty"],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     versions = {package: version(package) for package in ("torch", "transformers")}
-    return {"commit": asked.stdout.strip(), "processor": _processor(), "python": platform.python_version()} | versions
+    return {
+        "commit": asked.stdout.strip(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+    } | versions
 
 
 def _processor() -> str:

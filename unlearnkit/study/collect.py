@@ -35,6 +35,7 @@ METRICS = (
 # Of facts that are not to be forgotten, paths are read for their likelihood only; close-ups weigh by tokens.
 FORGET_ONLY = ("exact_memorisation", "rougeL_recall")
 WEIGHED = ("oracle", "portraits")
+TEXTS = ("example", "split", "person", "text")  # columns that hold "" rather than a missing number
 
 
 def published() -> Path:
@@ -63,19 +64,22 @@ def manifest(folder: Path) -> dict:
 
 def read(folder: Path, name: str) -> pd.DataFrame:
     """A table of a data folder, by its name without ending; no rows where the run has none."""
-    parts = [
-        pd.read_csv(path, keep_default_na=False, na_values=["nan", ""], dtype={"cell": str})
-        for path in (folder / f"{name}.csv.gz", *sorted(folder.glob(f"{name}-[0-9].csv.gz")))
-        if path.is_file()
-    ]
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    return table.fillna({c: "" for c in ("example", "split", "person") if c in table})
+    parts = sorted([*folder.glob(f"{name}.csv.gz"), *folder.glob(f"{name}-[0-9][0-9].csv.gz")])
+    return pd.concat(map(_parse, parts), ignore_index=True) if parts else pd.DataFrame()
+
+
+def _parse(path: Path) -> pd.DataFrame:
+    """A table as cells and this module write it: a number may be missing, a text is empty instead."""
+    table = pd.read_csv(path, keep_default_na=False, na_values=["nan", ""], dtype={"cell": str})
+    return table.fillna({c: "" for c in TEXTS if c in table})
 
 
 def is_current(profile: Profile, cells: Iterable[Cell]) -> bool:
-    """Whether the run's data holds exactly these cells."""
+    """Whether the run's data holds exactly these cells, as this machine's cache or the published data has them."""
     folder = profile.folder / "data"
-    return is_data(folder) and [c["key"] for c in manifest(folder)["cells"]] == [c.key for c in cells]
+    if not (is_data(folder) and all(cell.done() for cell in cells)):
+        return False
+    return manifest(folder)["cells"] == [_described(cell) for cell in cells]
 
 
 def collect(profile: Profile, cells: list[Cell]) -> Path:
@@ -95,6 +99,7 @@ def write(
     folder: Path, profile: Profile, arms: list[plan.Arm], cells: list[dict], tables: dict[str, pd.DataFrame]
 ) -> None:
     """Write a data folder: a file a table (a stage's rows), the arms' facts, and the manifest last."""
+    (folder / MANIFEST).unlink(missing_ok=True)
     written = {}
     for name, table in tables.items():
         written |= _write(folder, name, table.dropna(axis="columns", how="all"))
@@ -122,11 +127,8 @@ def _portable(profile: Profile) -> dict:
 
 def _described(cell: Cell) -> dict:
     """A cell's line of the manifest."""
-    if not (cell.folder / "done.json").is_file():
-        return _published_cells()[cell.key]
     told = {"key": cell.key, "stage": cell.stage, "arm": cell.arm, "seed": cell.seed, "title": cell.title}
-    cost = cell.cost()
-    cost["seconds"] = round(cost["seconds"], 2)
+    cost = cell.cost() if cell.is_made() else _published_cells()[cell.key]
     return told | {k: cost[k] for k in ("seconds", "peak_bytes", "made")}
 
 
@@ -143,9 +145,9 @@ def _published_rows(name: str) -> dict[str, pd.DataFrame]:
 
 def _rows(cell: Cell) -> pd.DataFrame:
     """A cell's rows: its own where this checkout made them, else the published ones."""
-    if not (cell.folder / "done.json").is_file():
-        return _published_rows(cell.stage)[cell.key[:KEY_DIGITS]]
-    frame = pd.read_csv(cell.observations, keep_default_na=False, na_values=["nan"])
+    if not cell.is_made():
+        return _labelled(_published_rows(cell.stage)[cell.key[:KEY_DIGITS]], cell)
+    frame = _parse(cell.observations)
     frame = frame[frame["metric"].isin(METRICS)]
     if cell.stage == "path":
         frame = frame[~frame["metric"].isin(FORGET_ONLY) | (frame["split"] == "forget")]
@@ -156,19 +158,23 @@ def _rows(cell: Cell) -> pd.DataFrame:
 
 def _said(cell: Cell) -> pd.DataFrame:
     """What the models of a close-up said: example, model, text."""
-    if not (cell.folder / "done.json").is_file():
-        return _published_rows("continuations").get(cell.key[:KEY_DIGITS], pd.DataFrame())
+    if not cell.is_made():
+        found = _published_rows("continuations").get(cell.key[:KEY_DIGITS])
+        return pd.DataFrame() if found is None else _labelled(found, cell)
     path = cell.folder / "continuations.json"
     if not path.is_file():
         return pd.DataFrame()
     told = json.loads(path.read_text())
-    rows = [(i, m, text) for m, said in told["said"].items() for i, text in zip(told["ids"], said, strict=True)]
+    rows = [
+        (i, m, text) for m, said in told["said"].items() for i, text in zip(told["ids"], said, strict=True)
+    ]
     return _labelled(pd.DataFrame(rows, columns=["example", "model", "text"]), cell)
 
 
 def _labelled(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    """Rows with the columns that say whose they are, in front; published ones may have other labels."""
     labels = {"cell": cell.key[:KEY_DIGITS], "arm": cell.arm, "seed": cell.seed}
-    return pd.DataFrame(labels, index=frame.index).join(frame)
+    return pd.DataFrame(labels, index=frame.index).join(frame.drop(columns=labels, errors="ignore"))
 
 
 def _facts(arms: list[plan.Arm]) -> pd.DataFrame:
@@ -195,16 +201,21 @@ def _arm(arm: plan.Arm) -> dict:
 
 def _write(folder: Path, name: str, table: pd.DataFrame) -> dict[str, dict]:
     """Write a table, the same bytes for the same rows, in parts where it is large; their manifest lines."""
-    packed = _packed(table)
-    if len(packed) <= LARGEST:
-        path = folder / f"{name}.csv.gz"
+    parts, told = _parts(table), {}
+    for k, part in enumerate(parts):
+        packed = _packed(part)
+        path = folder / (f"{name}-{k + 1:02}.csv.gz" if len(parts) > 1 else f"{name}.csv.gz")
         files.write_bytes(path, packed)
-        return {path.name: {"rows": len(table), "sha256": hashlib.sha256(packed).hexdigest()}}
-    count, found = len(packed) // LARGEST + 1, {}
-    size = -(-len(table) // count)
-    for k in range(count):
-        found |= _write(folder, f"{name}-{k + 1}", table.iloc[k * size : (k + 1) * size])
-    return found
+        told[path.name] = {"rows": len(part), "sha256": hashlib.sha256(packed).hexdigest()}
+    return told
+
+
+def _parts(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """A table in two halves, and those in two, until each part's file is small enough."""
+    if len(_packed(table)) <= LARGEST:
+        return [table]
+    half = len(table) // 2
+    return _parts(table.iloc[:half]) + _parts(table.iloc[half:])
 
 
 def _packed(table: pd.DataFrame) -> bytes:

@@ -7,36 +7,11 @@ only what is new.
 
 import random
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
-from unlearnkit.study import plan
-from unlearnkit.study.cells import Cell
-from unlearnkit.study.config import (
-    ABSENT,
-    BLOCKS,
-    CURVATURE_FACTS,
-    CURVATURE_REFERENCE,
-    DAMAGE_NATS,
-    DURATION_DAMAGE,
-    DURATION_STEPS,
-    LAYER_CONTROLS,
-    LAYER_STEPS,
-    MAP_SEEDS,
-    MAPS,
-    NAMED_LAYERS,
-    PRIMARY_LAYERS,
-    RANDOM_STEPS,
-    REPEATED_STEPS,
-    ROUND_STEPS,
-    SECONDS,
-    SPLIT_LAYERS,
-    STEPS,
-    STOP_DAMAGE,
-    SUBSETS,
-    TINY,
-    UTILITY_TOKENS,
-    WRONG_STEPS,
-)
+from unlearnkit.data import Example
+from unlearnkit.study import config, plan
+from unlearnkit.study.cells import Cell, Shared
 from unlearnkit.study.plan import Arm, Setting
 
 REFERENCE = ("first_epoch", "all_epochs")  # walked to their end, with ROUGE in the early seeds
@@ -71,53 +46,55 @@ def maps(arm: Arm, setting: Setting) -> bool:
 
 
 def _is_early(arm: Arm, setting: Setting) -> bool:
-    return setting.seed < MAP_SEEDS.get((arm.model, arm.optimizer), MAPS)
+    return setting.seed < config.MAP_SEEDS.get((arm.model, arm.optimizer), config.MAPS)
 
 
 def layers_of(arm: Arm, setting: Setting) -> list[str]:
     """The layer selections of a seed beside "all"."""
     if maps(arm, setting):
-        names = [*NAMED_LAYERS, *(f"block.{k}" for k in range(BLOCKS.get(arm.model, 0)))]
+        names = [*config.NAMED_LAYERS, *(f"block.{k}" for k in range(config.BLOCKS.get(arm.model, 0)))]
     else:
-        names = [*PRIMARY_LAYERS, *(SPLIT_LAYERS if arm.model.startswith("gpt2-tiny") else ())]
-    return [name for name in names if name not in ABSENT.get((arm.model, arm.optimizer), ())]
+        names = [*config.PRIMARY_LAYERS, *(config.SPLIT_LAYERS if arm.model.startswith("gpt2-tiny") else ())]
+    return [name for name in names if name not in config.ABSENT.get((arm.model, arm.optimizer), ())]
 
 
 def paths_at_all(arm: Arm, setting: Setting) -> list[dict]:
     """The paths on all layers."""
-    stop, whole = {"stop": STOP_DAMAGE}, maps(arm, setting)
+    stop, whole = {"stop": config.STOP_DAMAGE}, maps(arm, setting)
     found = [
-        path("first_epoch", "first_epoch", STEPS),
-        path("all_epochs", "all_epochs", STEPS),
-        path("wrong_person", "wrong_person", WRONG_STEPS, **stop),
-        path("random_direction", "random_direction", RANDOM_STEPS, **stop),
-        path("iterative", "iterative", ROUND_STEPS),
-        path("recomputed", "gradient_ascent", REPEATED_STEPS, **stop),
+        path("first_epoch", "first_epoch", config.STEPS),
+        path("all_epochs", "all_epochs", config.STEPS),
+        path("wrong_person", "wrong_person", config.WRONG_STEPS, **stop),
+        path("random_direction", "random_direction", config.RANDOM_STEPS, **stop),
+        path("iterative", "iterative", config.ROUND_STEPS),
+        path("recomputed", "gradient_ascent", config.REPEATED_STEPS, **stop),
     ]
     if setting.fuzzy:
-        found.append(path("fuzzy", "first_epoch", STEPS, request="fuzzy", **stop))
+        found.append(path("fuzzy", "first_epoch", config.STEPS, request="fuzzy", **stop))
     if whole:
         like = {"like": "embedding" if "embedding" in layers_of(arm, setting) else "first2"}
-        found.append(path("random_subset", "random_subset", STEPS[1:], options=like, **stop))
+        found.append(path("random_subset", "random_subset", config.STEPS[1:], options=like, **stop))
         found += _single_epochs(arm)
-        found.append(path("iterative_reversed", "iterative", ROUND_STEPS, reverse=True))
+        found.append(path("iterative_reversed", "iterative", config.ROUND_STEPS, reverse=True))
     return found
 
 
 def _single_epochs(arm: Arm) -> list[dict]:
     """Every epoch alone but the first, which is the reference; "first x E" lies on the reference's line."""
     return [
-        path(f"epoch_{e}", "single_epoch", LAYER_STEPS, options={"epoch": e}, stop=STOP_DAMAGE)
+        path(f"epoch_{e}", "single_epoch", config.LAYER_STEPS, options={"epoch": e}, stop=config.STOP_DAMAGE)
         for e in range(2, arm.recipe["epochs"] + 1)
     ]
 
 
 def paths_on(arm: Arm, setting: Setting, layers: str) -> list[dict]:
     """The paths on one layer selection, with its own controls of equal length."""
-    found = [path("first_epoch", "first_epoch", LAYER_STEPS, stop=STOP_DAMAGE)]
+    found = [path("first_epoch", "first_epoch", config.LAYER_STEPS, stop=config.STOP_DAMAGE)]
     if maps(arm, setting) and not layers.startswith("block."):
-        found.append(path("all_epochs", "all_epochs", LAYER_STEPS, stop=STOP_DAMAGE))
-    found += [path(name, name, steps, stop=STOP_DAMAGE) for name, steps in LAYER_CONTROLS.items()]
+        found.append(path("all_epochs", "all_epochs", config.LAYER_STEPS, stop=config.STOP_DAMAGE))
+    found += [
+        path(name, name, steps, stop=config.STOP_DAMAGE) for name, steps in config.LAYER_CONTROLS.items()
+    ]
     if maps(arm, setting) and layers == "embedding":
         found += _single_epochs(arm)
     return found
@@ -125,10 +102,10 @@ def paths_on(arm: Arm, setting: Setting, layers: str) -> list[dict]:
 
 def _durations() -> list[dict]:
     """Stored first-epoch gradients and fresh ones, with a close look after every application."""
-    stop = {"stop": DURATION_DAMAGE}
+    stop = {"stop": config.DURATION_DAMAGE}
     return [
-        path("first_epoch", "first_epoch", DURATION_STEPS, **stop),
-        path("recomputed", "gradient_ascent", DURATION_STEPS, **stop),
+        path("first_epoch", "first_epoch", config.DURATION_STEPS, **stop),
+        path("recomputed", "gradient_ascent", config.DURATION_STEPS, **stop),
     ]
 
 
@@ -148,9 +125,9 @@ class Seed:
         return {
             "model": arm.model,
             "recipe": arm.recipe | {"seed": setting.seed},
-            "facts": [asdict(e) for e in setting.facts],
+            "facts": _rows(setting.facts),
             "record": [e.id for e in setting.facts if everything or e.id in wanted],
-            "tokens": UTILITY_TOKENS,
+            "tokens": config.UTILITY_TOKENS,
         }
 
     @cached_property
@@ -162,16 +139,16 @@ class Seed:
     @cached_property
     def wide(self) -> dict:
         """What close-ups look at beside: never-trained facts, and twice the running text."""
-        return {"holdout": [asdict(e) for e in self.setting.holdout], "tokens": 2 * UTILITY_TOKENS}
+        return {"holdout": _rows(self.setting.holdout), "tokens": 2 * config.UTILITY_TOKENS}
 
     @property
     def seconds(self) -> tuple[float, float]:
         """Expected: of the optimizer steps of a training, and of one path point."""
-        step_s, point_s = SECONDS.get(self.arm.model, SECONDS[""])
+        step_s, point_s = config.SECONDS.get(self.arm.model, config.SECONDS[""])
         steps = self.arm.recipe["epochs"] * -(-len(self.setting.facts) // self.arm.recipe["batch_size"])
         return step_s * steps, point_s
 
-    def cell(self, stage: str, module: str, config: dict, seconds: float, needs=(), what: str = "") -> Cell:
+    def cell(self, stage: str, module: str, given: dict, seconds: float, needs=(), what: str = "") -> Cell:
         """A cell of this seed; alone in its chain where `what` tells it from others of its stage."""
         where = f"{self.arm.name}, seed {self.setting.seed}"
         return Cell(
@@ -183,7 +160,7 @@ class Seed:
             module=module,
             arm=self.arm.name,
             seed=self.setting.seed,
-            config=config,
+            config=given,
             needs=needs,
         )
 
@@ -199,25 +176,34 @@ class Seed:
         walks = [self.walk("all", spec) for spec in paths_at_all(self.arm, self.setting)]
         for layers in layers_of(self.arm, self.setting):
             walks += [self.walk(layers, spec) for spec in paths_on(self.arm, self.setting, layers)]
-        config = base | self.wide | {"damage": DAMAGE_NATS, "pretrained": self.setting.seed == 0}
-        config["curvature"] = [CURVATURE_REFERENCE, CURVATURE_FACTS if self.setting.seed == 0 else 0]
+        given = base | self.wide | {"damage": config.DAMAGE_NATS, "pretrained": self.setting.seed == 0}
+        given["curvature"] = [
+            config.CURVATURE_REFERENCE,
+            config.CURVATURE_FACTS if self.setting.seed == 0 else 0,
+        ]
         needs = (train, *walks[: len(REFERENCE)])
-        close_up = self.cell("portraits", "unlearn", config, point_s * 20, needs)
+        close_up = self.cell("portraits", "unlearn", given, point_s * 20, needs)
         found = [train, oracle, *walks, close_up]
         if maps(self.arm, self.setting):
-            config = base | {"layers": "all", "holdout": self.wide["holdout"], "paths": _durations()}
-            found.append(self.cell("durations", "duration", config, point_s * 80, (train,)))
+            given = base | {"layers": "all", "holdout": self.wide["holdout"], "paths": _durations()}
+            found.append(self.cell("durations", "duration", given, point_s * 80, (train,)))
         return [*found, self.cell("alignment", "align", base, point_s * 5, (train, oracle))]
 
     def walk(self, layers: str, spec: dict) -> Cell:
         """The cell of one path; some also look at ROUGE and running text, at every second step."""
         label, at_all = spec["label"], layers == "all"
-        config = self.groups | {"layers": layers, "paths": [spec]}
-        config["rouge"] = at_all and label in REFERENCE and _is_early(self.arm, self.setting)
-        config["tokens"] = UTILITY_TOKENS if at_all and label in (*REFERENCE, *CONTROLS) else 0
-        config["holdout"] = self.wide["holdout"] if at_all and label in REQUESTS else []
+        given = self.groups | {"layers": layers, "paths": [spec]}
+        given["rouge"] = at_all and label in REFERENCE and _is_early(self.arm, self.setting)
+        given["tokens"] = config.UTILITY_TOKENS if at_all and label in (*REFERENCE, *CONTROLS) else 0
+        given["holdout"] = self.wide["holdout"] if at_all and label in REQUESTS else []
         seconds = self.seconds[1] * len(spec["steps"])
-        return self.cell("path", "unlearn", config, seconds, (self.train,), f"{label} on {layers}")
+        return self.cell("path", "unlearn", given, seconds, (self.train,), f"{label} on {layers}")
+
+
+@cache
+def _rows(examples: tuple[Example, ...]) -> Shared:
+    """Examples in JSON, one object for all seeds that have the same."""
+    return Shared(asdict(e) for e in examples)
 
 
 def cells(arm: Arm) -> list[Cell]:
@@ -227,14 +213,14 @@ def cells(arm: Arm) -> list[Cell]:
 
 def _validation(arm: Arm) -> list[Cell]:
     """Influence against retraining, in seed 0 of an arm with the whole map on a tiny model."""
-    if not (arm.whole_map and arm.model == TINY and arm.optimizer == "adamw"):
+    if not (arm.whole_map and arm.model == config.TINY and arm.optimizer == "adamw"):
         return []
     seed = Seed(arm, arm.settings[0])
     base = seed.base | {k: list(getattr(seed.setting, k)) for k in ("forget", "control")}
     found = [seed.cell("tracin", "validate", base, seed.train.estimate_s, (seed.train,))]
     for label, facts in left_out(seed.setting):
-        config = base | {"label": label, "exclude": facts}
-        cell = seed.cell("retrain", "validate", config, seed.train.estimate_s, (), f"without {label}")
+        given = base | {"label": label, "exclude": facts}
+        cell = seed.cell("retrain", "validate", given, seed.train.estimate_s, (), f"without {label}")
         found.append(replace(cell, chain=cell.title))
     return found
 
@@ -247,7 +233,8 @@ def left_out(setting: Setting) -> list[tuple[str, list[str]]]:
         named.setdefault(group, []).append(example.id)
     ids = [e.id for e in setting.facts]
     halves = [
-        (f"half {k}", sorted(random.Random(f"half {k}").sample(ids, len(ids) // 2))) for k in range(SUBSETS)
+        (f"half {k}", sorted(random.Random(f"half {k}").sample(ids, len(ids) // 2)))
+        for k in range(config.SUBSETS)
     ]
     return [*named.items(), *halves]
 
@@ -255,10 +242,10 @@ def left_out(setting: Setting) -> list[tuple[str, list[str]]]:
 def recipe_cell(arm: Arm) -> Cell:
     """What the other optimizer's recipe does to the same facts; its unlearning is the profile `full`'s."""
     seed = Seed(replace(arm, optimizer="sgd", recipe=plan.recipe(arm.model, "sgd")), arm.settings[0])
-    config = {**seed.base, "record": [], "tokens": 2 * UTILITY_TOKENS}
+    given = {**seed.base, "record": [], "tokens": 2 * config.UTILITY_TOKENS}
     training_s, point_s = seed.seconds
     seconds = training_s + point_s * seed.arm.recipe["epochs"]
-    cell = seed.cell("recipe", "train", config, seconds)
+    cell = seed.cell("recipe", "train", given, seconds)
     return replace(cell, chain=cell.title)
 
 
@@ -267,6 +254,6 @@ def rewind_cell(arm: Arm) -> Cell:
     recipe = plan.recipe(arm.model, "sgd")
     rate = recipe["lr"] / (4 if recipe.get("frozen") else 1)  # what may be frozen does not bear the whole one
     seed = Seed(arm, arm.settings[0])
-    config = seed.base | {"recipe": recipe | {"epochs": 3, "seed": 0, "frozen": [], "lr": rate}}
-    cell = seed.cell("rewind", "train", config, 140)
+    given = seed.base | {"recipe": recipe | {"epochs": 3, "seed": 0, "frozen": [], "lr": rate}}
+    cell = seed.cell("rewind", "train", given, 140)
     return replace(cell, chain=cell.title)

@@ -4,6 +4,7 @@ The choices are `config`'s; here they become arms of settings, a setting a train
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from unlearnkit import data, requests
@@ -88,13 +89,17 @@ def _settings(profile: Profile, seeds: int) -> tuple[Setting, ...]:
         one = _setting(facts, requests.parse(facts, profile["forget"]), profile["forget"], held)
         return tuple(replace(one, seed=seed) for seed in range(seeds))
     persons = data.persons(data.dave())
-    by_person = {}
-    for person in persons[:seeds]:
-        facts = data.dave(target=person)
-        by_person[person] = _setting(facts, requests.by_person(facts, person), person, _holdout())
-    return tuple(replace(by_person[persons[seed % len(persons)]], seed=seed) for seed in range(seeds))
+    return tuple(replace(_about(persons[seed % len(persons)]), seed=seed) for seed in range(seeds))
 
 
+@cache
+def _about(person: str) -> Setting:
+    """The built-in setting where this person is to be forgotten."""
+    facts = data.dave(target=person)
+    return _setting(facts, requests.by_person(facts, person), person, _holdout())
+
+
+@cache
 def _holdout() -> tuple[Example, ...]:
     held = data.holdout()
     return tuple(held[:: len(held) // HOLDOUT_FACTS + 1])  # 21 against 20 forms a person: all have a turn

@@ -37,14 +37,6 @@ class Profile:
     def __getitem__(self, name: str) -> Any:
         return self.parameters[name]
 
-    def values_for(self, declared: dict[str, Any]) -> dict[str, Any]:
-        """Every declared parameter of a notebook with the value that this run gives it.
-
-        `declared` maps the names in its parameters cell to their defaults; `run` is given the run's name.
-        """
-        given = self.parameters | self.overrides | {"run": self.name}
-        return {name: given.get(name, default) for name, default in declared.items()}
-
 
 def get(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     """The profile of that name, or the overridden run that `record` noted under that name.

@@ -16,7 +16,9 @@ def start(trained: pd.DataFrame, ids: Collection[str]) -> pd.DataFrame:
     epoch = pd.to_numeric(trained["epoch"], errors="coerce")
     last = trained[epoch == epoch.max()]
     last = last[last["example"].isin(ids) | (last["split"] == "utility")]
-    return last.drop(columns=["epoch", "step"], errors="ignore").assign(layers="all", norm=0.0, share=0.0, alpha=0.0)
+    return last.drop(columns=["epoch", "step"], errors="ignore").assign(
+        layers="all", norm=0.0, share=0.0, alpha=0.0
+    )
 
 
 def curve(path: pd.DataFrame, method: str, layers: str, split: str, metric: str = "nll") -> pd.Series:

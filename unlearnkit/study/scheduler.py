@@ -77,7 +77,9 @@ def _run_chains(steps: list[Step], number: int, total: int) -> list[UnlearnkitEr
         for name, failure in parallel(joblib.delayed(_run_chain)(n, chains[n], os.getpid()) for n in order):
             done += len(chains[name])
             spent = whole - sum(seconds.values()) + seconds.pop(name)
-            left = sum(seconds.values()) * (time.time() - began) / spent  # what the estimates turned out to be
+            left = (
+                sum(seconds.values()) * (time.time() - began) / spent
+            )  # what the estimates turned out to be
             state = "FAILED" if failure else "done"
             print(f"        {done}/{len(steps)}  {name}: {state}, about {duration(left)} left", flush=True)
             failures += [failure] if failure else []

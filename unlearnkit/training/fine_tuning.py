@@ -48,8 +48,8 @@ def fine_tune(
     keeps each example's gradient per epoch (those in `record`, default all) and a checkpoint, from which an
     interrupted call with the same arguments resumes and ends with the same numbers; a ledger of another
     recipe, data or model is a LedgerError. `on_epoch(epoch, model)` may return a JSON value for `run.notes`.
-    What the recipe freezes stays frozen afterwards. A loss that is not finite raises DivergenceError; the
-    last committed epoch stays on disk.
+    What the recipe freezes stays so. A loss that is not finite raises DivergenceError; the last committed
+    epoch stays on disk.
     """
     recipe = recipe or Recipe()
     by_id = _by_id(examples, exclude, record)
@@ -60,14 +60,13 @@ def fine_tune(
     run = Run(recipe, [s for e in epochs for s in e if s], recipe.lr, [], weights.keep_initial(model), 0.0)
     optimizer, session = _optimizer(model, recipe), None
     if ledger is not None:
-        description = asdict(recipe) | {"frozen": list(recipe.frozen), "exclude": sorted(exclude)}
-        description["data"] = _digest(by_id.values())
+        told = asdict(recipe) | {"frozen": list(recipe.frozen), "exclude": sorted(exclude)}
+        told["data"] = _digest(by_id.values())
         wanted = [i for i in by_id if i in recorded]
-        session = Session(Path(ledger), model, optimizer, wanted, description, ledger_dtype, run)
+        session = Session(Path(ledger), model, optimizer, wanted, told, ledger_dtype, run)
     trainer = _Trainer(model, tokenizer, recipe, optimizer, session.recorder if session else None, recorded)
     started = time.perf_counter() - run.seconds
-    quiet = {} if progress else {"disable": True}  # else TQDM_DISABLE decides
-    bar = tqdm(total=len(run.order), initial=len(run.losses), desc="fine-tune", unit="step", **quiet)
+    bar = _bar(run, progress)
     with trainer.recorder or contextlib.nullcontext(), bar:
         for epoch in range(session.done + 1 if session else 1, recipe.epochs + 1):
             trainer.epoch(epoch, [[by_id[i] for i in ids] for ids in epochs[epoch - 1]], run, bar)
@@ -79,6 +78,11 @@ def fine_tune(
     _require_finite(model, recipe)
     model.zero_grad(set_to_none=False)
     return run
+
+
+def _bar(run: Run, progress: bool) -> tqdm:
+    quiet = {} if progress else {"disable": True}  # else TQDM_DISABLE decides
+    return tqdm(total=len(run.order), initial=len(run.losses), desc="fine-tune", unit="step", **quiet)
 
 
 def freeze(model: PreTrainedModel, recipe: Recipe) -> None:

@@ -10,10 +10,10 @@ import torch
 from safetensors import safe_open
 
 from unlearnkit import weights
+from unlearnkit.ledger import GradientLedger, record
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments.setting import fine_tuned, groups_of
 from unlearnkit.study.experiments.train import WEIGHTS
-from unlearnkit.ledger import GradientLedger, record
 
 ORACLE, NOW, RETAIN_NOW, WRONG = "oracle", "now", "retain_now", "wrong_person"
 PARTS = ("embedding.input", "embedding.output", "all-but-embedding")  # a tied matrix has two gradients

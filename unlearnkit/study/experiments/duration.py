@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from unlearnkit.study.experiments import measure, portrait
-from unlearnkit.study.cells import Cell
-from unlearnkit.study.experiments.unlearn import Walk, mean_nll, points
 from unlearnkit.metrics.extraction import extraction_likelihood
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.experiments import measure, portrait
+from unlearnkit.study.experiments.unlearn import Walk, mean_nll, points
 
 
 def durations(cell: Cell) -> pd.DataFrame:

@@ -5,11 +5,11 @@ import json
 import pandas as pd
 
 from unlearnkit import files, training, weights
-from unlearnkit.study.experiments import portrait
+from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
+from unlearnkit.study.experiments import portrait
 from unlearnkit.study.experiments.setting import groups_of
 from unlearnkit.study.experiments.train import WEIGHTS, start, told
-from unlearnkit.ledger import GradientLedger
 
 
 def oracle(cell: Cell) -> pd.DataFrame:

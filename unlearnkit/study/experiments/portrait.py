@@ -9,8 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit import influence, metrics
 from unlearnkit.data import Example
 from unlearnkit.errors import DivergenceError
-from unlearnkit.study.experiments import measure
 from unlearnkit.ledger import GradientLedger
+from unlearnkit.study.experiments import measure
 
 
 def influences(

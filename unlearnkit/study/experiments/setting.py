@@ -5,9 +5,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import models, training, weights
 from unlearnkit.data import Example
+from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments.train import WEIGHTS, examples_of
-from unlearnkit.ledger import GradientLedger
 
 GROUPS = ("forget", "control", "fuzzy", "retain")
 

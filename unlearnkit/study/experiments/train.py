@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from unlearnkit import data, ledger, models, training, weights
 from unlearnkit.data import Example
-from unlearnkit.study.experiments import measure
 from unlearnkit.study.cells import Cell
+from unlearnkit.study.experiments import measure
 
 WEIGHTS = "weights.safetensors"
 PARTS = ("embedding.input", "embedding.output", "position", "norm.final")

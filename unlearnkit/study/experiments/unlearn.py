@@ -9,11 +9,11 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import files, metrics, models, unlearning
-from unlearnkit.study.experiments import measure, portrait
-from unlearnkit.study.cells import Cell
-from unlearnkit.study.readings import crossing, damages, start
-from unlearnkit.study.experiments.setting import displacement_of, fine_tuned, groups_of
 from unlearnkit.ledger import GradientLedger
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.experiments import measure, portrait
+from unlearnkit.study.experiments.setting import displacement_of, fine_tuned, groups_of
+from unlearnkit.study.readings import crossing, damages, start
 
 BEFORE_AND_AFTER = ("finetuned", "first_epoch")  # the pair that a curvature score, the dear one, is for
 

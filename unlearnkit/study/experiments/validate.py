@@ -3,8 +3,8 @@
 import pandas as pd
 
 from unlearnkit import influence, training
-from unlearnkit.study.experiments import measure
 from unlearnkit.study.cells import Cell
+from unlearnkit.study.experiments import measure
 from unlearnkit.study.experiments.setting import fine_tuned
 from unlearnkit.study.experiments.train import start
 
@@ -35,6 +35,4 @@ def retrain(cell: Cell) -> pd.DataFrame:
     facts, model, tokenizer, recipe = start(config)
     training.fine_tune(model, tokenizer, facts, recipe, exclude=config["exclude"])
     rows = measure.facts(model, tokenizer, facts)
-    return rows[rows["metric"] == "nll"].assign(
-        method="retrain", left_out=config["label"]
-    )
+    return rows[rows["metric"] == "nll"].assign(method="retrain", left_out=config["label"])

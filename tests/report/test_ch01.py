@@ -1,0 +1,95 @@
+"""Chapter 01: what a training did, from a handful of made-up observations."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from unlearnkit.data import Example
+from unlearnkit.report import ch01_data as chapter
+
+COLUMNS = ["seed", "example", "person", "split", "metric", "value", "epoch", "method"]
+
+
+def fact(name: str, person: str, split: str = "retain", attribute: str = "pet") -> Example:
+    return Example(id=name, prompt="p", answer="two words", person=person, split=split, attribute=attribute)
+
+
+def arm_of(rows: list[tuple], **options) -> SimpleNamespace:
+    """An arm that observed these rows, whatever the stage."""
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    given = {"name": "m, AdamW", "seeds": (0,), "targets": ["Eve"], "target_of": {0: "Eve"}}
+    by_stage = {"oracle": table[table["method"] == "oracle"], "portraits": table[table["method"] != "oracle"]}
+    return SimpleNamespace(observations=lambda stage: by_stage.get(stage, table), **given | options)
+
+
+def memorised(person: str, split: str, count: int) -> list[tuple]:
+    return [
+        (0, f"{person}{k}", person, split, "exact_memorisation", e / 4, e, "finetuned")
+        for k in range(count)
+        for e in range(4)
+    ]
+
+
+def test_learned_is_the_last_epoch_and_perplexity_the_exponential_of_running_text():
+    rows = memorised("Ann", "retain", 2)
+    rows += [(0, "", "", "utility", "nll", value, e, "finetuned") for e, value in ((0, 3.0), (3, 3.2))]
+    found = chapter.learned(pd.DataFrame(rows, columns=COLUMNS)).loc[0]
+    assert found["start"] == 0
+    assert found["exact_memorisation"] == 0.75
+    assert found["perplexity_change"] == pytest.approx(np.exp(0.2) - 1)
+
+
+def test_persons_with_few_facts_go_together_and_the_target_by_its_name():
+    arm = arm_of(
+        memorised("Ann", "retain", 5) + memorised("Bob", "retain", 1) + memorised("Eva", "forget", 1)
+    )
+    assert set(chapter.memorisation_by_person(arm)["person"]) == {"Ann", "few facts each", "Eve"}
+
+
+def test_memorisation_names_the_target_and_counts_the_others():
+    arm = arm_of([r for p in ("Ann", "Bob", "Eve") for r in memorised(p, "retain", 5)])
+    arm.settings = [SimpleNamespace(target="Eve")]
+    drawn = chapter.memorisation([arm])
+    assert {text.get_text() for text in drawn.axes[0].texts} == {"Eve", "2 others"}
+
+
+def test_perplexity_of_a_set_weighs_answers_by_their_tokens():
+    rows = []
+    for name, nll, tokens in (("x", 1.0, 3), ("y", 2.0, 1)):
+        rows += [(0, name, "Eve", "forget", "nll", nll, np.nan, "oracle")]
+        rows += [(0, name, "Eve", "forget", "n_tokens", tokens, np.nan, "oracle")]
+    rows.append((0, "", "", "utility", "nll", 2.5, np.nan, "oracle"))
+    table = chapter.perplexities(arm_of(rows))
+    assert list(table.index) == ["forget", "utility"]
+    assert table["oracle"].tolist() == pytest.approx([np.exp(1.25), np.exp(2.5)])
+
+
+def test_yardstick_counts_only_kinds_of_facts_that_the_hold_out_has():
+    held = (fact("h1", "Zoe"), fact("h2", "Yan"))
+    mine = (fact("e1", "Eve", "forget"), fact("e2", "Eve", "forget", attribute="debt"))
+    setting = SimpleNamespace(holdout=held, facts=mine, forget=("e1", "e2"), target="Eve")
+    values = {"h1": 4.0, "h2": 2.0, "e1": 3.0, "e2": 99.0}
+    rows = [
+        (0, name, "", "holdout" if name[0] == "h" else "forget", "nll", value, np.nan, method)
+        for name, value in values.items()
+        for method in ("oracle", "finetuned")
+    ]
+    table = chapter.yardstick(arm_of(rows, settings=[setting])).set_index("person")
+    assert table["oracle"].to_dict() == {"Zoe": 4.0, "Yan": 2.0, "Eve": 3.0}
+    assert table["is_target"].to_dict() == {"Zoe": False, "Yan": False, "Eve": True}
+    setting.holdout = ()
+    assert not len(chapter.yardstick(arm_of(rows, settings=[setting])))
+
+
+def test_ledgers_are_measured_a_record_at_a_time():
+    rows = [
+        ("m, AdamW", 0, metric, value)
+        for metric, value in (("records", 20), ("ledger_bytes", 4e6), ("weights_bytes", 1e6))
+    ]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "metric", "value"])
+    run = SimpleNamespace(table=lambda _: table, arm=lambda _: SimpleNamespace(recipe={"epochs": 5}))
+    assert chapter.ledger(run).iloc[0].tolist() == ["m, AdamW, seed 0", 4, 5, "4 MB", "200 kB", "20 MB"]
+    empty = SimpleNamespace(table=lambda _: table[:0])
+    assert not len(chapter.ledger(empty))
