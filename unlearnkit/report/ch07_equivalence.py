@@ -9,7 +9,7 @@ from unlearnkit.report.ch07_facts import UPDATES, estimate, fact_readings
 from unlearnkit.report.contrasts import with_holm
 from unlearnkit.report.readings import by_setting, oracle_floor, oracle_nll, oracle_spread
 from unlearnkit.report.run import Arm, Run
-from unlearnkit.report.tables import frame, number, p_value
+from unlearnkit.report.tables import frame, p_value
 from unlearnkit.study.config import TINY
 
 FIXED_MARGIN = 0.25  # nats; of a run without several oracles of one target, fixed before looking
@@ -95,6 +95,6 @@ def table(run: Run) -> pd.DataFrame:
             passed = [name for name, r in (("D_F", distance), ("gap", gap)) if r.equivalent]
             row = (arm.name, update, distance.n, estimate(distance), p_value(distance.p_holm), estimate(gap))
             row += (p_value(gap.p_holm), " and ".join(passed) or "not shown")
-            rows.append((*row, "{:.2f} ({:.2f} to {:.2f})".format(*ks.loc[update]) if update in ks.index else "–"))
+            rows.append((*row, "{:.2f} ({:.2f} to {:.2f})".format(*ks.loc[update])))
     titles = ("D_F less the margin [90 %]", "p (Holm)", "signed gap [90 %]", "p (Holm), gap", "equivalent in")
     return frame(rows, "arm", "update", "n", *titles, "KS distance (lowest to highest)")

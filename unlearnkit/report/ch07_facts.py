@@ -142,8 +142,8 @@ def disagreement_table(arm: Arm) -> pd.DataFrame:
     table, seeds = disagreement(arm), over_seeds(arm)
     titles = ("contrast", "trained models", "p < 0.05, positive", "p < 0.05, negative")
     table = table.set_axis([*titles, "interval misses the mean over seeds"], axis=1)
-    chosen = list(seeds.loc[table["contrast"]].itertuples())
-    return table.assign(**{"over seeds [95 %]": [estimate(r) for r in chosen], "p": [small_p(r.p) for r in chosen]})
+    rows = list(seeds.loc[table["contrast"]].itertuples())
+    return table.assign(**{"over seeds [95 %]": map(estimate, rows), "p": [small_p(r.p) for r in rows]})
 
 
 def three_ways_table(arm: Arm) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import Markdown
 
 from unlearnkit import claims, stats
 from unlearnkit.errors import DataError
@@ -15,6 +16,7 @@ from unlearnkit.report.ch07_facts import EMBEDDING, FIRST, estimate
 from unlearnkit.report.contrasts import (
     TESTED,
     claim_values,
+    holds,
     influence_pairs,
     tested,
     with_holm,
@@ -113,6 +115,12 @@ def components(run: Run) -> pd.DataFrame:
     return frame(rows, "arm", "claim", "n", "persons", "sd_order", "sd_person")
 
 
+def hold(run: Run, arm: Arm, **said: str) -> Markdown | None:
+    """`contrasts.holds` of several claims of an arm, by id: nothing, or all warnings."""
+    wrong = [warning.data for claim in said if (warning := holds(run, claim, arm, said[claim]))]
+    return Markdown("\n".join(wrong)) if wrong else None
+
+
 # -- tables and figure ------------------------------------------------------------------------------------
 
 
@@ -164,19 +172,20 @@ def power(arms: Sequence[Arm], margin: float) -> plt.Figure:
     From each contrast's spread over the arm's seeds; a dot is the arm's own size. `margin` in nats.
     """
     drawn, axes = figure(3.1, 1, len(arms), sharey=True, squeeze=False)
+    style = {"hue": "claim", "hue_order": D_F_CLAIMS, "palette": "colorblind"}
     for ax, arm in zip(axes.flat, arms, strict=True):
-        spread = {c: v.std() for c, v in claim_values(arm).items() if c in D_F_CLAIMS and v.std() > 0}
-        rows = [(c, n, stats.mde(n, sd)) for c, sd in spread.items() for n in STUDIES]
-        table = frame(rows, "claim", "seeds", "found")
-        options = {"x": "seeds", "y": "found", "hue": "claim", "palette": "colorblind", "ax": ax}
-        sns.lineplot(table, **options, hue_order=D_F_CLAIMS, legend=ax is axes.flat[-1])
-        for claim, sd in spread.items():
-            n = len(claim_values(arm)[claim])
-            ax.plot(n, stats.mde(n, sd), "o", color=sns.color_palette("colorblind")[D_F_CLAIMS.index(claim)])
+        spread = {c: v for c, v in claim_values(arm).items() if c in D_F_CLAIMS and v.std() > 0}
+        rows = [(c, n, stats.mde(n, v.std())) for c, v in spread.items() for n in STUDIES]
+        own = [(c, len(v), stats.mde(len(v), v.std())) for c, v in spread.items()]
+        curves, dots = (frame(part, "claim", "training seeds", "found") for part in (rows, own))
+        sns.lineplot(curves, x="training seeds", y="found", ax=ax, legend=ax is axes.flat[-1], **style)
+        sns.scatterplot(dots, x="training seeds", y="found", ax=ax, legend=False, s=55, zorder=3, **style)
         ax.axhline(margin, color=MUTED, lw=1, ls=(0, (4, 3)))
-        note(ax, "margin", (1, margin), ("axes fraction", "data"), (0, 3), ha="right")
-        ax.set(xscale="log", yscale="log", xlabel="training seeds", ylabel="smallest difference found (nats)")
+        note(ax, "margin", (0, margin), ("axes fraction", "data"), (3, -11))
+        ax.set(xscale="log", yscale="log", ylabel="smallest difference found (nats)")
         ax.set_xticks([2, 3, 5, 10, 20, 40], ["2", "3", "5", "10", "20", "40"])
         ax.set_xticks([], minor=True)
-        ax.set_title(arm.name, fontsize=9.5)
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.set_title(arm.name.replace("-pretrained", ""), fontsize=9.5)
+    axes.flat[-1].legend(frameon=False, loc="upper right")
     return drawn
