@@ -1,7 +1,6 @@
 """Weights on disk: written atomically as safetensors, copied back into a model in place."""
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,20 +9,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from unlearnkit import models, paths
+from unlearnkit import files, models, paths
 from unlearnkit.errors import ModelError
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:
     """Write tensors to `path`; nothing half-written is left. ModelError on a full or unwritable disk."""
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: t.detach().contiguous() for k, t in tensors.items()}, partial)
-        os.replace(partial, path)
+        with files.replacing(path) as partial:
+            save_file({k: t.detach().contiguous() for k, t in tensors.items()}, partial)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         size = sum(t.nbytes for t in tensors.values()) / 1e6
         raise ModelError(
             f"{size:,.0f} MB of weights could not be written to {path}: {error}. Free space there"

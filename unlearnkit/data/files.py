@@ -8,11 +8,10 @@ a prompt (the first half of its words) and an answer (the others). Optional: `id
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
+from unlearnkit import files
 from unlearnkit.data.example import Example
 from unlearnkit.errors import DataError
 
@@ -47,13 +46,9 @@ def save_jsonl(examples: list[Example], path: str | Path) -> None:
     """Write examples so that ``load_jsonl`` returns equal ones; an older file is replaced whole or kept."""
     path = Path(path)
     lines = [json.dumps(dataclasses.asdict(example), ensure_ascii=False) for example in examples]
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        os.replace(partial, path)
+        files.write_text(path, "".join(f"{line}\n" for line in lines))
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
 
 
@@ -70,11 +65,11 @@ def load_tofu(path: str | Path) -> list[Example]:
             f"no file or folder {str(path)!r}. If it is a hub id such as 'locuslab/TOFU', download its JSON "
             "lines first (forget05.json and retain95.json) and give their folder"
         )
-    files = sorted(p for p in path.iterdir() if p.suffix in (".json", ".jsonl")) if path.is_dir() else [path]
-    if not files:
+    parts = sorted(p for p in path.iterdir() if p.suffix in (".json", ".jsonl")) if path.is_dir() else [path]
+    if not parts:
         raise DataError(f"the folder {path} holds no .json or .jsonl file")
     examples: dict[str, Example] = {}
-    for example in (example for file in files for example in _tofu_file(file)):
+    for example in (example for part in parts for example in _tofu_file(part)):
         twin = examples.setdefault(example.prompt + "\n" + example.answer, example)
         if twin is not example:
             raise DataError(

@@ -7,7 +7,6 @@ category, are kept apart: they hold knowledge about persons, which is what unlea
 
 import bz2
 import json
-import os
 import re
 import xml.etree.ElementTree as ElementTree
 from contextlib import suppress
@@ -17,7 +16,7 @@ from pathlib import Path
 import mwparserfromhell
 from tqdm.auto import tqdm
 
-from unlearnkit import packages
+from unlearnkit import files, packages
 from unlearnkit.errors import DataError
 from unlearnkit.paths import user_cache
 
@@ -130,12 +129,8 @@ def _tidy(line: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Write a cache file so that a reader sees all of it or nothing."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        files.write_text(path, text)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise packages.disk_error(error, path.parent) from error

@@ -145,7 +145,7 @@ class GradientLedger:
         ids = self._known(ids)
         store = Store.load(self.store.path)  # its own copy: after a failure this book still reads the old one
         freed = purging.purge(store, ids)
-        self.__init__(store)
+        self.store, self.reader = store, Reader(store)  # parameters and their layers are as they were
         return freed
 
     # -- replay -----------------------------------------------------------------------------------------

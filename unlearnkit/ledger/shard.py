@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +18,8 @@ import numpy as np
 import torch
 import xxhash
 
+from unlearnkit import files
 from unlearnkit.errors import LedgerError
-from unlearnkit.ledger.files import replacing, write_all
 
 SAFETENSORS = {
     torch.float16: "F16",
@@ -30,6 +31,7 @@ SAFETENSORS = {
 TORCH = {name: dtype for dtype, name in SAFETENSORS.items()}
 TABLES = ("offsets", "exponents", "checksums")  # first in every shard
 ROWS = ("live", "targets", "one")  # row sets: every live token; predicting positions; one row an example
+WRITE_BYTES = 1 << 20  # at a time: for more the kernel seeks large pages, memory that nobody has touched yet
 GAP_BYTES = 1 << 16  # of records that nobody asked for, read over rather than asking twice
 
 
@@ -66,24 +68,32 @@ def write(path: Path, pieces: Sequence[Piece], lengths: Sequence[Sequence[int]])
     checksums = np.empty(exponents.shape, np.int64)
     tables = dict(zip(TABLES, (offsets, exponents, checksums), strict=True))
     header, size = _header(pieces, tables)
-
-    def front() -> bytes:
-        return len(header).to_bytes(8, "little") + header + b"".join(t.tobytes() for t in tables.values())
-
-    with replacing(path) as file, ThreadPoolExecutor(1) as helper:
+    with (
+        files.replacing(path) as partial,
+        open(partial, "wb", buffering=0) as file,
+        ThreadPoolExecutor(1) as helper,
+    ):
         summing = helper.submit(_fill, checksums, pieces, offsets)  # on the core that does not write
-        file.seek(len(front()))
+        file.seek(len(header) + sum(table.nbytes for table in tables.values()))
         for piece in pieces:
             for view in piece.views:
-                write_all(file, view)
+                _write_all(file, view)
         summing.result()
+        front = header + b"".join(table.tobytes() for table in tables.values())
         file.seek(0)
-        write_all(file, front())
-    return {"bytes": 8 + len(header) + size, "hash": digest(front())}
+        _write_all(file, front)
+    return {"bytes": len(header) + size, "hash": digest(front)}
+
+
+def _write_all(file: FileIO, data: bytes | memoryview) -> None:
+    """Write every byte of it, wherever the file stands."""
+    view, done = memoryview(data), 0
+    while done < view.nbytes:
+        done += file.write(view[done : done + WRITE_BYTES])
 
 
 def _header(pieces: Sequence[Piece], tables: dict[str, np.ndarray]) -> tuple[bytes, int]:
-    """The safetensors header of tables and pieces, and the bytes that follow it."""
+    """The safetensors header of tables and pieces with its length before it, and the bytes that follow."""
     header: dict = {"__metadata__": {"rows": json.dumps({p.name: p.rows for p in pieces})}}
     end = 0
 
@@ -98,7 +108,8 @@ def _header(pieces: Sequence[Piece], tables: dict[str, np.ndarray]) -> tuple[byt
         shape = (int(tables["offsets"][ROWS.index(p.rows), -1]), p.width)
         place(p.name, SAFETENSORS[p.dtype], shape, sum(v.nbytes for v in p.views))
     text = json.dumps(header).encode()
-    return text + b" " * (-len(text) % 8), end
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, end
 
 
 def _fill(checksums: np.ndarray, pieces: Sequence[Piece], offsets: np.ndarray) -> None:
@@ -111,8 +122,8 @@ def _fill(checksums: np.ndarray, pieces: Sequence[Piece], offsets: np.ndarray) -
             while start - begin >= view.nbytes and stop > start:
                 begin += view.nbytes
                 view = next(views)
-            sums.append(xxhash.xxh3_64_digest(view[start - begin : stop - begin]))
-        row[:] = np.frombuffer(b"".join(sums), "<i8")  # as `digest` reads one
+            sums.append(digest(view[start - begin : stop - begin]))
+        row[:] = sums
 
 
 class Shard:
