@@ -7,6 +7,7 @@ and trusted, without reading the rest. The layout is plain safetensors: any read
 
 import json
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ TORCH = {name: dtype for dtype, name in SAFETENSORS.items()}
 TABLES = ("offsets", "exponents", "checksums")  # first in every shard
 ROWS = ("live", "targets", "one")  # row sets: every live token; predicting positions; one row an example
 WRITE_BYTES = 1 << 20  # at a time: for more the kernel seeks large pages, memory that nobody has touched yet
+SIGNED = struct.Struct("<q")  # a checksum in the tables
 GAP_BYTES = 1 << 16  # of records that nobody asked for, read over rather than asking twice
 
 
@@ -49,7 +51,7 @@ class Piece:
 
 def digest(data) -> int:
     """64-bit checksum as a signed integer (safetensors has no unsigned type that torch reads)."""
-    return int.from_bytes(xxhash.xxh3_64_digest(data), "little", signed=True)
+    return SIGNED.unpack(xxhash.xxh3_64_digest(data))[0]
 
 
 def row_offsets(lengths: Sequence[Sequence[int]]) -> np.ndarray:
