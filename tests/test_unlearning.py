@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from test_ledger import FACTS, IDS, autograd_gradient
+from worlds import FACTS, IDS, autograd_gradient
 
 from unlearnkit import ledger, training, unlearning
 from unlearnkit.errors import DivergenceError, LayerError, LedgerError, MethodError, RequestError

@@ -1,0 +1,134 @@
+"""A fine-tuning tied to a ledger folder: resumed if it was interrupted, refused if it is another run's."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from unlearnkit import models, weights
+from unlearnkit.errors import LedgerError, ModelError
+from unlearnkit.ledger import recording
+from unlearnkit.ledger.recorder import Recorder
+from unlearnkit.ledger.store import Store
+from unlearnkit.training.recipe import Recipe
+
+CHECKPOINT_SECONDS = 150.0  # a ledger is committed at the first epoch's end after this, and at the last
+
+
+@dataclass
+class Progress:
+    """What there is to tell of a fine-tuning so far."""
+
+    losses: list[float] = field(default_factory=list)  # an entry a step
+    seconds: float = 0.0
+    notes: list = field(default_factory=list)  # an entry an epoch
+
+
+@dataclass
+class State:
+    """All that a fine-tuning changes as it goes, and so what a resumption brings back."""
+
+    model: PreTrainedModel
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+
+    def tensors(self, optimizer: bool) -> dict[str, torch.Tensor]:
+        """The weights under flat names, and the optimizer's state if it is wanted."""
+        flat = {f"model/{n}": p for n, p in weights.parameters(self.model).items()}
+        if optimizer:
+            for k, state in self.optimizer.state_dict()["state"].items():
+                flat |= {f"optimizer/{k}/{n}": t for n, t in state.items()}
+        return flat
+
+    def make_moments(self) -> None:
+        """Let AdamW allocate its moments, by a step with zero gradients; a checkpoint is to overwrite it."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        self.optimizer.step()
+
+
+class Session:
+    """Opens or resumes the ledger at `path`, and commits it together with the weights it ended in.
+
+    On resumption `state` is brought to the last commit. `told` says, beside the recipe, what makes it this
+    run and no other; `wanted` are the ids to record. LedgerError where the folder holds another run's ledger.
+    """
+
+    def __init__(
+        self, path: Path, state: State, recipe: Recipe, told: dict, wanted: Sequence[str], dtype: str
+    ):
+        self.state, self.recipe, self.wanted = state, recipe, set(wanted)
+        description = asdict(recipe) | {"frozen": list(recipe.frozen)} | told
+        if Store.exists(path):
+            self.store = Store.load(path)
+            self._require_same(wanted, description, dtype)
+            self.store.drop_torn_tail()
+            for file in self.store.path.glob("training-*.safetensors"):
+                if file != self._file(self.done):  # killed between a checkpoint and the index, or just after
+                    file.unlink()
+            if self.done:
+                self._restore()
+        else:
+            self.store = recording.create(path, state.model, wanted, description, dtype)
+        self.recorder = Recorder(state.model, self.store)
+        self.saved_at = time.monotonic()
+
+    @property
+    def done(self) -> int:
+        """The epochs that are kept, with the weights after them."""
+        return self.store.epochs
+
+    def _require_same(self, wanted: Sequence[str], description: dict, dtype: str) -> None:
+        head = self.store.head
+        here = {
+            **description,
+            "dtype": dtype,
+            "recorded examples": wanted,
+            "model": models.fingerprint(self.state.model),
+        }
+        there = {
+            **head["recipe"],
+            "dtype": head["dtype"],
+            "recorded examples": head["expected"],
+            "model": head["model"]["fingerprint"],
+        }
+        if different := [k for k in here if here[k] != there.get(k)]:
+            key = different[0]
+            raise LedgerError(
+                f"{self.store.path} already holds a ledger of another run: {key} is {_short(there.get(key))} "
+                f"there and {_short(here[key])} here. Choose another folder, or delete that one"
+            )
+
+    def _file(self, epoch: int) -> Path:
+        return self.store.path / f"training-{epoch:03d}.safetensors"
+
+    def _restore(self) -> None:
+        unfinished = self.done < self.recipe.epochs
+        if unfinished and self.recipe.optimizer == "adamw":
+            self.state.make_moments()
+        weights.copy_into(self._file(self.done), self.state.tensors(optimizer=unfinished))
+        self.state.progress = Progress(**self.store.progress)
+
+    def commit(self, epoch: int) -> None:
+        """Publish all epochs so far together with the weights they ended in, if it is time."""
+        last = epoch == self.recipe.epochs
+        if not last and time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
+            self.recorder.end_epoch()
+            return
+        before = self._file(self.done)
+        try:  # nobody resumes a finished run's optimizer
+            weights.save(self._file(epoch), self.state.tensors(optimizer=not last))
+        except ModelError as error:
+            raise LedgerError(f"epoch {epoch} of ledger {self.store.path} is not kept: {error}") from error
+        self.recorder.commit(epoch, **vars(self.state.progress))
+        before.unlink(missing_ok=True)
+        self.saved_at = time.monotonic()
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "..."
