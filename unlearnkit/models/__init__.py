@@ -23,7 +23,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """The names that need torch, imported when the first of them is asked for; `digest` does not wait for it."""
+    """The names that need torch, imported when one is asked for: `digest` does not wait for it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from unlearnkit.models.gpt2_bpe import gpt2_tokenizer

@@ -45,6 +45,7 @@ def _of_folder(folder: Path) -> str:
     entries = {str(path): _entry(path, known.get(str(path))) for path in paths}
     if any(known.get(path) != entry for path, entry in entries.items()):
         with suppress(OSError):  # then they are read again the next time
+            user_cache().mkdir(parents=True, exist_ok=True)
             files.write_text(user_cache() / KNOWN, json.dumps(known | entries))
     contents = [(path.name, entries[str(path)][2]) for path in paths]
     return _hash(contents)
