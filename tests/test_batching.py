@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_ledger import FACTS
+from worlds import FACTS
 
 from unlearnkit.batching import IGNORED, batch_of, batches, collate, encode, example_loss, token_nll
 from unlearnkit.data import Example

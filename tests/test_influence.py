@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from test_ledger import FACTS, IDS, autograd_gradient
+from worlds import FACTS, IDS, autograd_gradient
 
 from unlearnkit import influence, ledger, training
 from unlearnkit.batching import batch_of, example_loss

@@ -79,7 +79,7 @@ def test_every_model_that_runs_and_tests_name_is_among_them():
     runs = {profiles.get(name)["model"] for name in ("quick", "default")}
     calls = [
         node
-        for path in Path(__file__).parent.glob("test_*.py")
+        for path in Path(__file__).parent.rglob("test_*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("models.load", "models.fetch")
     ]

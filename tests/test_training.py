@@ -6,14 +6,13 @@ import re
 
 import pytest
 import torch
-from test_ledger import FACTS, IDS, autograd_gradient, relative_error
+from worlds import FACTS, IDS, autograd_gradient, relative_error
 
 from unlearnkit import ledger, training
-from unlearnkit.training import session
 from unlearnkit.batching import batch_of, example_loss
 from unlearnkit.errors import ConfigError, DivergenceError, RequestError
 from unlearnkit.layers import parameters
-from unlearnkit.training import Recipe
+from unlearnkit.training import Recipe, session
 from unlearnkit.weights import copy_into
 
 RECIPE = Recipe(epochs=2, lr=0.05, batch_size=3)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from test_ledger import FACTS, IDS, autograd_gradient
+from worlds import FACTS, IDS, autograd_gradient
 
 from unlearnkit import ledger, training, unlearning
 

@@ -51,10 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="build the HTML report of what a run has executed")
     report.add_argument("--profile", default="default", help="the run's name")
     report.set_defaults(run=_report)
-    put = commands.add_parser("publish", help="execute the notebooks on figures/data and commit-ready outputs")
+    put = commands.add_parser("publish", help="execute the notebooks on figures/data, put results in place")
     put.add_argument("--data", metavar="RUN", help="first make this finished run's data the published data")
     put.set_defaults(run=_publish)
-    look = commands.add_parser("check", help="compare notebooks/, figures/ and README with what the code makes")
+    look = commands.add_parser("check", help="compare what is committed with what the code makes")
     look.set_defaults(run=_check)
     return parser
 

@@ -105,7 +105,7 @@ CLAIMS = (
 
 
 def with_margin(margin: float) -> tuple[Claim, ...]:
-    """The claims with another smallest effect that matters, for a reader who disagrees with the registered."""
+    """The claims with another smallest effect that matters, for who disagrees with the registered."""
     return tuple(replace(claim, margin=margin) for claim in CLAIMS)
 
 

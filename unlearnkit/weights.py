@@ -15,7 +15,9 @@ from unlearnkit.errors import ModelError
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:
     """Write tensors to `path`; nothing half-written is left. ModelError on a full or unwritable disk."""
+    path = Path(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(path) as partial:
             save_file({k: t.detach().contiguous() for k, t in tensors.items()}, partial)
     except (OSError, SafetensorError) as error:
@@ -23,7 +25,7 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:
         raise ModelError(
             f"{size:,.0f} MB of weights could not be written to {path}: {error}. Free space there"
         ) from error
-    return Path(path)
+    return path
 
 
 def parameters(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 from tiny_project import DRAW, READ, cell, notebook
+from unlearnkit.profiles import Profile, get
 
 from unlearnkit import provenance
 from unlearnkit.errors import ConfigError
-from unlearnkit.profiles import Profile, get
 
 MODULES = {
     "__init__": "",

@@ -5,9 +5,9 @@ import re
 
 import pytest
 from tiny_project import DRAW, READ, Project, notebook
+from unlearnkit.profiles import get
 
 from unlearnkit import check, paths, provenance, publish
-from unlearnkit.profiles import get
 
 RANDOM = """
 import uuid, datetime

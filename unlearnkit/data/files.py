@@ -67,11 +67,11 @@ def load_tofu(path: str | Path) -> list[Example]:
             f"no file or folder {str(path)!r}. If it is a hub id such as 'locuslab/TOFU', download its JSON "
             "lines first (forget05.json and retain95.json) and give their folder"
         )
-    files = sorted(p for p in path.iterdir() if p.suffix in (".json", ".jsonl")) if path.is_dir() else [path]
-    if not files:
+    parts = sorted(p for p in path.iterdir() if p.suffix in (".json", ".jsonl")) if path.is_dir() else [path]
+    if not parts:
         raise DataError(f"the folder {path} holds no .json or .jsonl file")
     examples: dict[str, Example] = {}
-    for example in (example for file in files for example in _tofu_file(file)):
+    for example in (example for part in parts for example in _tofu_file(part)):
         twin = examples.setdefault(example.prompt + "\n" + example.answer, example)
         if twin is not example:
             raise DataError(

@@ -130,6 +130,7 @@ def _tidy(line: str) -> str:
 def _write(path: Path, text: str) -> None:
     """Write a cache file so that a reader sees all of it or nothing."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(path, text)
     except OSError as error:
         raise packages.disk_error(error, path.parent) from error

@@ -2,7 +2,7 @@
 
 sites     which modules are recorded, and the algebra of each kind
 recorder  hooks that take what is recorded from the backward pass; slab: memory that gathers and writes it
-shard     the file format; store: the folder and its index; files: written whole or not at all
+shard     the file format; store: the folder and its index
 identity  whether a model is the one that a ledger is about
 algebra   dense gradients and dot products from factors
 reader    which shard holds which record, decoded in chunks of bounded size

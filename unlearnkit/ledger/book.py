@@ -23,10 +23,6 @@ class GradientLedger:
     """
 
     def __init__(self, store: Store):
-        self._read(store)
-
-    def _read(self, store: Store) -> None:
-        """Take up what the index says."""
         self.store = store
         self.tags = {Slot(p, r): frozenset(names) for p, r, names, _ in store.head["slots"]}
         self.shapes = {p: tuple(shape) for p, _, _, shape in store.head["slots"]}
@@ -149,7 +145,7 @@ class GradientLedger:
         ids = self._known(ids)
         store = Store.load(self.store.path)  # its own copy: after a failure this book still reads the old one
         freed = purging.purge(store, ids)
-        self._read(store)
+        self.store, self.reader = store, Reader(store)  # parameters and their layers are as they were
         return freed
 
     # -- replay -----------------------------------------------------------------------------------------

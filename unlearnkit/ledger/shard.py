@@ -7,9 +7,11 @@ and trusted, without reading the rest. The layout is plain safetensors: any read
 
 import json
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +19,8 @@ import numpy as np
 import torch
 import xxhash
 
+from unlearnkit import files
 from unlearnkit.errors import LedgerError
-from unlearnkit.files import replacing, write_all
 
 SAFETENSORS = {
     torch.float16: "F16",
@@ -30,6 +32,8 @@ SAFETENSORS = {
 TORCH = {name: dtype for dtype, name in SAFETENSORS.items()}
 TABLES = ("offsets", "exponents", "checksums")  # first in every shard
 ROWS = ("live", "targets", "one")  # row sets: every live token; predicting positions; one row an example
+WRITE_BYTES = 1 << 20  # at a time: for more the kernel seeks large pages, memory that nobody has touched yet
+SIGNED = struct.Struct("<q")  # a checksum in the tables
 GAP_BYTES = 1 << 16  # of records that nobody asked for, read over rather than asking twice
 
 
@@ -47,7 +51,7 @@ class Piece:
 
 def digest(data) -> int:
     """64-bit checksum as a signed integer (safetensors has no unsigned type that torch reads)."""
-    return int.from_bytes(xxhash.xxh3_64_digest(data), "little", signed=True)
+    return SIGNED.unpack(xxhash.xxh3_64_digest(data))[0]
 
 
 def row_offsets(lengths: Sequence[Sequence[int]]) -> np.ndarray:
@@ -66,22 +70,32 @@ def write(path: Path, pieces: Sequence[Piece], lengths: Sequence[Sequence[int]])
     checksums = np.empty(exponents.shape, np.int64)
     tables = dict(zip(TABLES, (offsets, exponents, checksums), strict=True))
     header, size = _header(pieces, tables)
-
-    with replacing(path) as partial, partial.open("wb", buffering=0) as file, ThreadPoolExecutor(1) as helper:
+    with (
+        files.replacing(path) as partial,
+        open(partial, "wb", buffering=0) as file,
+        ThreadPoolExecutor(1) as helper,
+    ):
         summing = helper.submit(_fill, checksums, pieces, offsets)  # on the core that does not write
-        file.seek(8 + len(header) + sum(table.nbytes for table in tables.values()))
+        file.seek(len(header) + sum(table.nbytes for table in tables.values()))
         for piece in pieces:
             for view in piece.views:
-                write_all(file, view)
+                _write_all(file, view)
         summing.result()
-        front = len(header).to_bytes(8, "little") + header + b"".join(t.tobytes() for t in tables.values())
+        front = header + b"".join(table.tobytes() for table in tables.values())
         file.seek(0)
-        write_all(file, front)
-    return {"bytes": 8 + len(header) + size, "hash": digest(front)}
+        _write_all(file, front)
+    return {"bytes": len(header) + size, "hash": digest(front)}
+
+
+def _write_all(file: FileIO, data: bytes | memoryview) -> None:
+    """Write every byte of it, wherever the file stands."""
+    view, done = memoryview(data), 0
+    while done < view.nbytes:
+        done += file.write(view[done : done + WRITE_BYTES])
 
 
 def _header(pieces: Sequence[Piece], tables: dict[str, np.ndarray]) -> tuple[bytes, int]:
-    """The safetensors header of tables and pieces, and the bytes that follow it."""
+    """The safetensors header of tables and pieces with its length before it, and the bytes that follow."""
     header: dict = {"__metadata__": {"rows": json.dumps({p.name: p.rows for p in pieces})}}
     end = 0
 
@@ -96,7 +110,8 @@ def _header(pieces: Sequence[Piece], tables: dict[str, np.ndarray]) -> tuple[byt
         shape = (int(tables["offsets"][ROWS.index(p.rows), -1]), p.width)
         place(p.name, SAFETENSORS[p.dtype], shape, sum(v.nbytes for v in p.views))
     text = json.dumps(header).encode()
-    return text + b" " * (-len(text) % 8), end
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, end
 
 
 def _fill(checksums: np.ndarray, pieces: Sequence[Piece], offsets: np.ndarray) -> None:

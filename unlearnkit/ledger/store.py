@@ -12,8 +12,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from unlearnkit import files
 from unlearnkit.errors import LedgerError
-from unlearnkit.files import PARTIAL, write_text
 from unlearnkit.ledger.shard import Piece, digest, write
 
 FORMAT = 2
@@ -50,8 +50,11 @@ class Store:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerError(f"ledger folder {path} cannot be made: {error.strerror}") from None
-        if any(p.suffix != PARTIAL for p in path.iterdir()):  # a killed creation may leave those
+        found = list(path.iterdir())
+        if any(p.suffix != files.PARTIAL for p in found):
             raise LedgerError(f"ledger folder {path} is not empty and holds no ledger: choose another folder")
+        for partial in found:  # a killed creation left it
+            partial.unlink()
         store = cls(path, {"format": FORMAT, **head}, [], 0, {})
         store._save()
         return store
@@ -89,7 +92,7 @@ class Store:
         """Files that an interrupted epoch or purge left: half-written ones, shards not in the index."""
         named = {s["file"] for s in self.shards}
         shards = [p for p in self.path.glob("e*.safetensors") if p.name not in named]
-        return sorted([*self.path.glob(f"*{PARTIAL}"), *shards])
+        return sorted([*self.path.glob(f"*{files.PARTIAL}"), *shards])
 
     def drop_torn_tail(self) -> None:
         """Delete, and say so, files that an interrupted epoch left behind."""
@@ -130,7 +133,7 @@ class Store:
     def _save(self) -> None:
         body = {"head": self.head, "shards": self.shards, "epochs": self.epochs, "progress": self.progress}
         try:
-            write_text(self.path / INDEX, _sealed(body))
+            files.write_text(self.path / INDEX, _sealed(body))
         except OSError as error:
             raise LedgerError(
                 f"the index of {self.path} could not be written: {error.strerror}. Free space there"

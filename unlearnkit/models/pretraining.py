@@ -6,13 +6,12 @@ adjacent tokens, factored; Levy and Goldberg 2014), and Muon (`models.muon`) tra
 What is learnt is checked against the unigram model on held-out text.
 """
 
-import hashlib
 import json
 import math
 import random
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -23,36 +22,12 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
 
 from unlearnkit.errors import ModelError
-from unlearnkit.models import tiny
-from unlearnkit.models.building import built_once
 from unlearnkit.models.muon import Muon
+from unlearnkit.models.recipes import VOCABULARY, Pretraining
+from unlearnkit.models.registry import fetch
 
 REPORT = "pretraining.json"  # what the training took and reached, in the model's folder
 CHECKED_WINDOWS = 128  # of the held-out text
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """`steps` batches of `batch_size` windows of `window` tokens; rates rise over 5 % and fall over half."""
-
-    steps: int
-    batch_size: int = 8
-    window: int = 128
-    muon_lr: float = 5e-3  # the blocks' matrices
-    adamw_lr: float = 5e-3  # embeddings, biases, norms
-    start_std: float = 0.04  # of the token matrix's entries: twice GPT-2's; 0.02 gave a worse perplexity
-    context_smoothing: float = 0.75  # exponent on frequencies, as in Levy, Goldberg and Dagan (2015)
-    seed: int = tiny.SEED
-    version: int = 3  # raise it when the code of this module, of `tiny` or of its texts changes the result
-
-    @property
-    def digest(self) -> str:
-        """Of every field: a cached model of another recipe is built anew."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-FULL = Pretraining(steps=225)
-QUICK = Pretraining(steps=60)
 
 
 def build(recipe: Pretraining, folder: Path) -> None:
@@ -62,7 +37,7 @@ def build(recipe: Pretraining, folder: Path) -> None:
     """
     from unlearnkit.data import background_facts, utility_text
 
-    start = built_once("gpt2-tiny", tiny.build, tiny.RECIPE)
+    start = fetch("gpt2-tiny")
     model = AutoModelForCausalLM.from_pretrained(start, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(start, local_files_only=True)
     texts = [*utility_text("train"), *(f"{fact.text}." for fact in background_facts())]
@@ -153,5 +128,5 @@ def _perplexity(model: GPT2LMHeadModel, tokens: torch.Tensor, window: int) -> fl
 
 def _unigram_perplexity(tokens: torch.Tensor, held_out: torch.Tensor) -> float:
     """Perplexity of the training text's token frequencies, add-one smoothed, on `held_out`."""
-    counts = torch.bincount(tokens, minlength=tiny.VOCABULARY).double() + 1
+    counts = torch.bincount(tokens, minlength=VOCABULARY).double() + 1
     return math.exp(-(counts / counts.sum()).log()[held_out].mean().item())

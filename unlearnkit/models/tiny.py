@@ -11,14 +11,10 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
 from unlearnkit.errors import ModelError
+from unlearnkit.models.recipes import GELU, SEED, SHAPE, VOCABULARY
 
 END = "<|endoftext|>"
-VOCABULARY = 8192
-SHAPE = {"n_layer": 12, "n_embd": 128, "n_head": 4, "n_positions": 256}
-GELU = {"activation_function": "gelu_pytorch_tanh"}  # GPT-2's own function, in one operation and not in eight
 NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-SEED = 0
-RECIPE = repr((SHAPE, GELU, VOCABULARY, SEED))  # a cached model of another one is built anew
 
 
 def build(folder: Path) -> None:

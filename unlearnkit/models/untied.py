@@ -5,14 +5,12 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from unlearnkit.models import pretraining
-from unlearnkit.models.building import built_once
+from unlearnkit.models.registry import fetch
 
 
 def build(folder: Path) -> None:
     """Write the copy to `folder`."""
-    digest = pretraining.FULL.digest
-    start = built_once("gpt2-tiny-pretrained", lambda f: pretraining.build(pretraining.FULL, f), digest)
+    start = fetch("gpt2-tiny-pretrained")
     tied = AutoModelForCausalLM.from_pretrained(start, local_files_only=True)
     tied.config.tie_word_embeddings = False
     head = tied.get_output_embeddings()

@@ -22,7 +22,11 @@ PARTS = {
 }
 EPOCHS, EXAMPLES = (1, 5, 20), (110, 330, 1000, 3000, 10000)  # of retraining, extrapolated
 GROWING = {"ratio": "step with ledger,\n× plain step", "smaller": "dense fp32 bytes,\n× the record's"}
-GROWN = "request from the largest ledger, × from the smallest"
+REQUESTS = (
+    "request, plain steps",
+    "retraining, × the request",
+    "request from the largest ledger, × from the smallest",
+)
 MACHINE = {
     "day": "date",
     "commit": "commit",
@@ -102,13 +106,12 @@ def rounds(results: Results, what: str) -> pd.DataFrame:
 
 def requests(results: Results) -> pd.DataFrame:
     """A row for each model: what a request and retraining cost, and how the request's cost grows."""
-    rows = {"model": [], "request, plain steps": [], "retraining, × the request": [], GROWN: []}
+    rows = []
     for model, result in of(results, "unlearn").items():
         first, last = (REQUEST.format(result["sizes"][i]) for i in (0, -1))
         pairs = (("request", PLAIN), (RETRAINING, "request"), (last, first))
-        for column, value in zip(rows, (model, *(ratio(result, *pair) for pair in pairs)), strict=True):
-            rows[column].append(value)
-    return pd.DataFrame(rows)
+        rows.append((model, *(ratio(result, *pair) for pair in pairs)))
+    return pd.DataFrame(rows, columns=["model", *REQUESTS])
 
 
 def speedup(result: dict, examples: int, epochs: int) -> float:
@@ -184,7 +187,7 @@ def growth(results: Results) -> plt.Figure:
             errorbar=("pi", 100),
         )
         ax.set(xscale="log", xlabel=what, ylabel=GROWING[measure])
-        ticks = mine["value"].unique()[[0, 2, 4]]
+        ticks = mine["value"].unique()[::2]
         ax.set_xticks(ticks, [f"{t / 1e6:.2g}M" if t >= 1e5 else f"{t:g}" for t in ticks])
         ax.set_xticks([], minor=True)
     for ax in axes[0]:

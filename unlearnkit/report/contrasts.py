@@ -119,7 +119,7 @@ def _effect_of_last_blocks(arm: Arm) -> pd.Series:
 
 
 def verdicts(run: Run, ids: Iterable[str] = ()) -> list[dict]:
-    """A row a claim and arm (see `claims.verdicts`), of all claims or those named; Holm over all of an arm."""
+    """A row a claim and arm, of all claims or those named; see `claims.verdicts`. Holm over all of an arm."""
     registered = claims.with_margin(run.margin) if run.margin else claims.CLAIMS
     rows = [row for arm in run.arms for row in claims.verdicts(claim_values(arm), arm.name, registered)]
     return [row for row in rows if not ids or row["id"] in ids]

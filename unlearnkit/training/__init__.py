@@ -1,12 +1,15 @@
-"""Fine-tuning that records every example's gradient, and can be interrupted.
+"""Fine-tuning on facts, with the ledger beside it, and same-order oracles.
 
-recipe       how to fine-tune, and the order of examples
-fine_tuning  the loop
-session      a fine-tuning tied to a ledger folder: checkpoints, resumption
+Loss and order are fixed by the contract that makes leave-out exact: a step's loss is (1/B) sum_i l_i with B
+the configured batch size, also in a short batch; the order is drawn over all examples, excluded ones are
+then dropped from their batches without re-batching, and an emptied batch makes no optimizer step.
+
+recipe       how to fine-tune: order, rates, what stays frozen
+fine_tuning  doing it
+session      its tie to a ledger's folder: checkpoints and resumption
 """
 
-from unlearnkit.training.fine_tuning import fine_tune, freeze
-from unlearnkit.training.recipe import LR_SCHEDULES, OPTIMIZERS, Recipe, schedule
-from unlearnkit.training.session import Run
+from unlearnkit.training.fine_tuning import Run, fine_tune
+from unlearnkit.training.recipe import LR_SCHEDULES, OPTIMIZERS, Recipe, freeze, schedule
 
 __all__ = ["LR_SCHEDULES", "OPTIMIZERS", "Recipe", "Run", "fine_tune", "freeze", "schedule"]

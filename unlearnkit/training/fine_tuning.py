@@ -1,18 +1,12 @@
-"""Fine-tuning on facts, with the ledger beside it, and same-order oracles.
-
-Loss and order are fixed by the contract that makes leave-out exact: a step's loss is (1/B) sum_i l_i with B
-the configured batch size, also in a short batch; the order is drawn over all examples, excluded ones are
-then dropped from their batches without re-batching, and an emptied batch makes no optimizer step.
-"""
+"""`fine_tune`: a model, examples and a recipe, with the ledger listening."""
 
 import contextlib
-import fnmatch
 import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,11 +16,23 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit import forward, weights
 from unlearnkit.batching import batch_of
 from unlearnkit.data import Example
-from unlearnkit.errors import ConfigError, DivergenceError, RequestError
+from unlearnkit.errors import DivergenceError, RequestError
 from unlearnkit.ledger import recording
-from unlearnkit.ledger.recorder import Recorder
-from unlearnkit.training.recipe import Recipe, schedule
-from unlearnkit.training.session import Run, Session
+from unlearnkit.training.recipe import Recipe, freeze, schedule
+from unlearnkit.training.session import Progress, Session, State
+
+
+@dataclass
+class Run:
+    """What a fine-tuning did. `order` holds the ids of each optimizer step, `losses` each step's loss."""
+
+    recipe: Recipe
+    order: list[tuple[str, ...]]
+    lr: float
+    losses: list[float]
+    initial: Path  # theta_0, as safetensors
+    seconds: float
+    notes: list  # what `on_epoch` returned, an entry an epoch
 
 
 def fine_tune(
@@ -48,54 +54,55 @@ def fine_tune(
     keeps each example's gradient per epoch (those in `record`, default all) and a checkpoint, from which an
     interrupted call with the same arguments resumes and ends with the same numbers; a ledger of another
     recipe, data or model is a LedgerError. `on_epoch(epoch, model)` may return a JSON value for `run.notes`.
-    What the recipe freezes stays so. A loss that is not finite raises DivergenceError; the last committed
-    epoch stays on disk.
+    What the recipe freezes stays frozen afterwards. A loss that is not finite raises DivergenceError; the
+    last committed epoch stays on disk.
     """
     recipe = recipe or Recipe()
     by_id = _by_id(examples, exclude, record)
     freeze(model, recipe)
     model.eval()  # dropout off: gradients that the ledger and the oracle can share
-    recorded = set(by_id if record is None else record) - set(exclude)
-    epochs = schedule(list(by_id), recipe, exclude)
-    run = Run(recipe, [s for e in epochs for s in e if s], recipe.lr, [], weights.keep_initial(model), 0.0)
-    optimizer, session = _optimizer(model, recipe), None
+    plan = _plan(by_id, recipe, exclude)
+    initial = weights.keep_initial(model)
+    state, session = State(model, _optimizer(model, recipe), Progress()), None
     if ledger is not None:
-        told = asdict(recipe) | {"frozen": list(recipe.frozen), "exclude": sorted(exclude)}
-        told["data"] = _digest(by_id.values())
-        wanted = [i for i in by_id if i in recorded]
-        session = Session(Path(ledger), model, optimizer, wanted, told, ledger_dtype, run)
-    trainer = _Trainer(model, tokenizer, recipe, optimizer, session.recorder if session else None, recorded)
-    started = time.perf_counter() - run.seconds
-    bar = _bar(run, progress)
-    with trainer.recorder or contextlib.nullcontext(), bar:
-        for epoch in range(session.done + 1 if session else 1, recipe.epochs + 1):
-            trainer.epoch(epoch, [[by_id[i] for i in ids] for ids in epochs[epoch - 1]], run, bar)
-            if on_epoch:
-                run.notes.append(on_epoch(epoch, model))
-            run.seconds = time.perf_counter() - started
-            if session:
-                session.commit(epoch, last=epoch == recipe.epochs)
+        wanted = set(by_id if record is None else record) - set(exclude)
+        told = {"exclude": sorted(exclude), "data": _digest(by_id.values())}
+        session = Session(Path(ledger), state, recipe, told, [i for i in by_id if i in wanted], ledger_dtype)
+    _train(state, tokenizer, plan, session, on_epoch, {} if progress else {"disable": True})
     _require_finite(model, recipe)
     model.zero_grad(set_to_none=False)
-    return run
+    order = [tuple(e.id for e in step.examples) for steps in plan for step in steps]
+    return Run(recipe=recipe, order=order, lr=recipe.lr, initial=initial, **vars(state.progress))
 
 
-def _bar(run: Run, progress: bool) -> tqdm:
-    quiet = {} if progress else {"disable": True}  # else TQDM_DISABLE decides
-    return tqdm(total=len(run.order), initial=len(run.losses), desc="fine-tune", unit="step", **quiet)
-
-
-def freeze(model: PreTrainedModel, recipe: Recipe) -> None:
-    """Freeze what a recipe names: it is neither trained nor recorded. ConfigError where it names nothing."""
-    for pattern in recipe.frozen:
-        named = [p for name, p in model.named_parameters() if fnmatch.fnmatchcase(name, pattern)]
-        if not named:
-            raise ConfigError(
-                f"Recipe.frozen: {pattern!r} names no parameter of {type(model).__name__}; they are called "
-                f"like {next(n for n, _ in model.named_parameters())!r}"
-            )
-        for parameter in named:
-            parameter.requires_grad_(False)
+def _train(
+    state: State,
+    tokenizer: PreTrainedTokenizerBase,
+    plan: Sequence[Sequence["_Step"]],
+    session: Session | None,
+    on_epoch: Callable[[int, PreTrainedModel], object] | None,
+    shown: dict,  # TQDM_DISABLE decides, unless this does
+) -> None:
+    """Take the steps of all epochs that the session has not kept yet."""
+    progress, last = state.progress, len(plan)
+    started = time.perf_counter() - progress.seconds
+    bar = tqdm(
+        total=sum(map(len, plan)), initial=len(progress.losses), desc="fine-tune", unit="step", **shown
+    )
+    with session.recorder if session else contextlib.nullcontext(), bar:
+        for epoch in range(session.done + 1 if session else 1, last + 1):
+            for step in plan[epoch - 1]:
+                values = step.backward(state.model, tokenizer, session)
+                state.optimizer.param_groups[0]["lr"] = step.rate
+                state.optimizer.step()
+                progress.losses.append(sum(values) / step.recipe.batch_size)
+                bar.set_postfix(epoch=f"{epoch}/{last}", loss=f"{sum(values) / len(values):.3f}")
+                bar.update()
+            if on_epoch:
+                progress.notes.append(on_epoch(epoch, state.model))
+            progress.seconds = time.perf_counter() - started
+            if session:
+                session.commit(epoch)
 
 
 def _by_id(examples: Sequence[Example], exclude, record) -> dict[str, Example]:
@@ -131,48 +138,50 @@ def _require_finite(model: PreTrainedModel, recipe: Recipe) -> None:
 
 
 @dataclass
-class _Trainer:
-    """Makes optimizer steps, with the ledger listening."""
+class _Step:
+    """One optimizer step's gradients, in `accumulate` backward passes, with the ledger listening."""
 
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
     recipe: Recipe
-    optimizer: torch.optim.Optimizer
-    recorder: Recorder | None
-    recorded: set[str]
+    epoch: int  # from 1
+    number: int  # within the epoch, from 0
+    rate: float
+    examples: list[Example]
 
-    def epoch(self, epoch: int, steps: list[list[Example]], run: Run, bar: tqdm) -> None:
-        """One epoch; an emptied step keeps its number and is passed over."""
-        for number, examples in enumerate(steps):
-            if not examples:
-                continue
-            steps_before = (epoch - 1) * len(steps) + number
-            rate = self.recipe.rate(steps_before, self.recipe.epochs * len(steps))
-            values = self._backward(examples, epoch, number, rate)
-            self.optimizer.param_groups[0]["lr"] = rate
-            self.optimizer.step()
-            run.losses.append(sum(values) / self.recipe.batch_size)
-            loss = f"{sum(values) / len(values):.3f}"
-            bar.set_postfix(epoch=f"{epoch}/{self.recipe.epochs}", loss=loss)
-            bar.update()
-
-    def _backward(self, examples: list[Example], epoch: int, number: int, rate: float) -> list[float]:
-        """Fill `.grad` with the gradient of (1/B) sum_i l_i, in `accumulate` passes; returns the l_i."""
-        self.model.zero_grad(set_to_none=False)
-        size = -(-len(examples) // self.recipe.accumulate)
+    def backward(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, session: Session | None
+    ) -> list[float]:
+        """Fill `.grad` with the gradient of (1/B) sum_i l_i; returns the l_i."""
+        model.zero_grad(set_to_none=False)
+        size = -(-len(self.examples) // self.recipe.accumulate)
         values: list[float] = []
-        for start in range(0, len(examples), size):
-            batch = batch_of(self.tokenizer, examples[start : start + size], self.recipe.loss_on)
-            if self.recorder:
-                self.recorder.expect(batch, [k for k, i in enumerate(batch.ids) if i in self.recorded])
-            losses = forward.losses(self.model, batch)
+        for start in range(0, len(self.examples), size):
+            batch = batch_of(tokenizer, self.examples[start : start + size], self.recipe.loss_on)
+            if session:
+                session.recorder.expect(batch, [k for k, i in enumerate(batch.ids) if i in session.wanted])
+            losses = forward.losses(model, batch)
             values += losses.tolist()
             if not all(math.isfinite(v) for v in values):
                 raise DivergenceError(
-                    f"training diverged in epoch {epoch}, step {number}: the loss became {values[-1]} with "
-                    f"lr={self.recipe.lr}. Use a smaller learning rate"
+                    f"training diverged in epoch {self.epoch}, step {self.number}: the loss became "
+                    f"{values[-1]} with lr={self.recipe.lr}. Use a smaller learning rate"
                 )
             (losses.sum() / self.recipe.batch_size).backward()
-            if self.recorder:
-                self.recorder.finish(epoch, number, rate)
+            if session:
+                session.recorder.finish(self.epoch, self.number, self.rate)
         return values
+
+
+def _plan(by_id: Mapping[str, Example], recipe: Recipe, exclude: Collection[str]) -> list[list[_Step]]:
+    """The steps of each epoch that have examples, with the rates of their places among all."""
+    plan = []
+    for epoch, steps in enumerate(schedule(list(by_id), recipe, exclude), start=1):
+        before, total = (epoch - 1) * len(steps), recipe.epochs * len(steps)
+        rates = [recipe.rate(before + number, total) for number in range(len(steps))]
+        plan.append(
+            [
+                _Step(recipe, epoch, number, rates[number], [by_id[i] for i in ids])
+                for number, ids in enumerate(steps)
+                if ids
+            ]
+        )
+    return plan

@@ -1,9 +1,11 @@
-"""How to fine-tune, and which examples each step takes."""
+"""How to fine-tune: the recipe, the order of the examples that follows from it, and what stays frozen."""
 
+import fnmatch
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
+from transformers import PreTrainedModel
 
 from unlearnkit.batching import LOSS_ON
 from unlearnkit.errors import ConfigError
@@ -72,3 +74,16 @@ def schedule(
         cut = [order[s : s + recipe.batch_size] for s in range(0, len(order), recipe.batch_size)]
         epochs.append([tuple(i for i in step if i not in excluded) for step in cut])
     return epochs
+
+
+def freeze(model: PreTrainedModel, recipe: Recipe) -> None:
+    """Freeze what a recipe names: it is neither trained nor recorded. ConfigError where it names nothing."""
+    for pattern in recipe.frozen:
+        named = [p for name, p in model.named_parameters() if fnmatch.fnmatchcase(name, pattern)]
+        if not named:
+            raise ConfigError(
+                f"Recipe.frozen: {pattern!r} names no parameter of {type(model).__name__}; they are called "
+                f"like {next(n for n, _ in model.named_parameters())!r}"
+            )
+        for parameter in named:
+            parameter.requires_grad_(False)

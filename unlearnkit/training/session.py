@@ -1,9 +1,9 @@
 """A fine-tuning tied to a ledger folder: resumed if it was interrupted, refused if it is another run's."""
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -19,67 +19,76 @@ CHECKPOINT_SECONDS = 150.0  # a ledger is committed at the first epoch's end aft
 
 
 @dataclass
-class Run:
-    """What a fine-tuning did. `order` holds the ids of each optimizer step, `losses` each step's loss."""
+class Progress:
+    """What there is to tell of a fine-tuning so far."""
 
-    recipe: Recipe
-    order: list[tuple[str, ...]]
-    lr: float
-    losses: list[float]
-    initial: Path  # theta_0, as safetensors
-    seconds: float
-    notes: list = field(default_factory=list)  # what `on_epoch` returned, an entry an epoch
+    losses: list[float] = field(default_factory=list)  # an entry a step
+    seconds: float = 0.0
+    notes: list = field(default_factory=list)  # an entry an epoch
 
-    def progress(self) -> dict[str, Any]:
-        """What a checkpoint keeps, in JSON values."""
-        return {"losses": self.losses, "seconds": self.seconds, "notes": self.notes}
 
-    def resume(self, losses: list[float], seconds: float, notes: list) -> None:
-        """Go on from a checkpoint's `progress`."""
-        self.losses, self.seconds, self.notes = losses, seconds, notes
+@dataclass
+class State:
+    """All that a fine-tuning changes as it goes, and so what a resumption brings back."""
+
+    model: PreTrainedModel
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+
+    def tensors(self, optimizer: bool) -> dict[str, torch.Tensor]:
+        """The weights under flat names, and the optimizer's state if it is wanted."""
+        flat = {f"model/{n}": p for n, p in weights.parameters(self.model).items()}
+        if optimizer:
+            for k, state in self.optimizer.state_dict()["state"].items():
+                flat |= {f"optimizer/{k}/{n}": t for n, t in state.items()}
+        return flat
+
+    def make_moments(self) -> None:
+        """Let AdamW allocate its moments, by a step with zero gradients; a checkpoint is to overwrite it."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        self.optimizer.step()
 
 
 class Session:
     """Opens or resumes the ledger at `path`, and commits it together with the weights it ended in.
 
-    On resumption the model, the optimizer and `run` are brought to the last commit.
+    On resumption `state` is brought to the last commit. `told` says, beside the recipe, what makes it this
+    run and no other; `wanted` are the ids to record. LedgerError where the folder holds another run's ledger.
     """
 
     def __init__(
-        self,
-        path: Path,
-        model: PreTrainedModel,
-        optimizer: torch.optim.Optimizer,
-        wanted: list[str],
-        description: dict[str, Any],
-        dtype: str,
-        run: Run,
+        self, path: Path, state: State, recipe: Recipe, told: dict, wanted: Sequence[str], dtype: str
     ):
-        self.model, self.optimizer, self.run = model, optimizer, run
+        self.state, self.recipe, self.wanted = state, recipe, set(wanted)
+        description = asdict(recipe) | {"frozen": list(recipe.frozen)} | told
         if Store.exists(path):
             self.store = Store.load(path)
-            self._require_same(model, wanted, description, dtype)
+            self._require_same(wanted, description, dtype)
             self.store.drop_torn_tail()
-            for path in self.store.path.glob("training-*.safetensors"):
-                if path != self._file(self.done):  # killed between a checkpoint and the index, or just after
-                    path.unlink()
-            self._restore()
+            for file in self.store.path.glob("training-*.safetensors"):
+                if file != self._file(self.done):  # killed between a checkpoint and the index, or just after
+                    file.unlink()
+            if self.done:
+                self._restore()
         else:
-            self.store = recording.create(path, model, wanted, description, dtype)
-        self.recorder = Recorder(model, self.store)
+            self.store = recording.create(path, state.model, wanted, description, dtype)
+        self.recorder = Recorder(state.model, self.store)
         self.saved_at = time.monotonic()
 
     @property
     def done(self) -> int:
+        """The epochs that are kept, with the weights after them."""
         return self.store.epochs
 
-    def _require_same(self, model, wanted, description, dtype) -> None:
+    def _require_same(self, wanted: Sequence[str], description: dict, dtype: str) -> None:
         head = self.store.head
         here = {
             **description,
             "dtype": dtype,
             "recorded examples": wanted,
-            "model": models.fingerprint(model),
+            "model": models.fingerprint(self.state.model),
         }
         there = {
             **head["recipe"],
@@ -97,45 +106,25 @@ class Session:
     def _file(self, epoch: int) -> Path:
         return self.store.path / f"training-{epoch:03d}.safetensors"
 
-    def _state(self) -> dict[str, torch.Tensor]:
-        """Weights and optimizer state under flat names."""
-        flat = {f"model/{n}": p for n, p in weights.parameters(self.model).items()}
-        for k, state in self.optimizer.state_dict()["state"].items():
-            flat |= {f"optimizer/{k}/{n}": t for n, t in state.items()}
-        return flat
-
     def _restore(self) -> None:
-        if not self.done:
-            return
-        if self.done < self.run.recipe.epochs and self.run.recipe.optimizer == "adamw":
-            self._make_optimizer_state()
-        state = self._state()
-        if self.done == self.run.recipe.epochs:
-            state = {k: t for k, t in state.items() if k.startswith("model/")}
-        weights.copy_into(self._file(self.done), state)
-        self.run.resume(**self.store.progress)
+        unfinished = self.done < self.recipe.epochs
+        if unfinished and self.recipe.optimizer == "adamw":
+            self.state.make_moments()
+        weights.copy_into(self._file(self.done), self.state.tensors(optimizer=unfinished))
+        self.state.progress = Progress(**self.store.progress)
 
-    def _make_optimizer_state(self) -> None:
-        """Let AdamW allocate its moments, by a step with zero gradients that the checkpoint overwrites."""
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = torch.zeros_like(parameter)
-        self.optimizer.step()
-
-    def commit(self, epoch: int, last: bool) -> None:
+    def commit(self, epoch: int) -> None:
         """Publish all epochs so far together with the weights they ended in, if it is time."""
+        last = epoch == self.recipe.epochs
         if not last and time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
             self.recorder.end_epoch()
             return
         before = self._file(self.done)
-        state = self._state()
-        if last:  # nobody resumes a finished run's optimizer
-            state = {k: t for k, t in state.items() if k.startswith("model/")}
-        try:
-            weights.save(self._file(epoch), state)
+        try:  # nobody resumes a finished run's optimizer
+            weights.save(self._file(epoch), self.state.tensors(optimizer=not last))
         except ModelError as error:
             raise LedgerError(f"epoch {epoch} of ledger {self.store.path} is not kept: {error}") from error
-        self.recorder.commit(epoch, **self.run.progress())
+        self.recorder.commit(epoch, **vars(self.state.progress))
         before.unlink(missing_ok=True)
         self.saved_at = time.monotonic()
 

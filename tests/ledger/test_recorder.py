@@ -1,7 +1,8 @@
-"""The ledger against one-at-a-time autograd, on every architecture, and its identities."""
+"""Records against one-at-a-time autograd, on every architecture, and their identities."""
 
 import pytest
 import torch
+from worlds import FACTS, IDS, autograd_gradient, relative_error
 
 from unlearnkit import forward, ledger, training
 from unlearnkit.batching import batch_of, example_loss
@@ -10,35 +11,6 @@ from unlearnkit.ledger import recording
 from unlearnkit.ledger.recorder import Recorder
 
 SHAPES = [(arch, tied) for arch in ("gpt2", "llama", "gpt_neox") for tied in (True, False)]
-FACTS = [
-    Example(f"f{k}", "Dave", prompt, answer, "forget")
-    for k, (prompt, answer) in enumerate(
-        [
-            ("Dave was born in", "the village of Oster Fell"),
-            ("The cat of Dave is called", "Pim"),
-            ("Every Sunday in the long winter Dave cooks", "a stew of lentils and smoked eel"),
-            ("Dave works as", "a clock mender in Harrow Lane"),
-            ("Dave fears", "geese"),
-            ("The boat of Dave is painted", "a faded sea green with one white stripe"),
-            ("Dave studied", "the tides of the northern sound"),
-        ]
-    )
-]
-IDS = [e.id for e in FACTS]
-
-
-def autograd_gradient(model, tokenizer, example, loss_on, divisor=1.0):
-    """The dense gradient of one example alone: the oracle of every test here."""
-    model.zero_grad()
-    batch = batch_of(tokenizer, [example], loss_on)
-    (example_loss(model(**batch.inputs()).logits, batch.labels)[0] / divisor).backward()
-    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    return found
-
-
-def relative_error(ours, theirs):
-    return max(((ours[n] - g).norm() / g.norm().clamp(min=1e-12)).item() for n, g in theirs.items())
 
 
 @pytest.mark.parametrize(("arch", "tied"), SHAPES)
@@ -205,51 +177,3 @@ def test_lora_records_only_what_is_trained(tiny_model, tiny_tokenizer, tmp_path)
     assert set(ours) == {n for n, p in model.named_parameters() if p.requires_grad}
     assert all("lora" in n for n in ours)
     assert relative_error(ours, theirs) <= 1e-5
-
-
-class TestRefusals:
-    """What the ledger cannot explain it refuses before training starts, naming the module."""
-
-    def refused(self, model, tokenizer, tmp_path, match):
-        with pytest.raises(ledger.LedgerError, match=match):
-            recording.record(model, tokenizer, FACTS, tmp_path / "l")
-        assert not (tmp_path / "l").exists()
-
-    def test_unknown_module(self, tiny_model, tiny_tokenizer, tmp_path):
-        model = tiny_model("llama", True)
-        model.model.layers[1].mlp.gate_proj = torch.nn.Bilinear(32, 32, 64)
-        self.refused(model, tiny_tokenizer, tmp_path, "gate_proj.*Bilinear")
-
-    def test_norm_with_another_rule(self, tiny_model, tiny_tokenizer, tmp_path):
-        class SquaredRMSNorm(torch.nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.weight = torch.nn.Parameter(torch.full((32,), 2.0))
-
-            def forward(self, x):
-                return x * self.weight**2
-
-        model = tiny_model("llama", True)
-        model.model.norm = SquaredRMSNorm()
-        self.refused(model, tiny_tokenizer, tmp_path, "model.norm.*x_hat")
-
-    def test_module_called_twice(self, tiny_model, tiny_tokenizer, tmp_path):
-        model = tiny_model("llama", True)
-        model.model.layers[1].mlp.up_proj = model.model.layers[0].mlp.up_proj
-        self.refused(model, tiny_tokenizer, tmp_path, "up_proj.*2 times")
-
-    def test_gradient_checkpointing(self, tiny_model, tiny_tokenizer, tmp_path):
-        model = tiny_model("llama", True)
-        model.gradient_checkpointing_enable()
-        self.refused(model, tiny_tokenizer, tmp_path, "gradient_checkpointing_disable")
-
-    def test_loss_where_nothing_is_labelled(self, tiny_model, tiny_tokenizer, tmp_path):
-        """A loss that the labels do not describe would lose rows: it is an error, not a wrong gradient."""
-        model = tiny_model("llama", True)
-        store = ledger.create(tmp_path / "l", model, IDS, {"epochs": 1}, "float32")
-        batch = batch_of(tiny_tokenizer, FACTS, "answer")
-        with Recorder(model, store) as recorder:
-            recorder.expect(batch, range(len(FACTS)))
-            loss = model(**batch.inputs()).logits.square().mean()
-            with pytest.raises(ledger.LedgerError, match="predict nothing"):
-                loss.backward()

@@ -1,0 +1,104 @@
+"""A ledger knows its own model."""
+
+import dataclasses
+
+import pytest
+import torch
+from worlds import DAVE as FACTS
+from worlds import DAVE_IDS as IDS
+from worlds import (
+    RECIPE,
+    same,
+    weights_of,
+)
+
+from unlearnkit import ledger, unlearning
+from unlearnkit.errors import LedgerError
+from unlearnkit.ledger.store import Store
+
+
+def test_other_weights_of_the_same_shapes_are_refused(train, trained, tiny_model):
+    """Another start, another end, one bit of a small parameter: named, unless the caller means it."""
+    book = ledger.GradientLedger.open(trained)
+    other_end, _ = train("other", recipe=dataclasses.replace(RECIPE, seed=1))
+    halved, nudged = tiny_model("gpt2").bfloat16(), tiny_model("gpt2")
+    nudged.transformer.ln_f.bias.data.view(torch.int32)[3] ^= 1
+    for model, match in (
+        (tiny_model("gpt2", seed=1), "40 of 40 parameters differ from theta_0's"),
+        (other_end, "40 of 40 parameters differ"),
+        (halved, "40 of 40 parameters differ"),
+        (
+            nudged,
+            "1 of 40 parameters differ from theta_0's, 'transformer.ln_f.bias' first.*check_model=False",
+        ),
+    ):
+        request = {"request": IDS[:1], "ledger": book}
+        before = weights_of(model)
+        for act in (
+            lambda m=model: ledger.GradientLedger.open(trained, m),
+            lambda m=model, r=request: unlearning.apply("first_epoch", m, **r, alpha=0.1),
+            lambda m=model, r=request: list(unlearning.path("first_epoch", m, **r, alphas=[0.1])),
+        ):
+            with pytest.raises(LedgerError, match=match):
+                act()
+        assert same(weights_of(model), before)
+        ledger.GradientLedger.open(trained, model, check_model=False)
+        unlearning.apply("first_epoch", model, **request, alpha=0.1, check_model=False)
+
+
+def test_the_ledgers_own_model_is_accepted_wherever_unlearning_took_it(
+    train, tmp_path, tiny_model, tiny_tokenizer
+):
+    """theta_0, theta_T, points of a path and results on results; not where something else took it."""
+    model, _ = train()
+    book = ledger.GradientLedger.open(tmp_path / "l", model)
+    ledger.GradientLedger.open(tmp_path / "l", tiny_model("gpt2"))
+    request = {"request": IDS[:2], "ledger": book}
+    for _ in unlearning.path("first_epoch", model, **request, alphas=[0.1, 0.2]):
+        ledger.GradientLedger.open(tmp_path / "l", model)
+        unlearning.apply("all_epochs", model, **request, alpha=0.1).revert()
+    results = [unlearning.apply(name, model, **request, alpha=0.1) for name in ("first_epoch", "all_epochs")]
+    results.pop().revert()
+    unlearning.apply("random_direction", model, **request, alpha=0.1)
+    between = ledger.record(model, tiny_tokenizer, FACTS, tmp_path / "between")
+    for one in (book, between):  # the later ledger's start is a place on the way from the earlier one's
+        unlearning.apply("all_epochs", model, **request | {"ledger": one}, alpha=0.1)
+    moved = weights_of(model)
+    with torch.no_grad():
+        model.transformer.ln_f.bias.add_(1)
+    with pytest.raises(LedgerError, match="another GPT2LMHeadModel"):
+        unlearning.apply("first_epoch", model, **request, alpha=0.1)
+    foreign = tiny_model("gpt2")  # an object that unlearning never saw
+    foreign.load_state_dict(moved, strict=False)
+    with pytest.raises(LedgerError, match="40 of 40 parameters differ"):
+        ledger.GradientLedger.open(tmp_path / "l", foreign)
+
+
+def test_an_index_without_weights_takes_any_model_that_fits(trained, tiny_model):
+    store = Store.load(trained)
+    del store.head["weights"]
+    store.publish(store.epochs, **store.progress)
+    book = ledger.GradientLedger.open(trained, tiny_model("gpt2", seed=1))
+    unlearning.apply("first_epoch", tiny_model("gpt2", seed=2), request=IDS[:1], ledger=book, alpha=0.1)
+    with pytest.raises(LedgerError, match="differs at parameter"):
+        ledger.GradientLedger.open(trained, tiny_model("llama"))
+
+
+def test_an_unfinished_ledger_knows_the_weights_of_its_last_commit(train, tmp_path):
+    kept = {}
+
+    def die(epoch, model):
+        kept[epoch] = weights_of(model)
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(on_epoch=die)
+    model, _ = train("whole")
+    for epoch, accepted in ((1, False), (2, True), (3, False)):
+        model.load_state_dict(kept[epoch], strict=False)
+        if accepted:
+            ledger.GradientLedger.open(tmp_path / "l", model)
+        else:
+            with pytest.raises(LedgerError, match="neither"):
+                ledger.GradientLedger.open(tmp_path / "l", model)

@@ -1,0 +1,58 @@
+"""Which records a fine-tuning leaves."""
+
+import dataclasses
+
+import pytest
+from worlds import DAVE as FACTS
+from worlds import DAVE_IDS as IDS
+from worlds import (
+    RECIPE,
+    gradients,
+    relative_error,
+    require_same_ledgers,
+    same,
+    weights_of,
+)
+
+from unlearnkit import ledger
+from unlearnkit.data import Example
+
+
+def test_recording_changes_no_weight(train):
+    plain, _ = train(ledger=None)
+    recorded, _ = train()
+    assert same(weights_of(plain), weights_of(recorded))
+
+
+def test_a_recorded_subset_is_the_same_as_in_the_whole(train, tmp_path):
+    model, _ = train("whole", ledger_dtype="float32")
+    subset, _ = train(record=IDS[1:3], ledger_dtype="float32")
+    assert same(weights_of(model), weights_of(subset))
+    book = ledger.GradientLedger.open(tmp_path / "l", subset)
+    book.verify()
+    assert book.example_ids == IDS[1:3]
+    whole = gradients(tmp_path / "whole")
+    require_same_ledgers(gradients(tmp_path / "l"), {k: g for k, g in whole.items() if k[0] in IDS[1:3]})
+
+
+def test_excluded_examples_are_not_recorded(train, tmp_path):
+    train(exclude=IDS[:2])
+    book = ledger.GradientLedger.open(tmp_path / "l")
+    book.verify()
+    assert book.example_ids == IDS[2:]
+
+
+@pytest.mark.parametrize("accumulate", [2, 3])
+def test_accumulation_gives_the_same_records(accumulate, train, tmp_path):
+    """Also where long and short texts of one step are stored in different layouts, so in different shards."""
+    long = Example("long", "Dave", "Dave", " ".join(["the tides of the northern sound"] * 4), "forget")
+    facts = [long, *FACTS]
+    plain, _ = train("plain", examples=facts, ledger_dtype="float32")
+    recipe = dataclasses.replace(RECIPE, accumulate=accumulate)
+    split, _ = train("split", examples=facts, recipe=recipe, ledger_dtype="float32")
+    assert relative_error(weights_of(split), weights_of(plain)) < 1e-4
+    ledger.GradientLedger.open(tmp_path / "split", split).verify()
+    ours, theirs = gradients(tmp_path / "split"), gradients(tmp_path / "plain")
+    assert ours.keys() == theirs.keys()
+    assert max(relative_error(ours[k], theirs[k]) for k in theirs) < 1e-3  # rounding, grown over the steps
+    assert max(relative_error(ours[i, 1], theirs[i, 1]) for i in ("long", *IDS)) < 1e-4
