@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from unlearnkit import files, paths
+from unlearnkit import paths
 from unlearnkit.errors import ConfigError, UnlearnkitError
 from unlearnkit.study import collect
 from unlearnkit.study.cells import Step, digest
@@ -110,12 +110,13 @@ class Notebook(Step):
     def _execute(self) -> None:
         self.executed.parent.mkdir(parents=True, exist_ok=True)
         noted, started = {"inputs": self.inputs()}, time.time()
-        with files.replacing(self.executed) as partial:
-            self._papermill(partial)
-            result = json.loads(partial.read_text())
-            noted["seconds"] = round(time.time() - started, 1)
-            result["metadata"]["unlearnkit"] = noted
-            partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        partial = self.executed.with_name(f".{self.name}.partial.ipynb")
+        self._papermill(partial)
+        result = json.loads(partial.read_text())
+        noted["seconds"] = round(time.time() - started, 1)
+        result["metadata"]["unlearnkit"] = noted
+        partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        os.replace(partial, self.executed)
         self.failed.unlink(missing_ok=True)
 
     def _papermill(self, target: Path) -> None:
