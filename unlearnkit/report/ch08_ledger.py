@@ -27,13 +27,7 @@ REQUESTS = (
     "retraining, × the request",
     "request from the largest ledger, × from the smallest",
 )
-MACHINE = {
-    "day": "date",
-    "commit": "commit",
-    "threads": "threads",
-    "torch": "torch",
-    "freed memory": "freed_memory",
-}
+MACHINE = ("date", "commit", "threads", "torch", "freed_memory")
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -126,10 +120,12 @@ def speedup(result: dict, examples: int, epochs: int) -> float:
 def machines(results: Results) -> pd.DataFrame:
     """What each result was measured on: columns benchmark, model, rounds, and those of MACHINE."""
     rows = [
-        (what, model, result["rounds"], *(result["machine"][key] for key in MACHINE.values()))
+        (what, model, result["rounds"], *(result["machine"][key] for key in MACHINE))
         for (what, model), result in results.items()
     ]
-    return pd.DataFrame(rows, columns=["benchmark", "model", "rounds", *MACHINE])
+    return pd.DataFrame(rows, columns=["benchmark", "model", "rounds", *MACHINE]).rename(
+        columns={"freed_memory": "freed memory"}
+    )
 
 
 # -- figures ----------------------------------------------------------------------------------------------
