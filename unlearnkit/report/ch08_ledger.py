@@ -119,13 +119,9 @@ def speedup(result: dict, examples: int, epochs: int) -> float:
 
 def machines(results: Results) -> pd.DataFrame:
     """What each result was measured on: columns benchmark, model, rounds, and those of MACHINE."""
-    rows = [
-        (what, model, result["rounds"], *(result["machine"][key] for key in MACHINE))
-        for (what, model), result in results.items()
-    ]
-    return pd.DataFrame(rows, columns=["benchmark", "model", "rounds", *MACHINE]).rename(
-        columns={"freed_memory": "freed memory"}
-    )
+    rows = ((*key, r["rounds"], *(r["machine"][k] for k in MACHINE)) for key, r in results.items())
+    table = pd.DataFrame(rows, columns=["benchmark", "model", "rounds", *MACHINE])
+    return table.rename(columns={"freed_memory": "freed memory"})
 
 
 # -- figures ----------------------------------------------------------------------------------------------
