@@ -64,7 +64,9 @@ def test_cells_are_short_and_the_last_one_stamps(name):
 
 def test_code_parses_and_uses_the_package(name):
     code = "\n".join(sources(name, "code"))
-    assert [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.ImportFrom) and "unlearnkit" in n.module]
+    assert [
+        n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.ImportFrom) and "unlearnkit" in n.module
+    ]
 
 
 def test_cells_have_identities_and_no_injected_parameters(name):

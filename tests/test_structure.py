@@ -40,7 +40,9 @@ def test_the_circle_is_found():
 
 
 def test_imports_are_read_wherever_they_stand():
-    source = "import os.path\nfrom . import cells\nfrom ..errors import DataError\nfrom unlearnkit import models\n"
+    source = (
+        "import os.path\nfrom . import cells\nfrom ..errors import DataError\nfrom unlearnkit import models\n"
+    )
     source += "def f():\n    from unlearnkit.unlearning import METHODS\n    import torch\n"
     source += "if TYPE_CHECKING:\n    import transformers\n"
     inner = {f"unlearnkit.{name}" for name in ("study.cells", "errors", "models", "unlearning")}
@@ -70,7 +72,12 @@ def test_importing_the_report_loads_neither():
     assert len(names) > 5
     code = f"import sys, {', '.join(names)}; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=paths.ROOT, env=os.environ, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=paths.ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     loaded = done.stdout.split()
     assert names[0] in loaded
@@ -85,7 +92,9 @@ def test_what_an_import_reaches_includes_what_it_reaches():
 @pytest.mark.parametrize("name", modules())
 def test_functions_and_modules_are_short(name):
     text = modules()[name].read_text()
-    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [
+        n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     long = {f.name: lines for f in functions if (lines := f.end_lineno - f.lineno + 1) > FUNCTION_LINES}
     assert not long
     assert len(text.splitlines()) <= MODULE_LINES
@@ -112,5 +121,3 @@ def test_no_environment_variable_is_read_but_those_of_the_readme():
 def test_reading_the_environment_is_seen():
     source = "os.environ['A'] = '1'\nos.environ['B']\nos.environ.get('C', 0)\nos.getenv(d)\ndict(os.environ)"
     assert set(read_from_environment(source)) == {"B", "C", "d"}
-
-

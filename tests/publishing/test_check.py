@@ -11,7 +11,9 @@ def published(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("published") / "project").create()
     progress = "import sys\nprint('50%\\r100%', file=sys.stderr)"
     project.write("00_overview", notebook("Overview", READ, progress, "print(f'the number is {number}')"))
-    project.write("01_second", notebook("Second", READ, DRAW, "def stamp(run):\n    return id(run)\nstamp(data)"))
+    project.write(
+        "01_second", notebook("Second", READ, DRAW, "def stamp(run):\n    return id(run)\nstamp(data)")
+    )
     project.run("reproduce", "--notebook", "00")
     project.run("publish", "--data", "default")
     return project

@@ -16,7 +16,7 @@ FIGURE = {"figure": {"caption": "A pixel.", "name": "pixel"}, "image": {"alt": "
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A finished run whose first page has a formula, a figure with caption, folded code and a widget."""
-    project = Project(tmp_path_factory.mktemp("report") / "project").create()
+    project = Project(tmp_path_factory.mktemp("report") / "project").create(site=True)
     content = notebook("Overview", "import ipywidgets\nipywidgets.IntSlider()")
     text = "See {numref}`pixel` and [the second](01_second.ipynb), [a paper](https://example.org/paper).\n\n"
     text += "$$\\theta_T - \\theta_0$$ (move)\n\nIn {eq}`move`."

@@ -37,7 +37,11 @@ def project(published, tmp_path):
 
 
 def content(project):
-    shown = [*project.root.glob("notebooks/*"), *(project.root / "figures").rglob("*"), project.root / "README.md"]
+    shown = [
+        *project.root.glob("notebooks/*"),
+        *(project.root / "figures").rglob("*"),
+        project.root / "README.md",
+    ]
     return {str(p.relative_to(project.root)): p.read_bytes() for p in shown if p.is_file()}
 
 
@@ -47,8 +51,10 @@ def test_data_figures_notebooks_and_readme_are_put_in_place(published):
     data = {f"data/{name}" for name in ("facts.csv.gz", "train.csv.gz", "manifest.json")}
     assert figures == {"benchmarks/ledger.json", "tables/value.csv", "value.svg", *data}
     text = (published.root / "README.md").read_text()
-    results, costs = ("<!-- {0}:start -->\n{1}<!-- {0}:end -->".format(*told) for told in (
-        ("results", "The value is 12.\n"), ("benchmarks", "It costs 4.\n")))
+    results, costs = (
+        "<!-- {0}:start -->\n{1}<!-- {0}:end -->".format(*told)
+        for told in (("results", "The value is 12.\n"), ("benchmarks", "It costs 4.\n"))
+    )
     assert text == f"# Tiny\n{results}\n{costs}\nThe end.\n"
     shown = json.loads((published.root / "notebooks/00_overview.ipynb").read_text())
     assert shown["cells"][-1]["outputs"][0]["text"] == ["number 12.0\n"]
@@ -87,7 +93,9 @@ def test_nothing_changes_without_data_or_a_place_in_the_readme(project):
     assert content(project) == before
 
 
-@pytest.mark.parametrize(("part", "limit"), [("train.csv.gz", "LIMIT_BYTES"), ("manifest.json", "DATA_BYTES")])
+@pytest.mark.parametrize(
+    ("part", "limit"), [("train.csv.gz", "LIMIT_BYTES"), ("manifest.json", "DATA_BYTES")]
+)
 def test_data_that_is_too_large_is_refused(tmp_path, monkeypatch, part, limit):
     target, data = tmp_path / "published", tmp_path / "data"
     for folder in (target, data):
