@@ -143,7 +143,7 @@ def disagreement_table(arm: Arm) -> pd.DataFrame:
     titles = ("contrast", "trained models", "p < 0.05, positive", "p < 0.05, negative")
     table = table.set_axis([*titles, "interval misses the mean over seeds"], axis=1)
     rows = list(seeds.loc[table["contrast"]].itertuples())
-    return table.assign(**{"over seeds [95 %]": map(estimate, rows), "p": [small_p(r.p) for r in rows]})
+    return table.assign(**{"over seeds [95 %]": list(map(estimate, rows)), "p": [small_p(r.p) for r in rows]})
 
 
 def three_ways_table(arm: Arm) -> pd.DataFrame:

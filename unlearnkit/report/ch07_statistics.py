@@ -178,14 +178,15 @@ def power(arms: Sequence[Arm], margin: float) -> plt.Figure:
         rows = [(c, n, stats.mde(n, v.std())) for c, v in spread.items() for n in STUDIES]
         own = [(c, len(v), stats.mde(len(v), v.std())) for c, v in spread.items()]
         curves, dots = (frame(part, "claim", "training seeds", "found") for part in (rows, own))
-        sns.lineplot(curves, x="training seeds", y="found", ax=ax, legend=ax is axes.flat[-1], **style)
-        sns.scatterplot(dots, x="training seeds", y="found", ax=ax, legend=False, s=55, zorder=3, **style)
+        if spread:  # none over one seed
+            sns.lineplot(curves, x="training seeds", y="found", ax=ax, **style)
+            sns.scatterplot(dots, x="training seeds", y="found", ax=ax, legend=False, s=55, zorder=3, **style)
+            ax.legend(frameon=False, loc="upper right")
         ax.axhline(margin, color=MUTED, lw=1, ls=(0, (4, 3)))
         note(ax, "margin", (0, margin), ("axes fraction", "data"), (3, -11))
-        ax.set(xscale="log", yscale="log", ylabel="smallest difference found (nats)")
+        ax.set(xscale="log", yscale="log", xlabel="training seeds", ylabel="smallest difference found (nats)")
         ax.set_xticks([2, 3, 5, 10, 20, 40], ["2", "3", "5", "10", "20", "40"])
         ax.set_xticks([], minor=True)
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.set_title(arm.name.replace("-pretrained", ""), fontsize=9.5)
-    axes.flat[-1].legend(frameon=False, loc="upper right")
     return drawn

@@ -72,11 +72,11 @@ def ranked(arm: Arm) -> pd.DataFrame:
     found = found.join(pd.concat(families)[["difference", "ci_low", "ci_high", "p_holm"]])
     found = found.rename(columns={"difference": "ahead"})
     found["wins"] = [int((best > wide[key]).sum()) for key in found.index]
+    found = found.reset_index().sort_values("ahead", ascending=False, kind="stable", ignore_index=True)
     seeds = len(arm.seeds)
     every = (found["n"] == seeds) & (found["wins"] == seeds) & (found["reach"] == 1) & (seeds > 1)
     fit = every & ~found["control"] & (found["ahead"] >= (arm.run.margin or MARGIN))
-    found["advised"] = fit & (found["ahead"] == found.loc[fit, "ahead"].max())
-    return found.reset_index().sort_values("ahead", ascending=False, ignore_index=True)
+    return found.assign(advised=fit & (fit.cumsum() == 1))
 
 
 def advised(arm: Arm) -> tuple[str, str] | None:

@@ -24,7 +24,8 @@ def readings_of(arm: Arm) -> dict[tuple[str, str], pd.Series]:
     found = {("claim's contrast", claim): values for claim, values in claim_values(arm).items()}
     walked = [m for m in CORE if ("all", m) in distance]
     found |= {("distance to the oracle", NAMES[m]): distance["all", m].dropna() for m in walked}
-    return found | {("exact memorisation", "all facts"): trained["exact_memorisation"]}
+    found |= {("exact memorisation", "all facts"): trained["exact_memorisation"].dropna()}
+    return found
 
 
 def compared(yours: Run, published: Run) -> pd.DataFrame:
@@ -77,7 +78,8 @@ def shared_cells(yours: Run, published: Run) -> pd.DataFrame:
         cells = [key for key in mine if mine[key]["stage"] == stage]
         both = [key for key in cells if key in theirs]
         same = sum(mine[k]["made"].get("processor") == theirs[k]["made"].get("processor") for k in both)
-        pairs = _rows(yours, stage, both).join(_rows(published, stage, both), how="outer", rsuffix="_other")
+        other = _rows(published, stage, both).add_suffix("_other")
+        pairs = _rows(yours, stage, both).join(other, how="outer")
         apart = (pairs["value"] - pairs["value_other"]).abs()
         alike = (apart == 0) | pairs[["value", "value_other"]].isna().all(axis=1)
         equal = len(both) - pairs.index.get_level_values("cell")[~alike].nunique()
@@ -108,6 +110,6 @@ def side_by_side(table: pd.DataFrame) -> plt.Figure:
     ticks = [tick for tick in TICKS if abs(tick) <= reach]
     ax.set_xticks(ticks, map(str, ticks))
     ax.set_yticks(ticks, map(str, ticks))
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
-    ax.set(xlabel="published run: mean over seeds", ylabel="your run: mean over seeds")
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), ylabel="your run: mean over seeds")
+    ax.set_xlabel("published run: mean over seeds\n(logarithmic beyond 1)")
     return drawn
