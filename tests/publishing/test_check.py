@@ -76,7 +76,10 @@ def test_texts_differ_by_more_than_rounding(a, b, told):
     assert check.difference(a, b) == told
 
 
-SVG = '<!-- seed 1 --><g id="{id}" clip-path="url(#{id})"><path d="M 1.0 2.0"/><use xlink:href="#{id}" x="{x}"/></g>'
+SVG = (
+    '<!-- seed 1 --><g id="{id}" clip-path="url(#{id})"><path d="M 1.0 2.0"/>'
+    '<use xlink:href="#{id}" x="{x}"/></g>'
+)
 
 
 @pytest.mark.parametrize(
