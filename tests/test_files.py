@@ -21,10 +21,15 @@ def test_a_file_is_replaced_with_the_content_given(tmp_path):
 def test_a_failure_leaves_the_old_file_alone(failure, tmp_path):
     path = tmp_path / "told.json"
     path.write_text("old")
-    with pytest.raises(type(failure)), files.replacing(path) as partial:
-        partial.write_text("half")
-        assert partial.suffix == files.PARTIAL
-        raise failure
+
+    def fail_half_way():
+        with files.replacing(path) as partial:
+            partial.write_text("half")
+            assert partial.suffix == files.PARTIAL
+            raise failure
+
+    with pytest.raises(type(failure)):
+        fail_half_way()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["told.json"]
 
