@@ -30,7 +30,7 @@ def nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(module: str, source: str) -> set[str]:
-    """Names of the modules that a source imports, of this package or another, as fully as is known."""
+    """Names of the modules that a source imports, of this package or another, as far as is known."""
     found = set()
     package = module if modules()[module].stem == "__init__" else module.rpartition(".")[0]
     for node in nodes(ast.parse(source)):

@@ -76,7 +76,7 @@ PLOTS = '''
 from unlearnkit import files
 
 SVG = """<svg xmlns="http://www.w3.org/2000/svg">
-<!-- a line --><path id="p1" d="M 10.0 {0} L 90.5 {0}"/></svg>"""
+<!-- a line --><path d="M 10.0 {0} L 90.5 {0}"/></svg>"""
 
 def draw(run, number):
     files.write_text(run.folder / "figures/tables/value.csv", f"name,value\\nfirst,{number}\\n")
@@ -92,8 +92,8 @@ STUBS = {
     'def is_settled(name):\n    return name != "abc"\n',
     "unlearning/__init__": "METHODS = {}\n",
     "bench/__init__": "",
-    "bench/results": "def load():\n    return 4\n",
-    "bench/report": 'def summary(results):\n    return f"It costs {results}.\\n"\n',
+    "bench/cases": "def load():\n    return 4\n",
+    "report/ch08_ledger": 'def readme(results):\n    return f"It costs {results}.\\n"\n',
     "report/__init__": REPORT,
     "report/plots": PLOTS,
     "report/verdicts": 'def summary(run):\n    return f"The value is {run.value}."\n',

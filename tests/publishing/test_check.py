@@ -68,8 +68,8 @@ def test_a_stale_notebook_is_named(project):
         ("x 1.0", "x -1.0", "1.0 is now -1.0"),
         ("x 1e-8", "x 1e8", "1e-8 is now 1e8"),
         ("x 1, y 2", "x 1, z 2", "', y' is now ', z'"),
-        ("a", "a 1 b", "'a' is now 'b'"),
-        ("x 1.0", "x nan", "'' is now 'x nan'"),
+        ("a ", "a 1 b", "'' is now 'b'"),
+        ("x 1.0", "x nan", "'x' is now 'x nan'"),
     ],
 )
 def test_texts_differ_by_more_than_rounding(a, b, told):
