@@ -1,0 +1,185 @@
+"""Tests over facts, seeds and persons, and equivalence, in worlds of known truth."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from planted_run import World, planted
+
+from unlearnkit import claims, stats
+from unlearnkit.report import ch07_equivalence as equivalence
+from unlearnkit.report import ch07_facts as facts
+from unlearnkit.report import ch07_statistics as statistics
+from unlearnkit.report import contrasts
+from unlearnkit.report.contrasts import claim_values, verdicts
+from unlearnkit.report.readings import by_setting, oracle_floor
+
+SEEDS = 7  # five persons: two of them recur
+
+
+def world_of(folder, seeds_adamw, world=None, **options):
+    return planted(folder, world or World(), model="gpt2-tiny-pretrained", seeds_adamw=seeds_adamw, **options)
+
+
+@pytest.fixture(scope="module")
+def arm(tmp_path_factory):
+    """One world for most tests: observations and readings are made once."""
+    folder = tmp_path_factory.mktemp("build")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARNKIT_BUILD", str(folder))
+        yield world_of(folder, SEEDS).arms[0]
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def build(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
+    return tmp_path
+
+
+def test_facts_average_to_the_distance_that_the_claims_use(arm):
+    means = facts.fact_readings(arm).groupby(["seed", "layers", "method"])["distance"].mean()
+    assert len(means) == SEEDS * len(facts.UPDATES)
+    for (seed, *where), value in means.items():
+        assert value == pytest.approx(by_setting(arm).loc[seed, tuple(where)])
+
+
+def test_contrasts_over_seeds_are_the_claims(arm):
+    means = facts.over_seeds(arm)["mean"]
+    values = claim_values(arm)
+    assert means[facts.MAIN_CONTRAST] == pytest.approx(values["C1"].mean())
+    for claim, (less, more) in statistics.claim_pairs(arm).items():
+        difference = (more - less) / more.abs() if claim.startswith("C3") else more - less
+        assert difference.to_numpy() == pytest.approx(values[claim].to_numpy()), claim
+
+
+def test_seed_tests_are_those_of_the_verdicts_with_wilcoxon_beside(arm):
+    table, judged = statistics.seed_tests(arm), {row["id"]: row for row in verdicts(arm.run)}
+    assert judged["C5"]["estimate"] == pytest.approx(0, abs=1e-9)  # both requests are one path in this world
+    has = table.dropna(subset="t")
+    assert {"C1", "C1a", "C2a"} <= set(has["id"])
+    for row in has.itertuples():
+        assert row.d_z * row.n**0.5 == pytest.approx(row.t)
+        assert row.p_holm == pytest.approx(judged[row.id]["p_holm"])
+        assert row.ci_low == pytest.approx(judged[row.id]["ci_low"])
+        assert row.p_wilcoxon == pytest.approx(2 / 2**SEEDS)  # all seeds on one side
+    assert list(statistics.seeds_table(arm.run)["claim"]) == list(table["id"])
+
+
+def test_few_seeds_have_no_wilcoxon_and_one_has_no_test(build):
+    run = world_of(build, 3)
+    table = statistics.seed_tests(run.arms[0])
+    assert table["p_wilcoxon"].isna().all()
+    assert table["p"].notna().any()
+    assert statistics.components(run).empty  # nobody is forgotten under two orders
+    assert statistics.persons_table(run).empty
+    one = world_of(build, 3, seeds=1)
+    table = statistics.seed_tests(one.arms[0])
+    assert table["p"].isna().all()
+    assert table["mean"].notna().all()
+    assert list(facts.three_ways(one.arms[0])["n"]) == [1, 20]  # no mixed model, which needs two seeds
+    assert statistics.seeds_table(one)["p"].eq("–").all()
+    assert facts.model_by_model(one.arms[0]).axes
+    assert statistics.power([one.arms[0]], 0.1).axes
+
+
+def test_readers_of_one_model_contradict_each_other_where_seeds_differ(build):
+    """All facts of a seed share a large shift of its own: significant in every model, nothing over models."""
+    arm = world_of(build, 6, World(own=12.5, seed_noise=0.6)).arms[0]
+    main = facts.disagreement(arm).set_index("contrast").loc[facts.MAIN_CONTRAST]
+    assert main["positive"] + main["negative"] == 6
+    assert main["missed"] >= 5
+    first = facts.by_seed(arm).query("contrast == @facts.MAIN_CONTRAST").iloc[0]
+    seeds = facts.over_seeds(arm).loc[facts.MAIN_CONTRAST]
+    assert first["p"] < 1e-3 * seeds["p"]
+    assert abs(first["d_z"]) > abs(seeds["d_z"])
+    assert list(facts.disagreement_table(arm)["contrast"]) == list(facts.CONTRASTS)
+
+
+def test_mixed_model_agrees_with_the_test_over_seeds(arm):
+    mixed, seeds, pooled = facts.three_ways(arm).itertuples()
+    assert mixed.mean == pytest.approx(seeds.mean, rel=1e-4)
+    assert seeds.mean == pytest.approx(claim_values(arm)["C1"].mean())
+    assert mixed.ci_high - mixed.ci_low > pooled.ci_high - pooled.ci_low
+    assert (mixed.n, seeds.n) == (pooled.n, SEEDS)
+
+
+def test_order_and_person_are_told_apart_as_in_a_balanced_analysis_of_variance(monkeypatch, arm):
+    """Two persons with two orders each: within 2 nats apart, between means 10 apart."""
+    values = pd.Series([1.0, 3.0, 11.0, 13.0])
+    groups = {"C1": [values[:2], values[2:]]}
+    monkeypatch.setattr(statistics, "by_person", lambda _: groups)
+    row = statistics.components(arm.run).iloc[0]
+    assert row["sd_order"] == pytest.approx(2**0.5)
+    assert row["sd_person"] == pytest.approx(((100 - 2) / 2) ** 0.5)
+
+
+def test_persons_as_replicates_are_the_means_of_their_seeds(arm):
+    values = claim_values(arm)["C1"]
+    means = values.groupby(values.index.map(arm.target_of)).mean()
+    table = statistics.person_tests(arm)
+    row = table.set_index("id").loc["C1"]
+    expected = stats.paired_t(np.zeros(len(means)), means)
+    assert (row["n"], row["p"]) == (len(means), pytest.approx(expected.p))
+    assert row["mean"] == pytest.approx(means.mean())
+    assert list(table["p_holm"].dropna()) == pytest.approx(list(stats.holm(table["p"].dropna())))
+    assert list(statistics.persons_table(arm.run)["claim"]) == list(table["id"])
+
+
+def test_a_guard_speaks_of_the_claims_that_are_not_so(arm):
+    found = {row["id"]: row["verdict"] for row in verdicts(arm.run, ("C1", "C2b"))}
+    assert statistics.hold(arm.run, arm, **found) is None
+    said = statistics.hold(arm.run, arm, **found | {"C1": claims.UNDECIDED})
+    assert "C1 is undecided" in said.data
+    assert "C2b" not in said.data
+
+
+def test_oracles_are_equivalent_to_each_other_and_controls_are_not(arm):
+    margin, source = equivalence.oracle_margin(arm)
+    assert arm.name in source
+    assert margin == pytest.approx(oracle_floor(arm))
+    table = equivalence.equivalence(arm).set_index(["measure", "update"])
+    assert table.loc[("distance", equivalence.ORACLE), "mean"] == pytest.approx(0, abs=1e-9)
+    others = table[table.index.get_level_values("update") != equivalence.ORACLE]
+    assert not others["equivalent"].any()
+    assert (others.loc["gap", "mean"] < 0).all()
+    assert (others["p_holm"] >= others["p"]).all()
+    assert len(equivalence.table(arm.run)) == len(facts.UPDATES) + 1
+
+
+def test_margin_is_fixed_where_no_person_has_two_oracles(build):
+    run = world_of(build, 2)
+    arm = run.arms[0]
+    assert equivalence.oracle_margin(arm)[0] == equivalence.FIXED_MARGIN
+    assert equivalence.ORACLE not in set(equivalence.table(run)["update"])
+    assert equivalence.ORACLE not in equivalence.ks_distances(arm).index
+
+
+def test_an_update_at_the_oracle_is_found_equivalent(arm, monkeypatch):
+    """Readings as an oracle's own would be: the distance is the oracles', the gap none."""
+    margin, _ = equivalence.oracle_margin(arm)
+    rng = np.random.default_rng(0)
+    own = {"oracle_distance": (0.8, 1.2), "oracle_gap": (-0.2, 0.2)}
+    wide = {k: pd.DataFrame({facts.FIRST: margin * rng.uniform(*v, SEEDS)}) for k, v in own.items()}
+    monkeypatch.setattr(equivalence, "by_setting", lambda _, value: wide[value])
+    table = equivalence.equivalence(arm)
+    assert table[table["update"] == "first epoch"]["equivalent"].all()
+
+
+def test_ks_is_one_for_disjoint_distributions_and_small_between_oracles(arm):
+    means = equivalence.ks_distances(arm).groupby("update").mean()
+    assert means["wrong person"] == 1.0
+    assert means[equivalence.ORACLE] < 0.6
+
+
+def test_one_value_has_a_mean_and_no_test():
+    assert set(contrasts.paired(pd.Series([0.5]))) == {"n", "mean"}
+    table = pd.DataFrame([{"mean": 0.5, "ci_low": np.nan, "ci_high": np.nan}])
+    assert [facts.estimate(row) for row in table.itertuples()] == ["+0.50"]
+    assert facts.small_p(0.02) == "0.020"
+    assert facts.small_p(3e-9) == "3e-09"

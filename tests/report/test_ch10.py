@@ -1,0 +1,142 @@
+"""The ranking, the rule of the advice, what is left behind and what it costs, in worlds of known truth."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from planted_run import PARAPHRASE, World, planted
+
+from unlearnkit.report import Run
+from unlearnkit.report import ch10_practice as practice
+
+SEEDS = 4
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("build")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARNKIT_BUILD", str(folder))
+        yield planted(folder, World(), model="gpt2-tiny-pretrained", seeds_adamw=SEEDS)
+
+
+@pytest.fixture
+def arm(run):
+    return run.arms[0]
+
+
+@pytest.fixture
+def readings(arm, monkeypatch):
+    """Ranks settings whose D_F by seed a test gives; the best control comes to 3 nats."""
+
+    def rank(crossed=True, **distances):
+        told = {"wrong_person": [3.0] * SEEDS, "random_direction": [3.5] * SEEDS, **distances}
+        rows = [
+            {"seed": s, "layers": "all", "method": m, "oracle_distance": d, "crossed": crossed}
+            for m, values in told.items()
+            for s, d in zip(arm.seeds, values, strict=False)
+        ]
+        table = pd.DataFrame(rows)
+        wide = table.pivot_table(index="seed", columns=["layers", "method"], values="oracle_distance")
+        monkeypatch.setattr(practice, "matched_damage", lambda *_, **__: table)
+        monkeypatch.setattr(practice, "by_setting", lambda *_: wide)
+        return practice.ranked.__wrapped__(arm)
+
+    return rank
+
+
+def test_ranking_puts_the_planted_best_first_and_counts_controls_apart(run, arm):
+    table = practice.ranked(arm)
+    own = table[~table["control"]]
+    assert tuple(own.iloc[0][["layers", "method"]]) == ("all", "first_epoch")
+    assert own.iloc[0]["wins"] == SEEDS
+    assert set(table.loc[table["control"], "method"]) == set(practice.CONTROLS)
+    assert own["p_holm"].notna().sum() == len(own)
+    assert practice.advised(arm) == ("all", "first_epoch")
+    assert list(practice.advice_table(run)["setting"]) == ["first epoch"]
+    assert len(practice.settings_table(table)) == len(table)
+    assert len(practice.ranking(table).axes) == 2
+    plt.close("all")
+
+
+def test_the_larger_effect_is_advised_and_not_the_smaller_p(readings):
+    table = readings(first_epoch=[2.5, 2.5, 2.5, 2.49], all_epochs=[1.0, 2.0, 1.5, 2.5]).set_index("method")
+    assert table.loc["first_epoch", "p_holm"] < table.loc["all_epochs", "p_holm"]
+    assert list(table.index[table["advised"]]) == ["all_epochs"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "distances"),
+    [
+        ("one seed disagrees", [0.5, 0.5, 0.5, 3.1]),
+        ("a seed did not walk it", [0.5, 0.5, 0.5]),
+        ("the lead is within the margin", [2.95, 2.94, 2.93, 2.96]),
+    ],
+)
+def test_nothing_is_advised_where(reason, distances, readings):
+    assert not readings(first_epoch=distances)["advised"].any(), reason
+
+
+def test_nothing_is_advised_that_never_pays_the_damage(readings):
+    assert not readings(crossed=False, first_epoch=[1.0, 1.1, 1.2, 1.3])["advised"].any()
+
+
+def test_one_seed_advises_nothing(arm, monkeypatch):
+    monkeypatch.setenv("UNLEARNKIT_BUILD", str(arm.run.folder.parent))
+    one = Run(arm.run.name, seeds=1).arms[0]
+    assert not practice.ranked(one)["advised"].any()
+    assert practice.advised(one) is None
+    assert practice.advice_table(one.run).empty
+
+
+def test_a_margin_of_ones_own_moves_the_bar(readings, arm, monkeypatch):
+    assert readings(first_epoch=[2.5, 2.4, 2.5, 2.6])["advised"].any()
+    monkeypatch.setattr(arm.run, "margin", 0.8)
+    assert not readings(first_epoch=[2.5, 2.4, 2.5, 2.6])["advised"].any()
+
+
+def test_leftovers_tell_what_is_known(arm):
+    left = practice.left_behind(arm)
+    means = left.groupby("model").mean(numeric_only=True)
+    assert means.loc["finetuned", "still"] == 1.0
+    assert np.isnan(means.loc["oracle", "distance"])  # nobody has two oracles among four seeds
+    assert means.loc["first_epoch", "distance"] < means.loc["finetuned", "distance"]
+    assert np.isnan(means.loc["wrong_person", "paraphrase_nll"])
+    asked = means.loc["finetuned", "paraphrase_nll"] - means.loc["finetuned", "forget_nll"]
+    assert asked == pytest.approx(PARAPHRASE)
+    told = practice.left_table(arm).set_index("model")
+    assert list(told.index) == list(practice.MODELS.values())
+    assert told.loc["oracle (retrained)", "D_F"] == "–"
+
+
+def test_an_oracle_is_held_against_the_others_of_its_target():
+    rows = [("oracle", 0, 1.0), ("oracle", 1, 3.0), ("finetuned", 0, 0.5), ("first_epoch", 0, 2.05)]
+    rows = pd.DataFrame(rows, columns=["method", "seed", "value"]).assign(example="a", metric="nll")
+    found = practice._shares(practice._against_oracle(rows))
+    assert found.loc[(0, "oracle"), "distance"] == 2.0
+    assert found.loc[(0, "finetuned"), ["distance", "still", "past"]].tolist() == [1.5, 1, 0]
+    assert found.loc[(0, "first_epoch"), ["still", "past"]].tolist() == [0, 0]  # near enough
+
+
+def test_persons_are_those_of_the_seeds(arm):
+    table = practice.persons(arm)
+    assert list(table["forgotten"]) == arm.targets
+    assert table["seeds"].sum() == SEEDS
+
+
+def test_prices_come_from_cells_and_from_rows_of_the_first_seed(arm, monkeypatch):
+    assert np.isnan(practice.prices(arm)["ledger_bytes"])
+    assert practice.prices_table(arm)["disk"].eq("–").all()
+    told = {"training_seconds": 60.0, "records": 100.0, "ledger_bytes": 4e6, "weights_bytes": 2e6}
+    stages = {
+        "train": pd.DataFrame({"metric": told.keys(), "value": told.values()}),
+        "oracle": pd.DataFrame({"metric": ["training_seconds"] * 2, "value": [200.0, 220.0]}),
+        "portraits": pd.DataFrame({"method": ["first_epoch", "all_epochs"], "seconds": [2.0, 7.0]}),
+    }
+    monkeypatch.setattr(type(arm), "observations", lambda _, stage: stages[stage])
+    found = practice.prices(arm)
+    assert (found["oracle_seconds"], found["first_epoch"], found["records"]) == (210.0, 2.0, 100.0)
+    assert found["train_gb"] == pytest.approx(0.001)
+    table = practice.prices_table(arm)
+    assert list(table["duration"]) == ["60 s", "2.0 s", "7.0 s", "4 min"]
+    assert table["disk"].iloc[0] == "4 MB"

@@ -1,0 +1,81 @@
+"""A run beside another: two planted runs whose cells and readings are known."""
+
+import matplotlib.pyplot as plt
+import pytest
+from planted_run import World, planted
+
+from unlearnkit.report import Run
+from unlearnkit.report import ch11_your_run as chapter
+
+NAMES = {"model": "gpt2-tiny-pretrained"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The published run, a rerun of fewer seeds, one in another world, and one of another optimizer."""
+    folder = tmp_path_factory.mktemp("build")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARNKIT_BUILD", str(folder))
+        yield {
+            "published": planted(folder, World(), "first", **NAMES, seeds_adamw=4),
+            "again": planted(folder, World(), "again", **NAMES, seeds_adamw=2),
+            "apart": planted(folder, World(own=8.0, shared=4.0), "apart", **NAMES, seeds_adamw=3),
+            "other": planted(folder, World(), "other", **NAMES, seeds_adamw=0, seeds_sgd=1),
+        }
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left():
+    yield
+    plt.close("all")
+
+
+def test_a_run_agrees_with_itself_to_the_last_digit(runs):
+    table = chapter.compared(runs["published"], runs["published"])
+    assert (table["yours"] == table["published"]).all()
+    assert (table["verdict"] == table["your_verdict"]).all()
+    assert chapter.agrees(table).all()
+    assert {"claim's contrast", "distance to the oracle", "exact memorisation"} >= set(table["kind"])
+    cells = chapter.shared_cells(runs["published"], runs["published"])
+    assert (cells["cells"] == cells["shared"]).all()
+    assert (cells["equal"] == cells["shared"]).all()
+    assert cells["apart"].max() == 0
+
+
+def test_a_rerun_of_fewer_seeds_agrees_and_shares_its_cells(runs):
+    table = chapter.compared(runs["again"], runs["published"])
+    assert set(table["n"]) == {4}
+    assert set(table["n_yours"]) == {2}
+    assert chapter.agrees(table).mean() > 0.8
+    cells = chapter.shared_cells(runs["again"], runs["published"])
+    assert (cells["shared"] == cells["cells"]).all()
+    assert (cells["equal"] == cells["cells"]).all()
+
+
+def test_another_world_does_not_agree(runs):
+    table = chapter.compared(runs["apart"], runs["published"]).set_index(["kind", "reading"])
+    row = table.loc[("claim's contrast", "C1")]
+    assert row["published"] > 0 > row["yours"]
+    assert not chapter.agrees(table)["claim's contrast", "C1"]
+    told = chapter.compared_table(table.reset_index()).set_index("reading")
+    assert told.loc["claim's contrast: C1", "as expected"] == "no"
+    assert told.loc["claim's contrast: C1", "verdict"] == "replicated → not replicated"
+    cells = chapter.shared_cells(runs["apart"], runs["published"]).set_index("stage")
+    assert (cells["equal"] == 0).all()
+    assert cells.loc["train", "apart"] > 0.1
+
+
+def test_runs_without_a_common_arm_have_nothing_to_compare(runs):
+    table = chapter.compared(runs["other"], runs["published"])
+    assert table.empty
+    assert list(chapter.compared_table(table).columns)[:2] == ["arm", "reading"]
+    assert chapter.side_by_side(table).axes
+    assert (chapter.shared_cells(runs["other"], runs["published"])["shared"] == 0).all()
+
+
+def test_one_published_seed_expects_nothing(runs, monkeypatch):
+    monkeypatch.setenv("UNLEARNKIT_BUILD", str(runs["published"].folder.parent))
+    table = chapter.compared(runs["again"], Run("first", seeds=1))
+    assert table["expected"].isna().all()
+    assert not chapter.agrees(table).any()
+    assert chapter.side_by_side(table).axes

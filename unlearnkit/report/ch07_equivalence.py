@@ -1,0 +1,100 @@
+"""Chapter 07: is an unlearned model as good as an oracle? Equivalence, and distances of distributions."""
+
+import pandas as pd
+
+from unlearnkit import stats
+from unlearnkit.claims import ALPHA
+from unlearnkit.errors import DataError
+from unlearnkit.report.ch07_facts import UPDATES, estimate, fact_readings
+from unlearnkit.report.contrasts import with_holm
+from unlearnkit.report.readings import by_setting, oracle_floor, oracle_nll, oracle_spread
+from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.tables import frame, p_value
+from unlearnkit.study.config import TINY
+
+FIXED_MARGIN = 0.25  # nats; of a run without several oracles of one target, fixed before looking
+ORACLE = "an oracle (against the others)"
+
+
+def oracle_margin(arm: Arm) -> tuple[float, str]:
+    """(nats, where from): how far one oracle lies from the others of its target, on average over seeds.
+
+    Of the tiny model's AdamW arm, which has several oracles of each target; else of the arm itself; else
+    fixed.
+    """
+    tiny = [a for a in arm.run.arms if a.model == TINY and a.optimizer == "adamw"]
+    for source in (*tiny, arm):
+        if spread := oracle_floor(source):
+            return spread, f"mean distance of one oracle from the others, {source.name}"
+    return FIXED_MARGIN, "fixed beforehand, since no person here has two oracles"
+
+
+def equivalence(arm: Arm) -> pd.DataFrame:
+    """TOST over seeds: is an update about as far from the oracle as oracles are, at matched damage?
+
+    measure "distance": D_F minus the margin, which is what an oracle itself has of D_F; "gap": forget NLL
+    minus the oracles', signed. Both must lie within +- the margin, so that D_F must be below twice that. The
+    oracles among themselves come last, where there are several, for scale: their means are zero by
+    construction.
+
+    Columns: measure, update, n, mean, ci_low, ci_high (90 %, which decides), p, p_holm (over the updates of a
+    measure; of the oracles p itself), equivalent (p_holm < 0.05). One seed has a mean and nothing else.
+    """
+    size, _ = oracle_margin(arm)
+    among, rows = oracle_spread(arm), []
+    for measure, shift in (("distance", size), ("gap", 0.0)):
+        wide = by_setting(arm, f"oracle_{measure}")
+        values = {name: wide[where].dropna() for where, name in UPDATES.items() if where in wide}
+        values[ORACLE] = among[measure]
+        told = {name: _tost(v - shift, size) for name, v in values.items() if len(v)}
+        rows += [{"measure": measure, "update": name, **row} for name, row in told.items()]
+    table = frame(rows, "measure", "update", "n", "mean", "ci_low", "ci_high", "p")
+    own = table["update"] != ORACLE
+    table = table.assign(p_holm=with_holm(table[own], "measure")["p_holm"])
+    table["p_holm"] = table["p_holm"].where(own, table["p"])
+    return table.assign(equivalent=table["p_holm"] < ALPHA)
+
+
+def _tost(values: pd.Series, size: float) -> dict:
+    row = {"n": len(values), "mean": values.mean()}
+    try:
+        test = stats.tost(values, size)
+    except DataError:
+        return row
+    return row | {"ci_low": test.ci_low, "ci_high": test.ci_high, "p": test.p}
+
+
+def ks_distances(arm: Arm) -> pd.Series:
+    """KS distance D between the forget facts' NLLs under an update and under the oracle: by update, seed.
+
+    The oracle's is its mean D from the other oracles of its target: what two oracles have between them.
+    """
+    nll, found = oracle_nll(arm), {}
+
+    def distance(one: pd.Series, other: pd.Series) -> float:
+        return stats.ks(one, other, resamples=100).d  # its interval, over few facts, is not shown
+
+    for (layers, method, seed), part in fact_readings(arm).groupby(["layers", "method", "seed"]):
+        if seed in nll:
+            found[UPDATES[layers, method], seed] = distance(part["nll"], nll[seed].reindex(part["example"]))
+    for seed in nll:
+        own = nll[seed].dropna()
+        others = nll.drop(columns=seed).reindex(own.index).dropna(axis=1)
+        if others.shape[1]:
+            found[ORACLE, seed] = sum(distance(own, others[s]) for s in others) / others.shape[1]
+    return pd.Series(found, dtype=float, index=pd.MultiIndex.from_tuples(found, names=["update", "seed"]))
+
+
+def table(run: Run) -> pd.DataFrame:
+    """`equivalence` of every arm, a row an arm and update, and mean, lowest and highest D over its seeds."""
+    rows = []
+    for arm in run.arms:
+        ks = ks_distances(arm).groupby("update").agg(["mean", "min", "max"])
+        for update, both in equivalence(arm).groupby("update", sort=False):
+            distance, gap = both.itertuples()
+            passed = [name for name, r in (("D_F", distance), ("gap", gap)) if r.equivalent]
+            row = (arm.name, update, distance.n, estimate(distance), p_value(distance.p_holm), estimate(gap))
+            row += (p_value(gap.p_holm), " and ".join(passed) or "not shown")
+            rows.append((*row, "{:.2f} ({:.2f} to {:.2f})".format(*ks.loc[update])))
+    titles = ("D_F less the margin [90 %]", "p (Holm)", "signed gap [90 %]", "p (Holm), gap", "equivalent in")
+    return frame(rows, "arm", "update", "n", *titles, "KS distance (lowest to highest)")
