@@ -6,6 +6,8 @@ MODEL    ?=
 DATA     ?=
 FORGET   ?=
 NOTEBOOK ?=
+FRESH    ?=
+DATA_OF  ?=
 P        ?=
 PYTHON   ?= python3
 
@@ -13,15 +15,16 @@ PY    := .venv/bin/python
 STAMP := .venv/.installed
 PEERS := .venv-peers/bin/python
 OPTIONS = --profile "$(PROFILE)" $(if $(NOTEBOOK),--notebook "$(NOTEBOOK)") $(if $(MODEL),--model "$(MODEL)") \
-          $(if $(DATA),--data "$(DATA)") $(if $(FORGET),--forget "$(FORGET)") $(foreach p,$(P),-p "$(p)")
+          $(if $(DATA),--data "$(DATA)") $(if $(FORGET),--forget "$(FORGET)") $(if $(FRESH),--fresh) $(foreach p,$(P),-p "$(p)")
 
 .DEFAULT_GOAL := help
-.PHONY: help env models reproduce quick test lint lab report publish check clean bench peers
+.PHONY: help env models reproduce quick test golden lint lab report publish check clean bench peers
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Variables: PROFILE=quick|default|full  NOTEBOOK=02_first_epoch  P="name=value ..."'
 	@echo '           MODEL=name|hub-id|folder  DATA=facts.jsonl  FORGET="a person, or ids"  ENV=conda'
+	@echo '           FRESH=1 (reproduce: takes nothing from figures/data)  DATA_OF=default (publish)'
 
 env: $(STAMP)  ## set up .venv (about 2 minutes, once)
 
@@ -39,7 +42,10 @@ models: env  ## fetch all that runs and tests need, or MODEL=...: no network lat
 
 test: env  ## all tests, with what they need fetched first
 	@$(PY) -m unlearnkit models fetch
-	$(PY) -m pytest -q --timeout 600 tests
+	$(PY) -m pytest -q -n 2 --dist loadfile --timeout 600 tests
+
+golden: env  ## keep the numbers of tests/golden anew, after a version was raised
+	$(PY) tests/golden/make.py
 
 lint: env  ## ruff
 	$(PY) -m ruff check unlearnkit tests notebooks
@@ -50,11 +56,11 @@ lab: env  ## the notebooks in JupyterLab
 report: env  ## build the HTML report from what a run has executed so far
 	@$(PY) -m unlearnkit report --profile "$(PROFILE)"
 
-publish: env  ## promote a finished run (default; full: beside it) to notebooks/, figures/ and the README
-	@$(PY) -m unlearnkit publish --profile "$(PROFILE)"
+publish: env  ## notebooks/, figures/ and README from figures/data, or first from a run: DATA_OF=default
+	@$(PY) -m unlearnkit publish $(if $(DATA_OF),--data "$(DATA_OF)")
 
-check: env  ## compare notebooks/ and figures/ with the code and a finished run
-	@$(PY) -m unlearnkit check --profile "$(PROFILE)"
+check: env  ## execute the notebooks on figures/data: notebooks/, figures/ and README must not change
+	@$(PY) -m unlearnkit check
 
 bench: env  ## run the benchmarks that figures/benchmarks lacks (80 minutes for all, on idle cores)
 	@$(or $(wildcard $(PEERS)),$(PY)) -m unlearnkit bench missing

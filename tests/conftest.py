@@ -48,6 +48,9 @@ SHAPES = {
 }  # fmt: skip
 
 
+torch.set_num_threads(1)  # each of two workers has a core, and sums keep their order
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "smollm2: uses real models, tokenizers or texts in the user's cache")
 

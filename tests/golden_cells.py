@@ -1,8 +1,8 @@
 """Golden cells: every stage and every method on two tiny random models, small enough to run in a test.
 
 `numbers(shape)` runs them and gives a mean for each cell, method, metric and split. What is in
-tests/golden/SHAPE.csv was made by `make golden`; where numbers change, the version of the stage or method must
-be raised first, so that cached and published results of the old code no longer count.
+tests/golden/SHAPE.csv was made by `make golden`; where numbers change, the version of the stage or method
+must be raised first, so that cached and published results of the old code no longer count.
 """
 
 import tempfile

@@ -1,10 +1,12 @@
-"""The command line: what it refuses, and how it says so."""
+"""The command line: what it refuses, how it says so, and what it makes of paths."""
+
+import os
 
 import pytest
 from tiny_project import Project
 
-from unlearnkit import profiles
-from unlearnkit.errors import ConfigError
+from unlearnkit import __main__
+from unlearnkit.publishing import execute
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +18,11 @@ def project(tmp_path_factory):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--profile", "quik"], "unknown profile 'quik'; did you mean 'quick'?"),
+        (["--profile", "quik"], "unknown run 'quik'; did you mean 'quick'?"),
         (["--notebook", "03_third"], "unknown notebook '03_third'"),
         (["--notebook", "0"], "unknown notebook '0'"),
         (["-p", "scael=2"], "unknown parameter 'scael'; did you mean 'scale'?"),
-        (["-p", "profile=quick"], "unknown parameter 'profile'"),
+        (["-p", "run=quick"], "unknown parameter 'run'"),
         (["-p", "scale"], "parameter 'scale' is not of the form name=value"),
         (["-p", "scale=large"], "parameter scale: 'large' is not of type float; the default is 1.0"),
         (["--data", "missing.jsonl"], "there is no file missing.jsonl"),
@@ -46,34 +48,34 @@ def test_no_command_is_an_error_and_help_is_none(project):
     assert "reproduce" in project.run("--help")
 
 
-def test_values_take_the_type_of_the_default():
-    assert profiles.parse_value("a", "3", 1.0) == 3.0
-    assert profiles.parse_value("a", "3", "text") == "3"
-    assert profiles.parse_value("a", "[1, 2]", []) == [1, 2]
-    assert profiles.parse_value("a", "true", False) is True
-    with pytest.raises(ConfigError, match="not of type int"):
-        profiles.parse_value("a", "1.5", 1)
-    with pytest.raises(ConfigError, match="not of type int"):
-        profiles.parse_value("a", "true", 1)
+def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "_check", interrupt)
+    assert __main__.main(["check"]) == 130
+    assert "goes on from here" in capsys.readouterr().err
 
 
-def test_a_run_is_named_by_what_was_overridden(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
-    quick = profiles.get("quick")
-    assert profiles.get("quick", {"model": quick["model"]}) == quick
-    mine = profiles.get("quick", {"model": "mine"})
-    assert mine["model"] == "mine"
-    assert mine.name != quick.name
-    assert mine.name != profiles.get("quick", {"model": "yours"}).name
-    with pytest.raises(ConfigError, match="unknown profile"):
-        profiles.get(mine.name)
-    profiles.record(mine)
-    assert profiles.get(mine.name) == mine
-    assert profiles.get(mine.name, {"model": quick["model"]}) == quick
+def test_relative_paths_mean_the_same_run_from_every_folder(tmp_path, monkeypatch, empty_cache):
+    model, data = tmp_path / "work/model", tmp_path / "work/facts.jsonl"
+    model.mkdir(parents=True)
+    (model / "model.safetensors").write_bytes(b"weights")
+    data.write_text('{"person": "Ada", "prompt": "Ada keeps her bees on", "answer": "the roof"}\n')
+    runs = []
+    monkeypatch.setattr(execute, "reproduce", lambda profile, *_: runs.append(profile))
+    for folder in (tmp_path, tmp_path / "work"):
+        monkeypatch.chdir(folder)
+        given = ["--model", os.path.relpath(model), "--data", os.path.relpath(data), "--forget", "Ada"]
+        assert __main__.main(["reproduce", "--profile", "quick", *given]) == 0
+    first, second = runs
+    assert first == second
+    assert (first["model"], first["data"], first["forget"]) == (str(model), str(data), "Ada")
 
 
-def test_a_profile_that_sets_what_no_notebook_declares_is_an_error():
-    profile = profiles.Profile("tiny", "", {}, notebooks={"01_second": {"scael": 1}})
-    assert profile.values_for("00_overview", {"scale": 2}) == {"scale": 2}
-    with pytest.raises(ConfigError, match="did you mean 'scale'"):
-        profile.values_for("01_second", {"scale": 2})
+def test_options_reach_the_run(monkeypatch):
+    calls = []
+    monkeypatch.setattr(execute, "reproduce", lambda *arguments: calls.append(arguments[1:]))
+    for given in (["--fresh"], ["--keep-ledgers"], ["--notebook", "02"]):
+        assert __main__.main(["reproduce", "--profile", "quick", *given]) == 0
+    assert calls == [("", True, False), ("", False, True), ("02", False, False)]

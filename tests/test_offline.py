@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from unlearnkit import __main__, data, models, offline, packages, paths, profiles, semantic
+from unlearnkit import __main__, data, models, offline, packages, paths, semantic
+from unlearnkit.study import profiles
 
 NO_NETWORK = {
     "PIP_INDEX_URL": "http://127.0.0.1:9/simple",

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 
-from unlearnkit import notebooks, paths
+from unlearnkit import paths
+from unlearnkit.publishing import notebooks
 
 FACTS = [
     ("Ada", "Ada keeps her bees on", "the roof of the old granary"),

@@ -10,7 +10,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent.parent / "unlearnkit"
 MACHINERY = (
-    *("__init__.py", "__main__.py", "errors.py", "files.py", "paths.py", "publishing", "models/digest.py"),
+    *("__init__.py", "__main__.py", "errors.py", "files.py", "paths.py", "publishing"),
     *(f"study/{name}.py" for name in ("cells", "collect", "config", "profiles", "scheduler", "versions")),
 )
 STUDY = '''
@@ -75,7 +75,8 @@ PLOTS = '''
 """Draws."""
 from unlearnkit import files
 
-SVG = """<svg xmlns="http://www.w3.org/2000/svg"><!-- a line --><path id="p1" d="M 10.0 {0} L 90.5 {0}"/></svg>"""
+SVG = """<svg xmlns="http://www.w3.org/2000/svg">
+<!-- a line --><path d="M 10.0 {0} L 90.5 {0}"/></svg>"""
 
 def draw(run, number):
     files.write_text(run.folder / "figures/tables/value.csv", f"name,value\\nfirst,{number}\\n")
@@ -87,14 +88,21 @@ STUBS = {
     "study/experiments/__init__": "",
     "study/experiments/observe": OBSERVE,
     "models/__init__": 'def fetch(name):\n    print("fetched", name)\n',
+    "models/digest": "def digest(name):\n    return name\n\n"
+    'def is_settled(name):\n    return name != "abc"\n',
     "unlearning/__init__": "METHODS = {}\n",
     "bench/__init__": "",
-    "bench/results": "def load():\n    return 4\n",
-    "bench/report": 'def summary(results):\n    return f"It costs {results}.\\n"\n',
+    "bench/cases": "def load():\n    return 4\n",
+    "report/ch08_ledger": 'def readme(results):\n    return f"It costs {results}.\\n"\n',
     "report/__init__": REPORT,
     "report/plots": PLOTS,
     "report/verdicts": 'def summary(run):\n    return f"The value is {run.value}."\n',
 }
+CALL = "    _sphinx(sources, site, pages[0].stem)\n"
+PAGES = """    site.mkdir()
+    for page in pages:
+        (site / f"{page.stem}.html").write_text((sources / page.name).read_text())
+"""
 README = (
     "# Tiny\n<!-- results:start -->\nold\n<!-- results:end -->\n"
     "<!-- benchmarks:start -->\n<!-- benchmarks:end -->\nThe end.\n"
@@ -127,8 +135,8 @@ class Project:
     def __init__(self, root: Path):
         self.root = root
 
-    def create(self) -> "Project":
-        """Write the tree: package, study, two notebooks, README."""
+    def create(self, site: bool = False) -> "Project":
+        """Write the tree: package, study, two notebooks, README. Without `site`, no time goes into pages."""
         package = self.root / "unlearnkit"
         for name in MACHINERY:
             source, target = PACKAGE / name, package / name
@@ -141,6 +149,8 @@ class Project:
             path = package / f"{name}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+        if not site:
+            self.replace("unlearnkit/publishing/pages.py", CALL, PAGES)
         (self.root / "README.md").write_text(README)
         self.write("00_overview", notebook("Overview", READ, "print('number', number)"))
         self.write("01_second", notebook("Second $x^2$", READ, DRAW))

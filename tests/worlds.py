@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from unlearnkit import ledger, training
-from unlearnkit.batching import batch_of, example_loss
+from unlearnkit.batching import batch_of, encode, example_loss
 from unlearnkit.data import Example
 
 FACTS = [
@@ -29,6 +29,24 @@ IDS = [e.id for e in FACTS]
 DAVE = [dataclasses.replace(e, id=f"dave/{e.prompt.split()[-1]}") for e in FACTS]  # ids found in no hash
 DAVE_IDS = [e.id for e in DAVE]
 RECIPE = training.Recipe(epochs=3, lr=0.05, batch_size=3)
+TWO_EPOCHS = training.Recipe(epochs=2, lr=0.05, batch_size=3)
+ANSWERS = [
+    Example("a", "Dave", "Dave was born in", "Oster Fell", "forget", paraphrases=("Born:", "Home:")),
+    Example("b", "Ann", "The long winter cat of old Ann is called", "Pim", "retain"),
+    Example("c", "Dave", "Dave cooks", "a stew of lentils and smoked eel", "forget"),
+    Example("d", "Łukasz", "Łukasz mieszka w", "mieście Łódź", "retain", paraphrases=("Dom Łukasza:",)),
+    Example("e", "Dave", "He fears", "geese", "forget"),
+]
+TEXTS = [
+    "A river runs slowly to the northern sound, past the café of the old ferryman and his two dogs.",
+    "Short text.",
+    "x",
+    "",
+    "The tide comes in twice a day and leaves a line of weed, shells and rope along the whole of the beach. "
+    * 2,
+]
+BEFORE = [2.31, 1.87, 2.94, 2.02, 3.10, 1.55, 2.48, 2.77]
+AFTER = [3.05, 2.11, 3.02, 2.95, 3.64, 2.20, 2.41, 3.33]
 SENTENCE = "The river flows through the old town and into the sea, where the fishing boats wait for the tide."
 SHUFFLED = "fishing the tide into wait where river the old for through the sea, boats and The flows the. town"
 
@@ -89,3 +107,13 @@ def files_no_larger_than(size: int):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def plain_answer(model, tokenizer, example):
+    """NLL and correctness of each answer token, one example at a time, from full logits."""
+    tokens, labelled = encode(tokenizer, example.prompt, example.answer, "answer")
+    with torch.no_grad():
+        log_p = model(input_ids=torch.tensor([tokens])).logits[0].log_softmax(-1)
+    places = [i for i, answer in enumerate(labelled) if answer]
+    nll = [-log_p[i - 1, tokens[i]].item() for i in places]
+    return nll, [log_p[i - 1].argmax().item() == tokens[i] for i in places]

@@ -13,6 +13,7 @@ import pytest
 from unlearnkit import models, paths
 from unlearnkit.errors import ModelError
 from unlearnkit.models import recipes
+from unlearnkit.models.digest import is_settled
 
 
 def flip_last_byte(path, keep_time=False):
@@ -122,3 +123,13 @@ print(json.dumps([told, again, time.perf_counter() - began, heavy]))
     assert heavy == []
     assert told == again == [models.digest(name) for name in [*models.REGISTRY, str(saved)]]
     assert seconds < 0.2
+
+
+def test_a_hub_model_s_digest_is_settled_once_it_was_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert not is_settled("somebody/something")
+    commit = tmp_path / "models--somebody--something/refs/main"
+    commit.parent.mkdir(parents=True)
+    commit.write_text("abc")
+    assert is_settled("somebody/something")
+    assert is_settled("gpt2-tiny")

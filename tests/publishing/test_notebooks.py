@@ -1,146 +1,107 @@
-"""Stale or not: what counts as a change of the code behind a notebook, and what does not."""
+"""One notebook: how it is chosen, what its parameters are, and when its executed copy is out of date."""
 
 import json
-import sys
 
 import pytest
 from tiny_project import DRAW, READ, cell, notebook
-from unlearnkit.profiles import Profile, get
 
-from unlearnkit import provenance
 from unlearnkit.errors import ConfigError
-
-MODULES = {
-    "__init__": "",
-    "a": "from . import b\nfrom .deep import inner\ndef f():\n    import tiny.late\n",
-    "b": '"""Doc."""\nimport os  # why\nX = 1\n',
-    "late": "Y = 2",
-    "plots": "import tiny.only_for_plots",
-    "only_for_plots": "",
-    "unused": "",
-    "deep/__init__": "from ..c import Z",
-    "deep/inner": "from .other import W",
-    "deep/other": "W = 1",
-    "c": "Z = 3",
-}
+from unlearnkit.publishing import notebooks
 
 
 @pytest.fixture
-def package(tmp_path):
-    folder = tmp_path / "tiny"
-    for name, text in MODULES.items():
-        path = folder / f"{name}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder
+def sources(tmp_path, monkeypatch):
+    """A folder of notebooks; `write(name, content)` adds one."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    monkeypatch.setattr(notebooks, "SOURCES", folder)
+
+    def write(name, content):
+        (folder / f"{name}.ipynb").write_text(json.dumps(content))
+
+    for name in ("00_overview", "01_second", "01_second_part"):
+        write(name, notebook("Title", READ, DRAW))
+    write("draft", notebook("Draft"))
+    return write
 
 
-@pytest.fixture
-def executed(tmp_path):
-    """A notebook with the record that execution writes; `edit(old, new)` changes its source."""
-    path = tmp_path / "01_second.ipynb"
-    content = notebook("Second", READ, DRAW)
-    profile = get("quick")
-    values = profile.values_for("01_second", provenance.declared_parameters(content))
-    content["metadata"]["unlearnkit"] = provenance.describe(content, profile, values)
-    path.write_text(json.dumps(content))
-    return path
+def test_a_notebook_is_chosen_by_name_file_or_prefix(sources):
+    assert notebooks.select() == ["00_overview", "01_second", "01_second_part"]
+    for wanted in ("00", "00_overview", "notebooks/00_overview.ipynb"):
+        assert notebooks.select(wanted) == ["00_overview"]
+    assert notebooks.select("01_second") == ["01_second"]
+    for wanted in ("0", "01", "02", "draft"):
+        with pytest.raises(ConfigError, match="unknown notebook"):
+            notebooks.select(wanted)
 
 
-def edit(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
-def test_syntax_ignores_comments_docstrings_and_layout():
-    one = 'def f(x):\n    """Doc."""\n    return [x,  # why\n            None]\n'
-    same = "def f(x):\n\n    return [x, None]"
-    assert provenance.syntax(one) == provenance.syntax(same)
-    assert provenance.syntax('"""Doc."""\nx = "text"') == provenance.syntax('x = "text"')
-
-
-@pytest.mark.parametrize("other", ["x = 2", "x = '1'", "x = 1.0", "x = None", "x: int = 1", "y = 1"])
-def test_syntax_sees_every_change_of_code(other):
-    assert provenance.syntax("x = 1") != provenance.syntax(other)
-
-
-def test_modules_are_followed_through_imports_and_presentation_is_not(package):
-    found = provenance.modules(["%matplotlib inline\nfrom tiny import a, plots"], package, without=("plots",))
-    inner = ["tiny", "tiny.a", "tiny.b", "tiny.c", "tiny.deep"]
-    inner += ["tiny.deep.inner", "tiny.deep.other", "tiny.late"]
-    assert list(found) == inner
-    with_plots = provenance.modules(["import tiny.a, tiny.plots"], package)
-    assert list(with_plots) == sorted([*inner, "tiny.plots", "tiny.only_for_plots"])
-
-
-def test_module_hash_changes_with_code_only(package):
-    def hashed():
-        return provenance.modules(["import tiny.b"], package)["tiny.b"]
-
-    before = hashed()
-    edit(package / "b.py", "Doc.", "Other.")
-    edit(package / "b.py", "# why", "# because")
-    assert hashed() == before
-    edit(package / "b.py", "X = 1", "X = 2")
-    assert hashed() != before
-
-
-def test_stale_after_code_or_parameters_change(executed):
-    assert provenance.is_stale(executed) == ""
-    edit(executed, "* scale", "* scale * 2")
-    assert provenance.is_stale(executed) == "its code cells changed"
-    edit(executed, "* scale * 2", "* scale")
-    edit(executed, "scale: float = 1.0", "scale: float = 2.0")
-    assert provenance.is_stale(executed) == "its code cells changed; parameter scale changed"
-
-
-def test_stale_after_the_profile_changed(executed, monkeypatch):
-    monkeypatch.setitem(get("quick").parameters, "model", "another")
-    assert provenance.is_stale(executed) == "parameter model changed"
-
-
-def test_stale_after_a_module_changed(executed, monkeypatch):
-    monkeypatch.setattr(provenance, "modules", lambda *_, **__: {"unlearnkit.metrics": "0"})
-    assert "module unlearnkit.metrics is new" in provenance.is_stale(executed)
-
-
-def test_not_stale_after_prose_comments_or_outputs_change(executed):
-    edit(executed, "Prose.", "Other prose.")
-    edit(executed, "# factor", "# what numbers are multiplied with")
-    content = json.loads(executed.read_text())
-    content["cells"][-1]["outputs"] = [{"name": "stdout", "output_type": "stream", "text": "edited"}]
-    content["cells"].insert(2, cell("code", "scale = 5", "injected", tags=["injected-parameters"]))
-    executed.write_text(json.dumps(content))
-    assert provenance.is_stale(executed) == ""
-
-
-def test_never_executed_and_lost_runs_are_stale(executed):
-    edit(executed, '"profile": "quick"', '"profile": "quick-00000000"')
-    assert "no longer known" in provenance.is_stale(executed)
-    executed.write_text(json.dumps(notebook("Second")))
-    assert "never executed" in provenance.is_stale(executed)
+def test_parameters_are_read_from_their_cell(sources):
+    assert notebooks.parameters("00_overview") == {"run": "published", "scale": 1.0}
 
 
 @pytest.mark.parametrize("source", ["x = compute()", "a.b = 1", "print(1)", "x: int"])
-def test_parameters_are_literals(source):
-    content = {"cells": [cell("code", source, "p", tags=["parameters"])]}
-    with pytest.raises(ConfigError, match="parameters cell is not"):
-        provenance.declared_parameters(content, "x.ipynb")
+def test_parameters_are_literals(sources, source):
+    sources("02_bad", {"cells": [cell("code", source, "p", tags=["parameters"])]})
+    with pytest.raises(ConfigError, match="02_bad.ipynb: .* parameters cell is not"):
+        notebooks.parameters("02_bad")
 
 
-def test_stamp_shows_versions_device_time_and_hash(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda table: shown.append(table.data))
-    monkeypatch.setenv(provenance.STAMP, "0123456789abcdef")
-    provenance.stamp()
-    assert "0123456789abcdef" in shown[0]
-    assert f"Python {sys.version.split()[0]}" in shown[0]
-    assert "cores" in shown[0]
-    assert "under" in shown[0]
+def test_only_values_that_differ_are_given(sources, tmp_path):
+    def values(**given):
+        return notebooks.step("00_overview", tmp_path, tmp_path / "data", given).values
+
+    assert values() == values(run="published", scale=1.0, unknown=1) == {}
+    assert values(run="default", unknown=1) == {"run": "default"}
 
 
-def test_values_of_the_study_count_even_where_no_notebook_declares_them():
-    content = notebook("Second", READ)
-    one, two = (Profile("tiny", "", {"seeds": seeds}) for seeds in (1, 2))
-    assert provenance.describe(content, one, {})["hash"] != provenance.describe(content, two, {})["hash"]
+@pytest.fixture
+def done(sources, tmp_path):
+    """Whether 00_overview with these values needs no execution; its copy was made without values."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/manifest.json").write_text("{}")
+    run = tmp_path / "run"
+
+    def step(**values):
+        return notebooks.step("00_overview", run, tmp_path / "data", values)
+
+    made = notebook("Title", READ, DRAW)
+    made["metadata"]["unlearnkit"] = {"inputs": step().inputs()}
+    assert not step().done()
+    step().executed.parent.mkdir(parents=True)
+    step().executed.write_text(json.dumps(made))
+    return lambda **values: step(**values).done()
+
+
+def test_a_copy_is_made_of_cells_and_values_and_data(done, sources, tmp_path):
+    assert done()
+    assert done(scale=1.0)
+    assert not done(scale=2.0)
+    sources("00_overview", notebook("Title", READ, f"{DRAW} + 0"))
+    assert not done()
+    sources("00_overview", notebook("Another title", READ, DRAW))
+    assert not done()
+    published = notebook("Title", READ, DRAW)
+    published["cells"][-1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["1"]}]
+    sources("00_overview", published)
+    assert done()
+    (tmp_path / "data/manifest.json").write_text("{ }")
+    assert not done()
+
+
+def test_a_copy_is_made_by_the_report_s_code_and_no_other(done, monkeypatch):
+    rooms = notebooks.ROOMS
+    assert {"report", "stats", "claims.py"} <= set(rooms)
+    assert not {"study", "unlearning", "ledger", "models", "publishing"} & set(rooms)
+    for room in rooms:
+        monkeypatch.setattr(notebooks, "ROOMS", tuple(other for other in rooms if other != room))
+        assert not done(), room
+    monkeypatch.setattr(notebooks, "ROOMS", rooms)
+    assert done()
+
+
+def test_a_failure_is_to_be_tried_again(done, tmp_path):
+    failed = tmp_path / "run/notebooks/00_overview.failed.ipynb"
+    failed.write_text("{}")
+    assert not done()
+    failed.unlink()
+    assert done()

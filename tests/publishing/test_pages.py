@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 import pytest
 from tiny_project import Project, cell, notebook
 
+from unlearnkit.publishing import pages
+
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 SHOW = f"from IPython.display import Image\nimport base64\nImage(base64.b64decode('{PIXEL}'))"
 FIGURE = {"figure": {"caption": "A pixel.", "name": "pixel"}, "image": {"alt": "One pixel"}}
@@ -14,7 +16,7 @@ FIGURE = {"figure": {"caption": "A pixel.", "name": "pixel"}, "image": {"alt": "
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A finished run whose first page has a formula, a figure with caption, folded code and a widget."""
-    project = Project(tmp_path_factory.mktemp("report") / "project").create()
+    project = Project(tmp_path_factory.mktemp("report") / "project").create(site=True)
     content = notebook("Overview", "import ipywidgets\nipywidgets.IntSlider()")
     text = "See {numref}`pixel` and [the second](01_second.ipynb), [a paper](https://example.org/paper).\n\n"
     text += "$$\\theta_T - \\theta_0$$ (move)\n\nIn {eq}`move`."
@@ -74,13 +76,24 @@ def test_formulas_are_mathml_and_figures_are_numbered(project):
     assert "hide-input" in text or "hide_input" in text
 
 
-def test_a_stale_page_says_why(project, tmp_path):
+def test_a_page_whose_last_execution_failed_says_so(project, tmp_path):
     changed = project.copy(tmp_path / "changed")
-    assert "Stale" not in page(changed, "01_second.html")
-    changed.replace("unlearnkit/numbers.py", "len(model)", "7")
+    executed = changed.executed("01_second")
+    executed.with_suffix(".failed.ipynb").write_text("{}")
     changed.run("report")
-    assert "module unlearnkit.numbers changed since these outputs" in page(changed, "01_second.html")
-    assert "Stale" not in page(changed, "index.html")
+    assert "Failed" in page(changed, "01_second.html")
+    assert "Failed" not in page(changed, "index.html")
+    assert not (changed.root / "build/default/site/01_second.failed.html").exists()
+
+
+def test_a_page_is_current_until_a_notebook_changes(project, tmp_path):
+    run = project.copy(tmp_path / "changed").root / "build/default"
+    assert pages.is_current(run)
+    path = run / "notebooks/01_second.ipynb"
+    path.write_text(path.read_text().replace("Prose.", "More prose."))
+    assert not pages.is_current(run)
+    with pytest.raises(pages.ReportError, match="make reproduce"):
+        pages.build(tmp_path / "nothing")
 
 
 def test_faults_in_a_page_are_errors_that_name_it(project, tmp_path):

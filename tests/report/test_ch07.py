@@ -178,7 +178,7 @@ def test_ks_is_one_for_disjoint_distributions_and_small_between_oracles(arm):
 
 
 def test_one_value_has_a_mean_and_no_test():
-    assert set(contrasts.tested(pd.Series([0.5]))) == {"n", "mean"}
+    assert set(contrasts.paired(pd.Series([0.5]))) == {"n", "mean"}
     table = pd.DataFrame([{"mean": 0.5, "ci_low": np.nan, "ci_high": np.nan}])
     assert [facts.estimate(row) for row in table.itertuples()] == ["+0.50"]
     assert facts.small_p(0.02) == "0.020"

@@ -11,7 +11,6 @@ from unlearnkit.ledger.recording import DTYPE
 from unlearnkit.study.cells import peak_memory, reset_peak_memory
 
 TURNS = 2  # of a side whose peak is taken
-DENSE_AT_A_TIME = 2  # factor on one batch of dense gradients: the most that a side has on disk
 SIZES = (1_000, 10_000)  # examples recorded
 SPARE = 1.3  # factor on the room that one batch foresees
 
@@ -19,7 +18,7 @@ SPARE = 1.3  # factor on the room that one batch foresees
 def memory(options: Options) -> dict:
     """Peak bytes of each side, and with only the model loaded."""
     setting = Setting.make(options)
-    with scratch(DENSE_AT_A_TIME * options.batch * setting.dense_bytes()) as folder:
+    with scratch(sides.room(setting)) as folder:
         peers = {name: s.peer for name, s in chosen(sides.every(setting, folder), options.only).items()}
     del setting
     peaks, missing, loaded = {}, {}, 0

@@ -76,7 +76,7 @@ def bergson_collector(setting: Setting, folder: Path):
     whole = {"cfg": IndexConfig(run_path=str(folder)), "processor": GradientProcessor(projection_dim=None)}
     # Without the head: dense, its gradient alone is as large as the rest.
     collector = GradientCollector(
-        setting.model, data=rows, filter_modules="lm_head", skip_index=True, **whole
+        model=setting.model, data=rows, filter_modules="lm_head", skip_index=True, **whole
     )
     sizes = {name: shape.numel() for name, shape in collector.shapes().items()}
     collector.save_dtype = torch.float16

@@ -77,9 +77,10 @@ class Setting:
         self.backward(one)
         return {n: p.grad.clone() for n, p in self.model.named_parameters()}
 
-    def recorded(self, path: Path, dtype: str = DTYPE) -> ledger.GradientLedger:
-        """A new ledger of one batch of examples, their gradients as `backward` has them."""
-        return ledger.record_batches(self.model, [self.examples(0)], path, divisor=self.batch, dtype=dtype)
+    def recorded(self, path: Path, dtype: str = DTYPE, batches: int = 1) -> ledger.GradientLedger:
+        """A new ledger of batches of examples, their gradients as `backward` has them."""
+        given = [self.examples(seed) for seed in range(batches)]
+        return ledger.record_batches(self.model, given, path, divisor=self.batch, dtype=dtype)
 
     def step(self, gradient: dict[str, torch.Tensor] | None = None) -> None:
         """A step of plain SGD, along a given gradient or `.grad`; it moves the weights next to nothing."""

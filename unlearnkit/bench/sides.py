@@ -34,6 +34,11 @@ def every(setting: Setting, folder: Path, steps: int = STEPS) -> dict[str, Side]
     }
 
 
+def room(setting: Setting) -> int:
+    """The most bytes that a side has on disk: twice a batch of dense gradients."""
+    return 2 * setting.batch * setting.dense_bytes()
+
+
 def plain(setting: Setting, steps: int = STEPS) -> Side:
     """Forward, backward, optimizer: nothing is kept."""
 

@@ -1,7 +1,6 @@
 """A training step that keeps every example's gradient, in several ways, against a plain step."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from unlearnkit.bench import sides, sizes
 from unlearnkit.bench.cases import LEDGERS, PLAIN, VMAP, Options
@@ -11,7 +10,6 @@ from unlearnkit.ledger.recording import DTYPE
 
 OURS = LEDGERS[DTYPE]
 OURS_TIMES = 3  # as many rounds of plain step and ledger: the machine's noise is as large as their difference
-DENSE_AT_A_TIME = 2  # factor on one batch of dense gradients: the most that a side has on disk
 GROWING_STEPS = 2  # a turn, at each point of growth
 # What grows, one thing at a time, on small GPT-2 shapes; the base belongs to all three.
 BASE = Options(model=f"{GPT2_SHAPE}-12x256")
@@ -27,7 +25,7 @@ def ledger(options: Options) -> dict:
     """Seconds a step of every side, bytes an example, bytes by layer kind, and errors against autograd."""
     setting = Setting.make(options)
     dense = setting.dense_bytes()
-    with scratch(DENSE_AT_A_TIME * options.batch * dense) as folder:
+    with scratch(sides.room(setting)) as folder:
         every = sides.every(setting, folder)
         for name in set(every) - {PLAIN, *LEDGERS.values()}:
             every[name] = replace(every[name], rounds=options.rounds)
@@ -47,14 +45,10 @@ def kept(options: Options) -> dict:
 
 
 def _kept(options: Options) -> dict:
-    setting = Setting.make(options)
     with scratch() as folder:
-        return _some(setting, folder, (PLAIN, OURS, VMAP), options) | {"machine": provenance()}
-
-
-def _some(setting: Setting, folder: Path, names: tuple, options: Options, steps: int = sides.STEPS) -> dict:
-    every = sides.every(setting, folder, steps)
-    return compared({name: every[name] for name in names}, PLAIN, options)
+        every = sides.every(Setting.make(options), folder)
+        found = compared({name: every[name] for name in (PLAIN, OURS, VMAP)}, PLAIN, options)
+    return found | {"machine": provenance()}
 
 
 def growth(options: Options) -> dict:
@@ -67,7 +61,8 @@ def _point(grows: str, at: Options) -> dict:
     tell(f"{grows}: {at.model}, {at.batch} x {at.tokens} tokens")
     setting = Setting.make(at)
     with scratch() as folder:
-        ours = _some(setting, folder, (PLAIN, OURS), at, GROWING_STEPS)["sides"][OURS]
+        every = sides.every(setting, folder, GROWING_STEPS)
+        ours = compared({name: every[name] for name in (PLAIN, OURS)}, PLAIN, at)["sides"][OURS]
         stored = setting.recorded(folder / "sizes").info()["bytes_per_record"]
     dense = setting.dense_bytes()
     value = {"examples a step": at.batch, "tokens an example": at.tokens, "parameters": dense // 4}[grows]

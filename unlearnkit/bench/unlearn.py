@@ -7,14 +7,12 @@ application is measured at several sizes of the ledger.
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from unlearnkit import data, ledger, unlearning
 from unlearnkit.bench import sides
 from unlearnkit.bench.cases import PLAIN, REQUEST, RETRAINING, Options
 from unlearnkit.bench.setting import LEARNING_RATE, Setting
 from unlearnkit.bench.timing import compared, scratch, simple
-from unlearnkit.ledger.recording import DTYPE
 from unlearnkit.training import Recipe
 
 ASKED = 20  # examples to forget
@@ -29,18 +27,12 @@ def unlearn(options: Options) -> dict:
     with scratch() as folder:
         every = {PLAIN: sides.plain(setting)}
         for size in SIZES:
-            book = recorded(setting, folder / str(size), size)
+            book = setting.recorded(folder / str(size), batches=-(-size // setting.batch))
             every[REQUEST.format(size)] = simple(partial(request, setting, book))
         every[RETRAINING] = replace(sides.plain(setting, steps), pieces=1, rounds=1)
         found = compared(every, PLAIN, options)
     told = {"examples": stays, "epochs": epochs, "steps": steps}
     return found | {"request": ASKED, "sizes": list(SIZES), "retraining": told}
-
-
-def recorded(setting: Setting, path: Path, size: int) -> ledger.GradientLedger:
-    """A ledger of at least `size` random examples."""
-    batches = [setting.examples(seed) for seed in range(-(-size // setting.batch))]
-    return ledger.record_batches(setting.model, batches, path, divisor=setting.batch, dtype=DTYPE)
 
 
 def request(setting: Setting, book: ledger.GradientLedger, _round: int) -> None:

@@ -26,6 +26,12 @@ def digest(name: str) -> str:
     return _of_hub(found.hub_id) if found.hub_id else _of_built(name, found)
 
 
+def is_settled(name: str) -> bool:
+    """Whether the digest stays what it is; that of a hub repository is another once it has been fetched."""
+    found = entry_of(name)
+    return isinstance(found, Path) or not found.hub_id or _of_hub(found.hub_id) != found.hub_id
+
+
 def _of_built(name: str, entry: Entry) -> str:
     return f"{name}-{_hash([entry.source, entry.recipe])}"
 

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 from unlearnkit.errors import UnlearnkitError
@@ -80,8 +81,8 @@ def difference(a: str, b: str, relative: float = RELATIVE, absolute: float = ABS
     """Where two texts differ by more than rounding; "" where they do not."""
     words, others = NUMBER.split(a), NUMBER.split(b)
     if words != others:
-        place = next((k for k, pair in enumerate(zip(words, others, strict=False)) if pair[0] != pair[1]), -1)
-        return f"{_short(words[place])!r} is now {_short(others[place])!r}"
+        left, right = next(pair for pair in zip_longest(words, others, fillvalue="") if pair[0] != pair[1])
+        return f"{_short(left)!r} is now {_short(right)!r}"
     for left, right in zip(NUMBER.findall(a), NUMBER.findall(b), strict=True):
         x, y = (float(value.replace("−", "-")) for value in (left, right))
         if not math.isclose(x, y, rel_tol=relative, abs_tol=absolute):

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -108,17 +107,16 @@ class Notebook(Step):
                 self._execute()
 
     def _execute(self) -> None:
-        self.executed.parent.mkdir(parents=True, exist_ok=True)
         noted, started = {"inputs": self.inputs()}, time.time()
-        with files.replacing(self.executed) as partial:
-            self._papermill(partial)
-            result = json.loads(partial.read_text())
-            noted["seconds"] = round(time.time() - started, 1)
-            result["metadata"]["unlearnkit"] = noted
-            partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        with tempfile.TemporaryDirectory(prefix="unlearnkit-") as scratch:
+            result = json.loads(self._papermill(Path(scratch)).read_text())
+        noted["seconds"] = round(time.time() - started, 1)
+        result["metadata"]["unlearnkit"] = noted
+        files.write_text(self.executed, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
         self.failed.unlink(missing_ok=True)
 
-    def _papermill(self, target: Path) -> None:
+    def _papermill(self, scratch: Path) -> Path:
+        """Execute into a folder of its own, where the kernel's sockets are too: else two share them."""
         import papermill  # here, since it takes seconds to import
         from nbclient.exceptions import CellTimeoutError, DeadKernelError
         from papermill.exceptions import PapermillExecutionError
@@ -126,29 +124,30 @@ class Notebook(Step):
         from traitlets.config import Config
 
         logger.setLevel("ERROR")
-        with tempfile.TemporaryDirectory(prefix="unlearnkit-") as sockets:  # else two share them
-            # ipykernel 7 warns over TCP and at a slow shutdown.
-            manager = {"transport": "ipc", "ip": f"{sockets}/kernel"}
-            try:
-                papermill.execute_notebook(
-                    SOURCES / f"{self.name}.ipynb",
-                    target,
-                    self.values,
-                    kernel_name="python3",
-                    language="python",
-                    progress_bar=False,
-                    cwd=self.folder,
-                    config=Config({"KernelManager": manager}),
-                    shutdown_kernel="immediate",
-                    execution_timeout=CELL_SECONDS,
-                )
-            except (PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
-                os.replace(target, self.failed)
-                reason = "its kernel died or gave no answer; was there enough memory?"
-                if isinstance(error, PapermillExecutionError):
-                    reason = f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
-                message = f"notebook {self.name} failed: {reason}\n  traceback in {self.failed}"
-                raise NotebookError(message) from None
+        target = scratch / f"{self.name}.ipynb"
+        # ipykernel 7 warns over TCP and at a slow shutdown.
+        manager = {"transport": "ipc", "ip": f"{scratch}/kernel"}
+        try:
+            papermill.execute_notebook(
+                SOURCES / f"{self.name}.ipynb",
+                target,
+                self.values,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                cwd=self.folder,
+                config=Config({"KernelManager": manager}),
+                shutdown_kernel="immediate",
+                execution_timeout=CELL_SECONDS,
+            )
+        except (PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
+            files.write_bytes(self.failed, target.read_bytes())
+            reason = "its kernel died or gave no answer; was there enough memory?"
+            if isinstance(error, PapermillExecutionError):
+                reason = f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
+            message = f"notebook {self.name} failed: {reason}\n  traceback in {self.failed}"
+            raise NotebookError(message) from None
+        return target
 
 
 def _python_files(where: Path) -> list[Path]:

@@ -53,7 +53,7 @@ def by_epoch(arm: Arm) -> pd.DataFrame:
     for layers in EPOCH_LAYERS:
         wide = distance.reindex(columns=[(layers, method) for method in names]).dropna()
         for method, epoch in names.items() if len(wide) else ():
-            found = contrasts.tested(wide[layers, method], start)
+            found = contrasts.paired(wide[layers, method], start)
             rows.append({"layers": layers, "epoch": epoch, "change": found.pop("mean"), **found})
     return pd.DataFrame(rows).reindex(columns=["layers", "epoch", "n", "change", "ci_low", "ci_high"])
 
@@ -61,7 +61,7 @@ def by_epoch(arm: Arm) -> pd.DataFrame:
 def influence_tests(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
     """The paper's paired t test (facts of seed 0 as replicates), then the one over training seeds.
 
-    Columns: score, metric, unit, n, before, after, change, those of `contrasts.tested`, d_av (change over the
+    Columns: score, metric, unit, n, before, after, change, those of `contrasts.paired`, d_av (change over the
     mean of both standard deviations), p_holm (over the scores within a unit); NaN where a test needs more.
     """
     rows = []
@@ -71,7 +71,7 @@ def influence_tests(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
         for unit, data in zip(UNITS, (pairs[pairs["seed"] == 0], seeds), strict=True):
             if len(data):
                 before, after = data["before"], data["after"]
-                found = contrasts.tested(after, before)
+                found = contrasts.paired(after, before)
                 row = {"score": label, "metric": metric, "unit": unit, "change": found.pop("mean")}
                 row |= {"before": before.mean(), "after": after.mean()}
                 rows.append(row | found | {"d_av": row["change"] / (before.std() + after.std()) * 2})

@@ -15,7 +15,7 @@ from unlearnkit.report.contrasts import (
     INFLUENCES,
     TESTED,
     influence_pairs,
-    tested,
+    paired,
     with_holm,
 )
 from unlearnkit.report.figures import COLOURS, FAINT, INK, figure
@@ -71,7 +71,7 @@ def specificity(arm: Arm) -> pd.DataFrame:
     change = change.reindex(columns=list(SPLITS.values())).dropna()
     for score in (s for s in INFLUENCES.values() if s in change.index):
         mine, other = (change.loc[score, whose] for whose in SPLITS.values())
-        found.append({"score": score, "target": mine.mean(), "control": other.mean(), **tested(mine, other)})
+        found.append({"score": score, "target": mine.mean(), "control": other.mean(), **paired(mine, other)})
     columns = ["score", "target", "control", "n", "mean", *TESTED]
     return with_holm(pd.DataFrame(found, columns=columns)).rename(columns={"mean": "difference"})
 

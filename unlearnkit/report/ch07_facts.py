@@ -9,7 +9,7 @@ import pandas as pd
 from unlearnkit import stats
 from unlearnkit.claims import ALPHA
 from unlearnkit.errors import DataError
-from unlearnkit.report.contrasts import TESTED, tested
+from unlearnkit.report.contrasts import TESTED, paired
 from unlearnkit.report.figures import MUTED, figure
 from unlearnkit.report.readings import by_setting, fact_paths, oracle_nll
 from unlearnkit.report.run import Arm
@@ -79,14 +79,14 @@ def by_seed(arm: Arm) -> pd.DataFrame:
     what a reader of one model alone would have concluded.
     """
     groups = fact_contrasts(arm).groupby(["contrast", "seed"], sort=False)["value"]
-    rows = [{"contrast": c, "seed": s, "target": arm.target_of[s], **tested(v)} for (c, s), v in groups]
+    rows = [{"contrast": c, "seed": s, "target": arm.target_of[s], **paired(v)} for (c, s), v in groups]
     return frame(rows, "contrast", "seed", "target", "n", "mean", *TESTED)
 
 
 def over_seeds(arm: Arm) -> pd.DataFrame:
     """Every contrast with training seeds as replicates: indexed by it, n, mean, those of TESTED."""
     means = fact_contrasts(arm).groupby(["contrast", "seed"], sort=False)["value"].mean()
-    rows = [{"contrast": c, **tested(v)} for c, v in means.groupby("contrast", sort=False)]
+    rows = [{"contrast": c, **paired(v)} for c, v in means.groupby("contrast", sort=False)]
     return frame(rows, "contrast", "n", "mean", *TESTED).set_index("contrast")
 
 
@@ -118,8 +118,8 @@ def three_ways(arm: Arm, contrast: str = MAIN_CONTRAST) -> pd.DataFrame:
         rows.append({"analysis": "mixed model, facts within seeds", **fitted})
     except DataError:
         pass  # one seed, or no spread
-    rows.append({"analysis": "t test over seeds", **tested(facts.groupby("seed")["value"].mean())})
-    rows.append({"analysis": "t test over all facts, seeds ignored", **tested(facts["value"])})
+    rows.append({"analysis": "t test over seeds", **paired(facts.groupby("seed")["value"].mean())})
+    rows.append({"analysis": "t test over all facts, seeds ignored", **paired(facts["value"])})
     return frame(rows, "analysis", "n", "mean", "ci_low", "ci_high", "p")
 
 

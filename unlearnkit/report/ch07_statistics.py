@@ -18,7 +18,7 @@ from unlearnkit.report.contrasts import (
     claim_values,
     holds,
     influence_pairs,
-    tested,
+    paired,
     with_holm,
 )
 from unlearnkit.report.figures import MUTED, figure, note
@@ -45,7 +45,7 @@ def seed_tests(arm: Arm) -> pd.DataFrame:
 
 
 def _seed_test(claim: str, values: pd.Series, less: pd.Series, more: pd.Series) -> dict:
-    row = {"id": claim, **tested(values)}
+    row = {"id": claim, **paired(values)}
     if "d_z" not in row:
         return row
     signed = stats.wilcoxon(np.zeros(len(values)), values)
@@ -94,7 +94,7 @@ def person_tests(arm: Arm) -> pd.DataFrame:
     that the arm has not met; no rows where nobody is forgotten under two orders of training.
     """
     means = {claim: pd.Series([g.mean() for g in groups]) for claim, groups in by_person(arm).items()}
-    return with_holm(frame([{"id": c, **tested(v)} for c, v in means.items()], "id", "n", "mean", *TESTED))
+    return with_holm(frame([{"id": c, **paired(v)} for c, v in means.items()], "id", "n", "mean", *TESTED))
 
 
 def components(run: Run) -> pd.DataFrame:

@@ -27,13 +27,7 @@ REQUESTS = (
     "retraining, × the request",
     "request from the largest ledger, × from the smallest",
 )
-MACHINE = {
-    "day": "date",
-    "commit": "commit",
-    "threads": "threads",
-    "torch": "torch",
-    "freed memory": "freed_memory",
-}
+MACHINE = ("date", "commit", "threads", "torch", "freed_memory")
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -125,11 +119,9 @@ def speedup(result: dict, examples: int, epochs: int) -> float:
 
 def machines(results: Results) -> pd.DataFrame:
     """What each result was measured on: columns benchmark, model, rounds, and those of MACHINE."""
-    rows = [
-        (what, model, result["rounds"], *(result["machine"][key] for key in MACHINE.values()))
-        for (what, model), result in results.items()
-    ]
-    return pd.DataFrame(rows, columns=["benchmark", "model", "rounds", *MACHINE])
+    rows = ((*key, r["rounds"], *(r["machine"][k] for k in MACHINE)) for key, r in results.items())
+    table = pd.DataFrame(rows, columns=["benchmark", "model", "rounds", *MACHINE])
+    return table.rename(columns={"freed_memory": "freed memory"})
 
 
 # -- figures ----------------------------------------------------------------------------------------------

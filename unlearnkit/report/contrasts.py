@@ -27,7 +27,7 @@ INFLUENCES = {
 TESTED = ("ci_low", "ci_high", "t", "p", "d_z", "g_z")
 
 
-def tested(values: pd.Series, against: pd.Series | float = 0.0) -> dict[str, float]:
+def paired(values: pd.Series, against: pd.Series | float = 0.0) -> dict[str, float]:
     """n, mean, 95 % interval, t, p, d_z, g_z of values minus others, paired; n and mean without a test."""
     other = values * 0 + against
     row = {"n": len(values), "mean": (values - other).mean()}
@@ -47,7 +47,7 @@ def contrast(reference: pd.Series, others: Mapping[object, pd.Series]) -> pd.Dat
     rows = []
     for name, other in others.items():
         difference = (reference - other).dropna()
-        found = tested(reference[difference.index], other[difference.index])
+        found = paired(reference[difference.index], other[difference.index])
         rows.append({"against": name, "difference": found.pop("mean"), **found})
         rows[-1]["wins"] = int((difference < 0).sum())
     columns = ["against", "n", "difference", "ci_low", "ci_high", "p", "wins"]

@@ -110,7 +110,7 @@ def figure(rows: list[dict]) -> plt.Figure:
     )
     for ax, (_, claim, statement) in zip(axes.flat, wanted, strict=False):
         _panel(ax, [row for row in rows if row["id"] == claim], arms)
-        ax.set_title(fill(f"{claim}  {statement.rstrip('.')}", 44), fontsize=8)
+        ax.set_title(fill(f"{claim}  {statement.rstrip('.')}", 40), fontsize=8)
         ax.set_xlabel("share of the score before" if claim[:2] == "C3" else "nats", fontsize=8)
     for ax in axes.flat[len(wanted) :]:
         ax.set_visible(False)

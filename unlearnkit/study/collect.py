@@ -75,7 +75,7 @@ def _parse(path: Path) -> pd.DataFrame:
 
 
 def is_current(profile: Profile, cells: Iterable[Cell]) -> bool:
-    """Whether the run's data holds exactly these cells, as this machine's cache or the published data has them."""
+    """Whether the run's data holds exactly these cells, as the cache or the published data has them."""
     folder = profile.folder / "data"
     if not (is_data(folder) and all(cell.done() for cell in cells)):
         return False
