@@ -69,6 +69,7 @@ class Run:
     def __init__(self, name="published"):
         self.folder = paths.build() / name
         self.data = collect.published() if name == "published" else self.folder / "data"
+        collect.manifest(self.data)  # or an error
         self.value = collect.read(self.data, "train")["value"].iloc[0]
 '''
 PLOTS = '''

@@ -67,6 +67,7 @@ def test_a_stale_notebook_is_named(project):
         ("x 1.0", "x 1.2", "1.0 is now 1.2"),
         ("x 1.0", "x -1.0", "1.0 is now -1.0"),
         ("x 1e-8", "x 1e8", "1e-8 is now 1e8"),
+        ("same\none 1", "same\ntwo 1", "'one' is now 'two'"),
         ("x 1, y 2", "x 1, z 2", "', y' is now ', z'"),
         ("a ", "a 1 b", "'' is now 'b'"),
         ("x 1.0", "x nan", "'x' is now 'x nan'"),

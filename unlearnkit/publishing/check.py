@@ -81,13 +81,18 @@ def difference(a: str, b: str, relative: float = RELATIVE, absolute: float = ABS
     """Where two texts differ by more than rounding; "" where they do not."""
     words, others = NUMBER.split(a), NUMBER.split(b)
     if words != others:
-        left, right = next(pair for pair in zip_longest(words, others, fillvalue="") if pair[0] != pair[1])
+        left, right = _first_pair(*(text.split("\n") for text in _first_pair(words, others)))
         return f"{_short(left)!r} is now {_short(right)!r}"
     for left, right in zip(NUMBER.findall(a), NUMBER.findall(b), strict=True):
         x, y = (float(value.replace("−", "-")) for value in (left, right))
         if not math.isclose(x, y, rel_tol=relative, abs_tol=absolute):
             return f"{left} is now {right}"
     return ""
+
+
+def _first_pair(a: list[str], b: list[str]) -> tuple[str, str]:
+    """The first texts of two lists that are not the same."""
+    return next(pair for pair in zip_longest(a, b, fillvalue="") if pair[0] != pair[1])
 
 
 def _short(text: str) -> str:
