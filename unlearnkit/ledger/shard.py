@@ -70,11 +70,7 @@ def write(path: Path, pieces: Sequence[Piece], lengths: Sequence[Sequence[int]])
     checksums = np.empty(exponents.shape, np.int64)
     tables = dict(zip(TABLES, (offsets, exponents, checksums), strict=True))
     header, size = _header(pieces, tables)
-    with (
-        files.replacing(path) as partial,
-        open(partial, "wb", buffering=0) as file,
-        ThreadPoolExecutor(1) as helper,
-    ):
+    with files.replacing(path) as partial, open(partial, "wb", 0) as file, ThreadPoolExecutor(1) as helper:
         summing = helper.submit(_fill, checksums, pieces, offsets)  # on the core that does not write
         file.seek(len(header) + sum(table.nbytes for table in tables.values()))
         for piece in pieces:

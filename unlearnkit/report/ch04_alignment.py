@@ -75,7 +75,8 @@ def _grams(arm: Arm) -> dict[tuple[int, str], pd.DataFrame]:
     """By seed and layers (elementary ones and totals) the Gram matrix, `all_epochs` among its vectors."""
     one_matrix, found = tied(arm), {}
     for seed, rows in _rows(arm).groupby("seed"):
-        parts = {n: g.pivot_table(index="a", columns="b", values="value") for n, g in rows.groupby("layers")}
+        wide = rows.set_index(["layers", "a", "b"])["value"].unstack()
+        parts = {name: gram.droplevel("layers") for name, gram in wide.groupby(level="layers")}
         members = {
             "all": [n for n in parts if n != OVERLAPPING],
             "embedding": [n for n in ROLES if n in parts],

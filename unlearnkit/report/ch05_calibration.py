@@ -128,7 +128,8 @@ def epochs_alone(arm: Arm) -> pd.DataFrame:
         row["lowest change"] = f"{dips.mean():+.3f}" if any(dips < 0) else "none"
         row["seeds with a dip"] = f"{(dips < 0).sum()} of {len(rows)}"
         found.append(row | {"cosine at the start": tables.number(cosines.get(method, np.nan), "+.3f")})
-    return pd.DataFrame(sorted(found, key=lambda row: row["epoch"]))
+    found.sort(key=lambda row: row["epoch"])
+    return pd.DataFrame(found, columns=None if found else ["epoch"])
 
 
 def steps(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:

@@ -92,6 +92,7 @@ def rule_contrasts(stopped: pd.DataFrame) -> pd.DataFrame:
 def stop_table(stopped: pd.DataFrame) -> pd.DataFrame:
     """`stops` over seeds, for people: a row a path and rule."""
     shown = stopped.assign(share=100 * stopped["share"], utility_rise=np.exp(stopped["utility_rise"]))
+    shown["oracle_gap"] = shown["oracle_gap"].round(6) + 0.0  # not "-0.00"
     measured, found = [c for c in TITLES if shown[c].notna().any()], []
     for (layers, method, rule), rows in shown.groupby(["layers", "method", "rule"], sort=False):
         met = f"{rows['met'].sum()} of {len(rows)}"

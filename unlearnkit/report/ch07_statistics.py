@@ -118,7 +118,7 @@ def components(run: Run) -> pd.DataFrame:
 def hold(run: Run, arm: Arm, **said: str) -> Markdown | None:
     """`contrasts.holds` of several claims of an arm, by id: nothing, or all warnings."""
     wrong = [warning.data for claim in said if (warning := holds(run, claim, arm, said[claim]))]
-    return Markdown("\n".join(wrong)) if wrong else None
+    return Markdown("\n\n".join(wrong)) if wrong else None
 
 
 # -- tables and figure ------------------------------------------------------------------------------------

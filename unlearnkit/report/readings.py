@@ -165,11 +165,14 @@ def fact_paths(arm: Arm) -> dict[tuple, pd.DataFrame]:
     walked, found = walked[walked["metric"] == "nll"], {}
     for setting in arm.settings:
         begin = start(trained[trained["seed"] == setting.seed], setting.forget)
-        begin = begin[(begin["metric"] == "nll") & (begin["example"] != "")]
+        begin = begin[(begin["metric"] == "nll") & (begin["example"] != "")].set_index("example")["value"]
         mine = walked[(walked["seed"] == setting.seed) & walked["example"].isin(setting.forget)]
-        for (layers, method), steps in mine.groupby(["layers", "method"]):
-            path = pd.concat([begin, steps]).pivot_table(index="norm", columns="example", values="value")
-            found[setting.seed, layers, method] = path.sort_index()
+        wide = mine.set_index(["layers", "method", "norm", "example"])["value"].unstack()
+        first = begin.reindex(wide.columns).to_numpy()
+        for (layers, method), steps in wide.groupby(level=["layers", "method"]):
+            norms = pd.Index([0.0, *steps.index.get_level_values("norm")], name="norm")
+            values = np.vstack([first, steps.to_numpy()])
+            found[setting.seed, layers, method] = pd.DataFrame(values, norms, wide.columns).sort_index()
     return found
 
 
@@ -232,8 +235,13 @@ def _readings(arm: Arm, damage: float) -> pd.DataFrame:
 
 def read(path: pd.DataFrame, norm: float) -> dict[str, float]:
     """One seed's path at a step length: the columns of READ, interpolated; NaN where not measured."""
-    path = path.set_index("norm").sort_index()
-    return {c: at(path[c].dropna(), norm) if path[c].notna().sum() > 1 else np.nan for c in READ}
+    path = path.sort_values("norm")
+    steps, found = path["norm"].to_numpy(), {}
+    for column in READ:
+        values = path[column].to_numpy(dtype=float)
+        known = ~np.isnan(values)
+        found[column] = np.interp(norm, steps[known], values[known]) if known.sum() > 1 else np.nan
+    return found
 
 
 def by_setting(arm: Arm, value: str = "oracle_distance", damage: float | None = None) -> pd.DataFrame:
