@@ -78,7 +78,7 @@ def test_a_new_seed_or_layer_runs_only_what_is_new(monkeypatch):
 
     before = keys()
     assert before < keys(seeds_adamw=3)
-    monkeypatch.setattr(grid, "PRIMARY_LAYERS", (*grid.PRIMARY_LAYERS, "first2"))
+    monkeypatch.setattr(config, "PRIMARY_LAYERS", (*config.PRIMARY_LAYERS, "first2"))
     assert before < keys()
 
 

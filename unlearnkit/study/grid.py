@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from unlearnkit.data import Example
 from unlearnkit.study import config, plan
 from unlearnkit.study.cells import Cell, Shared
-from unlearnkit.study.plan import Arm, Setting
+from unlearnkit.study.plan import Arm, Setting, is_early, layers_of, maps
 
 REFERENCE = ("first_epoch", "all_epochs")  # walked to their end, with ROUGE in the early seeds
 CONTROLS = ("wrong_person", "random_direction", "random_subset")
@@ -38,24 +38,6 @@ def path(label: str, method: str, steps: tuple[float, ...], **more) -> dict:
     retain damage after which the path is left.
     """
     return {"label": label, "method": method, "steps": list(steps)} | more
-
-
-def maps(arm: Arm, setting: Setting) -> bool:
-    """Whether a seed walks the whole map, or the primary contrasts only."""
-    return arm.whole_map and _is_early(arm, setting)
-
-
-def _is_early(arm: Arm, setting: Setting) -> bool:
-    return setting.seed < config.MAP_SEEDS.get((arm.model, arm.optimizer), config.MAPS)
-
-
-def layers_of(arm: Arm, setting: Setting) -> list[str]:
-    """The layer selections of a seed beside "all"."""
-    if maps(arm, setting):
-        names = [*config.NAMED_LAYERS, *(f"block.{k}" for k in range(config.BLOCKS.get(arm.model, 0)))]
-    else:
-        names = [*config.PRIMARY_LAYERS, *(config.SPLIT_LAYERS if arm.model.startswith("gpt2-tiny") else ())]
-    return [name for name in names if name not in config.ABSENT.get((arm.model, arm.optimizer), ())]
 
 
 def paths_at_all(arm: Arm, setting: Setting) -> list[dict]:
@@ -193,7 +175,7 @@ class Seed:
         """The cell of one path; some also look at ROUGE and running text, at every second step."""
         label, at_all = spec["label"], layers == "all"
         given = self.groups | {"layers": layers, "paths": [spec]}
-        given["rouge"] = at_all and label in REFERENCE and _is_early(self.arm, self.setting)
+        given["rouge"] = at_all and label in REFERENCE and is_early(self.arm, self.setting)
         given["tokens"] = config.UTILITY_TOKENS if at_all and label in (*REFERENCE, *CONTROLS) else 0
         given["holdout"] = self.wide["holdout"] if at_all and label in REQUESTS else []
         seconds = self.seconds[1] * len(spec["steps"])

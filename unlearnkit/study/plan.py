@@ -1,4 +1,4 @@
-"""What a profile's run consists of: arms, training seeds and what each forgets. Imports no torch.
+"""What a profile's run consists of: arms, seeds, what each forgets, which layers. Imports no torch.
 
 The choices are `config`'s; here they become arms of settings, a setting a training seed.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from unlearnkit import data, requests
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, RequestError
+from unlearnkit.study import config
 from unlearnkit.study.config import COMPANIONS, FUZZY_THRESHOLD, HOLDOUT_FACTS, RECIPES, RETAIN_FACTS
 from unlearnkit.study.profiles import Profile, is_built_in
 
@@ -79,6 +80,25 @@ def recipe(model: str, optimizer: str) -> dict:
     family = "gpt2-tiny" if model.startswith("gpt2-tiny") else model
     chosen = RECIPES.get((family, optimizer)) or RECIPES["", optimizer]
     return {"optimizer": optimizer, "loss_on": "answer", **chosen}
+
+
+def maps(arm: Arm, setting: Setting) -> bool:
+    """Whether a seed walks the whole map, or the primary contrasts only."""
+    return arm.whole_map and is_early(arm, setting)
+
+
+def is_early(arm: Arm, setting: Setting) -> bool:
+    """Whether a seed is among those that are looked at most closely."""
+    return setting.seed < config.MAP_SEEDS.get((arm.model, arm.optimizer), config.MAPS)
+
+
+def layers_of(arm: Arm, setting: Setting) -> list[str]:
+    """The layer selections of a seed beside "all"."""
+    if maps(arm, setting):
+        names = [*config.NAMED_LAYERS, *(f"block.{k}" for k in range(config.BLOCKS.get(arm.model, 0)))]
+    else:
+        names = [*config.PRIMARY_LAYERS, *(config.SPLIT_LAYERS if arm.model.startswith("gpt2-tiny") else ())]
+    return [name for name in names if name not in config.ABSENT.get((arm.model, arm.optimizer), ())]
 
 
 def _settings(profile: Profile, seeds: int) -> tuple[Setting, ...]:
