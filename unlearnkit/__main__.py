@@ -12,6 +12,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit status is 2 for an error of the user's or of the machine's making."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments == ["bench", "report"]:
+            return _bench_report()
         if arguments[:1] == ["bench"]:  # has options of its own
             from .bench import command
 
@@ -57,6 +59,15 @@ def _parser() -> argparse.ArgumentParser:
     look = commands.add_parser("check", help="compare what is committed with what the code makes")
     look.set_defaults(run=_check)
     return parser
+
+
+def _bench_report() -> int:
+    """Print the table of bars."""
+    from .bench import cases
+    from .report import ch08_ledger, tables
+
+    print(tables.markdown(ch08_ledger.bars(cases.load())))
+    return 0
 
 
 def _models(options: argparse.Namespace) -> None:

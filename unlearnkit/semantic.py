@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging
 
 from unlearnkit import packages
 from unlearnkit.data import Example
@@ -64,5 +65,6 @@ def fetch() -> Path:
 def load():
     """The model in eval mode and its tokenizer; errors as for `fetch`."""
     folder, local = fetch(), {"local_files_only": True}
+    logging.disable_progress_bar()  # reading takes a second
     model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **local)
     return model.eval(), AutoTokenizer.from_pretrained(folder, **local)

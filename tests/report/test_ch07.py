@@ -12,7 +12,8 @@ from unlearnkit.report import ch07_facts as facts
 from unlearnkit.report import ch07_statistics as statistics
 from unlearnkit.report import contrasts
 from unlearnkit.report.contrasts import claim_values, verdicts
-from unlearnkit.report.readings import by_setting, oracle_floor
+from unlearnkit.report.oracles import oracle_floor
+from unlearnkit.report.readings import by_setting
 
 SEEDS = 7  # five persons: two of them recur
 

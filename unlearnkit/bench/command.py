@@ -13,14 +13,12 @@ from unlearnkit import files, paths
 from unlearnkit.bench import cases
 from unlearnkit.bench.cases import Options
 from unlearnkit.bench.timing import provenance, tell
-from unlearnkit.report import ch08_ledger
-from unlearnkit.report.tables import markdown
 
 
 def main(arguments: list[str]) -> int:
     """Run a benchmark, print its result and write it if asked; the exit status.
 
-    `report` prints the table of bars, `missing` runs whatever it lacks.
+    `missing` runs whatever the results lack; `report` is the report's, and answered by the command line.
     """
     parser = argparse.ArgumentParser(prog="python -m unlearnkit bench", description=__doc__)
     parser.add_argument("what", choices=[*cases.CASES, "report", "missing"])
@@ -33,9 +31,6 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if given.what == "missing":
         return make_missing()
-    if given.what == "report":
-        print(markdown(ch08_ledger.bars(cases.load())))
-        return 0
     only = tuple(name.strip() for name in given.only.split(",") if name.strip())
     result = measure(given.what, Options(given.model, given.batch, given.tokens, given.rounds, only))
     text = json.dumps(result, indent=1) + "\n"

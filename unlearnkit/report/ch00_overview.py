@@ -7,7 +7,8 @@ from matplotlib.patches import FancyBboxPatch
 
 from unlearnkit.report import tables
 from unlearnkit.report.figures import COLOURS, FAINT, INK, LABELS, MUTED, figure
-from unlearnkit.report.readings import along, fact_paths, matched_damage, oracle_nll, path_table
+from unlearnkit.report.oracles import oracle_nll
+from unlearnkit.report.readings import along, fact_paths, matched_damage, path_table
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.grid import KINDS
 from unlearnkit.study.readings import at

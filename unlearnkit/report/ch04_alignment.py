@@ -75,7 +75,7 @@ def _grams(arm: Arm) -> dict[tuple[int, str], pd.DataFrame]:
     """By seed and layers (elementary ones and totals) the Gram matrix, `all_epochs` among its vectors."""
     one_matrix, found = tied(arm), {}
     for seed, rows in _rows(arm).groupby("seed"):
-        wide = rows.set_index(["layers", "a", "b"])["value"].unstack()
+        wide = rows.pivot_table("value", ["layers", "a"], "b")
         parts = {name: gram.droplevel("layers") for name, gram in wide.groupby(level="layers")}
         members = {
             "all": [n for n in parts if n != OVERLAPPING],

@@ -28,11 +28,8 @@ def matchers() -> dict[str, Matcher]:
     found = {name: partial(requests.similarities, scorer=name) for name in requests.SCORERS}
     if not (paths.user_cache() / "packages" / SIMILARITY.replace("==", "-")).is_dir():
         return found
-    from transformers.utils import logging
-
     from unlearnkit import semantic  # here, since it imports torch
 
-    logging.disable_progress_bar()
     return found | {MINILM: semantic.similarities}
 
 

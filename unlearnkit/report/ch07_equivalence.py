@@ -7,7 +7,8 @@ from unlearnkit.claims import ALPHA
 from unlearnkit.errors import DataError
 from unlearnkit.report.ch07_facts import UPDATES, estimate, fact_readings
 from unlearnkit.report.contrasts import with_holm
-from unlearnkit.report.readings import by_setting, oracle_floor, oracle_nll, oracle_spread
+from unlearnkit.report.oracles import oracle_floor, oracle_nll, oracle_spread
+from unlearnkit.report.readings import by_setting
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.tables import frame, p_value
 from unlearnkit.study.config import TINY

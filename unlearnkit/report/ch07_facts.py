@@ -11,7 +11,8 @@ from unlearnkit.claims import ALPHA
 from unlearnkit.errors import DataError
 from unlearnkit.report.contrasts import TESTED, paired
 from unlearnkit.report.figures import MUTED, figure
-from unlearnkit.report.readings import by_setting, fact_paths, oracle_nll
+from unlearnkit.report.oracles import oracle_nll
+from unlearnkit.report.readings import by_setting, fact_paths
 from unlearnkit.report.run import Arm
 from unlearnkit.report.tables import frame, interval, number, p_value
 from unlearnkit.study.readings import at

@@ -1,6 +1,7 @@
 """Unlearning methods behind one signature: `apply(name, model, request=..., ...)`.
 
-frame      what every method shares: METHODS, the checks, the walk, results; inputs: what a method is given
+frame      what every method shares: METHODS, the checks, the walk, results
+inputs     what a method is given; limits: which strengths float32 can hold
 kinds      line, trained, wrapped, free: what makes a function a method and registers it
 originals  the weights as they were, and directions, on disk; delta: changes that add up and come off
 
@@ -72,5 +73,5 @@ def path(
 
 
 for _module in iter_modules(__path__):
-    if _module.name not in ("frame", "inputs", "kinds", "originals", "delta"):
+    if _module.name not in ("frame", "inputs", "kinds", "limits", "originals", "delta"):
         import_module(f"{__name__}.{_module.name}")

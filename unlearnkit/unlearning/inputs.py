@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from unlearnkit.errors import MethodError, RequestError
+from unlearnkit.unlearning.limits import require_finite
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from unlearnkit.unlearning.originals import Originals
 
 INPUTS = ("ledger", "examples", "retain", "reference", "checkpoints", "tokenizer")  # what a method may need
-FLOAT32_MAX = (2 - 2**-23) * 2.0**127
 
 
 @dataclass
@@ -96,10 +96,3 @@ class Stops:
     def legs(self) -> list[float]:
         """From each stop to the next, for walks that do not begin anew at every stop."""
         return [b - a for a, b in pairwise((0.0, *self.values))]
-
-
-def require_finite(*values: float) -> None:
-    """MethodError for a strength that float32 cannot hold."""
-    for value in values:
-        if not abs(value) <= FLOAT32_MAX:  # nor is NaN
-            raise MethodError(f"alpha and norm must be finite float32 numbers, not {value}")

@@ -6,13 +6,17 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
 
 from unlearnkit import paths, weights
 from unlearnkit.errors import DivergenceError, MethodError
-from unlearnkit.unlearning.inputs import Inputs, require_finite
+from unlearnkit.unlearning.limits import require_finite
+
+if TYPE_CHECKING:
+    from unlearnkit.unlearning.inputs import Inputs
 
 Direction = Iterable[tuple[str, torch.Tensor]]  # (parameter name, dense tensor), one at a time
 
@@ -68,7 +72,7 @@ def length(direction: Direction) -> float:
     return math.sqrt(sum(weights.squared_length(g) for _, g in direction))
 
 
-def require_length(size: float, inputs: Inputs, whose: str) -> float:
+def require_length(size: float, inputs: "Inputs", whose: str) -> float:
     """A length that a control matches; MethodError where there is none."""
     if size == 0:
         raise MethodError(
@@ -79,7 +83,7 @@ def require_length(size: float, inputs: Inputs, whose: str) -> float:
 
 
 def rescaled(
-    inputs: Inputs, make: Callable[[], Direction], whose: str, like: Direction
+    inputs: "Inputs", make: Callable[[], Direction], whose: str, like: Direction
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """The direction that `make` streams anew at each call, brought to the length of the request's, `like`."""
     size = require_length(length(like), inputs, "request's first-epoch")
