@@ -91,14 +91,14 @@ def test_a_changed_version_recomputes_all_that_follows(project):
 
 def test_an_overridden_run_has_its_own_folder_and_typed_values(project):
     before = times(project, "build/default")
-    text = project.run("reproduce", "--model", "abc", "-p", "scale=3")
+    text = project.run("reproduce", "--model", "abc", "-p", "scale=3", "--notebook", "00")
     assert "fetched abc" in text  # a hub model's content names the run
     assert "with model = 'abc'" in text
     assert "with scale = 3.0" in text
     run = project.own_run()
     assert outputs(project, "00_overview", run)[-1][0]["text"] == ["number 9.0\n"]
     assert times(project, "build/default") == before
-    assert "everything is up to date" in project.run("reproduce", "--profile", run)
+    assert project.pending(run) == "notebook 01_second"
 
 
 def test_own_data_is_known_by_its_content(project):
@@ -116,19 +116,17 @@ def test_own_data_is_known_by_its_content(project):
 
 
 def test_published_results_are_taken_and_fresh_ones_made(project):
-    (project.root / "build/default/data").rename(project.root / "data")
     (project.root / "figures").mkdir()
-    (project.root / "data").rename(project.root / "figures/data")
+    (project.root / "build/default/data").rename(project.root / "figures/data")
     (project.root / "cache").rename(project.root / "cache-of-the-publisher")
-    text = project.run("reproduce")
-    assert "1 results are taken from figures/data" in text
+    assert "1 results are taken from figures/data" in project.run("reproduce", "--notebook", "00")
+    assert project.pending() == ""  # the data is what it was, byte for byte
     assert not (project.root / "cache/train").exists()
-    assert outputs(project, "00_overview")[-1][0]["text"] == ["number 12.0\n"]
-    text = project.run("reproduce", "--fresh")
-    assert "To do: 2 of 4" in text
+    text = project.run("reproduce", "--fresh", "--notebook", "00")
+    assert "To do: 2 of 3" in text
     assert (project.root / "cache/train").is_dir()
-    assert "[1-2/2] 2 steps in 2 chains" in text  # the manifest tells who made the data: notebooks show it
-    assert "everything is up to date" in project.run("reproduce", "--fresh")
+    assert "00_overview: done" in text  # the manifest tells who made the data: notebooks show it
+    assert project.pending() == "notebook 01_second"
 
 
 def test_a_failing_notebook_keeps_its_traceback_and_the_next_call_retries_it(project):

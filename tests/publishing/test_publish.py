@@ -7,6 +7,7 @@ import pytest
 from tiny_project import DRAW, READ, Project, notebook
 
 from unlearnkit import paths
+from unlearnkit.errors import DataError
 from unlearnkit.publishing import publish
 
 RANDOM = """
@@ -76,21 +77,39 @@ def test_nothing_changes_where_a_notebook_fails(project):
     assert content(project) == before
 
 
-def test_nothing_changes_where_a_file_is_too_large(project):
-    project.write("00_overview", notebook("Overview", "print('x' * 1_100_000)"))
-    before = content(project)
-    assert "over the limit of 1 MB a file: 00_overview.ipynb" in project.run("publish", status=2)
-    assert content(project) == before
+@pytest.fixture
+def made(project, monkeypatch):
+    """Publishing from here, of what the project has executed."""
+    monkeypatch.setattr(publish, "execute_all", lambda: project.root / "build/published")
+    monkeypatch.setattr(publish, "FIGURES", project.root / "figures")
+    monkeypatch.setattr(publish, "README", project.root / "README.md")
+    monkeypatch.setattr(publish.notebooks, "SOURCES", project.root / "notebooks")
+    monkeypatch.setattr(publish, "_readme", lambda: b"# New")
+    return project
 
 
-def test_nothing_changes_without_data_or_a_place_in_the_readme(project):
-    before = content(project)
-    assert "no data in" in project.run("publish", "--data", "full", status=2)
-    assert content(project) == before
-    (project.root / "README.md").write_text("# Tiny")
-    before = content(project)
-    assert "results:start" in project.run("publish", status=2)
-    assert content(project) == before
+def test_nothing_changes_where_a_file_is_too_large(made):
+    path = made.executed("00_overview", "published")
+    path.write_text(path.read_text().replace("12.0", "1" * 1_100_000))
+    before = content(made)
+    with pytest.raises(publish.PublishError, match="over the limit of 1 MB a file: 00_overview.ipynb"):
+        publish.publish()
+    assert content(made) == before
+    made.replace("build/published/notebooks/00_overview.ipynb", "1" * 1_100_000, "13.0")
+    publish.publish()
+    assert content(made) != before
+
+
+def test_nothing_changes_without_data(made):
+    before = content(made)
+    with pytest.raises(DataError, match="no data in .*full"):
+        publish.publish(made.root / "build/full/data")
+    assert content(made) == before
+
+
+def test_a_readme_without_a_place_is_refused():
+    with pytest.raises(publish.PublishError, match="results:start"):
+        publish.readme("# Tiny")
 
 
 @pytest.mark.parametrize(

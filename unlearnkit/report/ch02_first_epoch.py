@@ -123,10 +123,11 @@ def contrast_by_damage(arms: Sequence[Arm], damage: float) -> plt.Figure:
     """`by_damage`, a panel an arm: thin lines for seeds, a thick one for their mean."""
     drawn, axes = figure(3.0, 1, len(arms), squeeze=False)
     for ax, arm in zip(axes.flat, arms, strict=True):
-        table = by_damage(arm)
+        table = by_damage(arm).dropna(subset=["difference"])
         line = {"x": "damage", "y": "difference", "color": COLOURS["all_epochs"], "ax": ax}
-        sns.lineplot(table, units="seed", estimator=None, lw=0.8, alpha=0.45, **line)
-        sns.lineplot(table, errorbar=None, marker="o", ms=6, mew=0, **line)
+        if len(table):  # else no seed reaches any damage
+            sns.lineplot(table, units="seed", estimator=None, lw=0.8, alpha=0.45, **line)
+            sns.lineplot(table, errorbar=None, marker="o", ms=6, mew=0, **line)
         ax.set_xscale("log")
         ax.set_xticks(DAMAGES, [f"{tick:g}" for tick in DAMAGES])
         ax.set_xticks([], minor=True)
