@@ -40,7 +40,7 @@ def test_the_notebook_runs_on_these_results(measured, tmp_path, monkeypatch):
     back = pd.DataFrame({"metric": ["records", "ledger_error", "floor_error"], "value": [330.0, 1e-4, 1e-4]})
     arm = SimpleNamespace(observations=lambda _stage: back)
     run = SimpleNamespace(figures=tmp_path, arms=[arm])
-    monkeypatch.setattr(report, "Run", lambda _name: run)
+    monkeypatch.setattr(report, "Run", lambda _name, **_options: run)
     monkeypatch.setattr(tables, "stamp", lambda _run: None, raising=False)
     monkeypatch.setattr(cases, "FOLDER", measured)
     space: dict = {}
