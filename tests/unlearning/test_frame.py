@@ -235,6 +235,7 @@ def test_every_file_is_a_method_and_every_method_has_its_file():
         "frame",
         "inputs",
         "kinds",
+        "limits",
         "originals",
         "delta",
     }
