@@ -4,6 +4,7 @@ With a large vocabulary the output head is a good part of a small model's time. 
 positions that predict something which counts, so the head is given those only.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,8 +16,15 @@ from transformers import PreTrainedModel
 from unlearnkit.batching import IGNORED, Batch
 
 
+def inputs(model: nn.Module, batch: Batch) -> dict[str, Any]:
+    """The batch as keyword arguments of the model's forward, those that it has: not all take positions."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model  # within adapters
+    taken = inspect.signature(base.forward).parameters
+    return {name: value for name, value in batch.inputs().items() if name in taken}
+
+
 def selected(
-    model: nn.Module, inputs: Mapping[str, Any], select: Callable[[torch.Tensor], torch.Tensor]
+    model: nn.Module, given: Mapping[str, Any], select: Callable[[torch.Tensor], torch.Tensor]
 ) -> Any:
     """The model's output with `logits` computed only for `select(hidden)`.
 
@@ -35,7 +43,7 @@ def selected(
     plain = isinstance(head, nn.Linear) and not list(head.children())
     hook = head.register_forward_pre_hook(keep) if plain else None
     try:
-        output = model(**inputs)
+        output = model(**given)
     finally:
         if hook is not None:
             hook.remove()
@@ -50,7 +58,7 @@ def target_logits(model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, t
     targets = batch.labels[:, 1:]
     wanted = targets != IGNORED
     places = F.pad(wanted, (0, 1))  # the last position predicts nothing
-    logits = selected(model, batch.inputs(), lambda hidden: hidden[places][None]).logits[0].float()
+    logits = selected(model, inputs(model, batch), lambda hidden: hidden[places][None]).logits[0].float()
     return logits, targets[wanted], wanted.sum(1).tolist()
 
 

@@ -27,16 +27,22 @@ class Slot(NamedTuple):
 
 
 def blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """Name and list of the decoder blocks: the longest ModuleList of the model."""
+    """Name and list of the decoder blocks: the longest ModuleList that is not within another's items.
+
+    Experts and heads may be lists too, and longer ones.
+    """
     lists = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList)]
+    within = tuple(f"{name}." for name, _ in lists)
+    lists = [(name, m) for name, m in lists if not name.startswith(within)]
     if not lists:
         raise LayerError(f"{type(model).__name__} has no list of blocks, so its layers have no names")
     return max(lists, key=lambda pair: len(pair[1]))
 
 
 def is_norm(module: nn.Module) -> bool:
-    """LayerNorm, or any of the RMSNorm classes that model libraries define for themselves."""
-    return isinstance(module, nn.LayerNorm | nn.RMSNorm) or type(module).__name__.endswith("RMSNorm")
+    """LayerNorm, or any of the classes like RMSNorm that model libraries define for themselves."""
+    learned = isinstance(getattr(module, "weight", None), nn.Parameter)
+    return isinstance(module, nn.LayerNorm | nn.RMSNorm) or learned and type(module).__name__.endswith("Norm")
 
 
 def tags(model: PreTrainedModel, trainable_only: bool = True) -> dict[Slot, frozenset[str]]:
@@ -64,6 +70,8 @@ def tags(model: PreTrainedModel, trainable_only: bool = True) -> dict[Slot, froz
                 layer = "position"
             elif is_norm(module):
                 layer = "norm.final"
+            if any(slot.parameter == name and {slot.role, role} != {"input", "output"} for slot in found):
+                role = next(slot.role for slot in found if slot.parameter == name)  # shared, but not tied
             here = found.setdefault(Slot(name, role), set())
             here.add(layer)
             if is_norm(module):

@@ -10,8 +10,8 @@ from unlearnkit import layers
 from unlearnkit.bench.cases import LEDGERS
 from unlearnkit.bench.setting import Setting, parts
 from unlearnkit.ledger import GradientLedger
+from unlearnkit.ledger.proof import proven
 from unlearnkit.ledger.recording import DTYPE
-from unlearnkit.ledger.sites import discover
 
 TOKENS = (16, 32)  # lengths at which bytes an example are told
 CHECKED = 2  # examples whose gradients are compared with autograd
@@ -44,7 +44,7 @@ def by_kind(model: PreTrainedModel, book: GradientLedger) -> list[dict]:
     """
     tags, kinds, dense = layers.tags(model), {}, Counter()
     left = {name: 4 * p.numel() for name, p in model.named_parameters()}
-    for site in discover(model):
+    for site in proven(model):
         names = set().union(*(tags[slot] for slot in site.slots()))
         block = "attention" if "att" in site.module else "MLP"
         kinds[site.module] = kind = next((KINDS[name] for name in KINDS if name in names), block)

@@ -1,6 +1,7 @@
 """The gradient ledger: every example's exact gradient, kept as factors, recorded while training.
 
-sites     which modules are recorded, and the algebra of each kind
+listening what a model does with its parameters; sites: which are recorded, and how; layout: as what
+proof     every parameter of one small batch held against autograd, before anything is recorded
 recorder  hooks that take what is recorded from the backward pass; slab: memory that gathers and writes it
 shard     the file format; store: the folder and its index
 identity  whether a model is the one that a ledger is about

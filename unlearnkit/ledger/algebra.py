@@ -40,7 +40,7 @@ class Factors:
     def add_weight(self, into: torch.Tensor) -> None:
         """into += the summed weight gradient of all these examples."""
         if self.dense is not None:
-            into += self.dense.sum(0).view(self.shape())
+            into += self.dense.sum(0).view_as(into)
         elif self.site.kind == "embedding":
             into.index_add_(0, self.ids, self.d)
         elif self.site.kind == "norm":

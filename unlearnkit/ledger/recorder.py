@@ -1,10 +1,10 @@
 """Capture of every example's gradient during an ordinary batched backward pass.
 
-Forward hooks keep each site's input, tensor hooks take the gradient of its output, and both are cast
-straight into the slab of memory that is written while the optimizer steps and the next forward pass runs.
+What enters a site is seen in the forward pass, a tensor hook takes the gradient of its output, and both are
+cast straight into the slab of memory that is written while the optimizer steps and the next forward pass
+runs.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
@@ -15,37 +15,48 @@ from transformers import PreTrainedModel
 from unlearnkit.batching import IGNORED, Batch
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger import identity
+from unlearnkit.ledger.layout import dense_is_smaller, layout_of
+from unlearnkit.ledger.listening import Listener, Use, listen_to
 from unlearnkit.ledger.rows import rows_of
-from unlearnkit.ledger.sites import Site, discover, normalised
-from unlearnkit.ledger.slab import Layout, Shape, Slab
+from unlearnkit.ledger.sites import Site, about_mean, normalised
+from unlearnkit.ledger.slab import Slab
 from unlearnkit.ledger.store import Store
 
 
 class Recorder:
     """Context manager that records the gradients of chosen examples into a store.
 
-    Per step: `expect(batch, keep)` before the forward pass, any number of times backward through it, then
-    `finish(...)`. The loss must be a sum of per-example terms; what is recorded is each term's gradient as
-    the backward pass sees it, so every constant factor (1/B) is in it.
+    Per step: `expect(batch, keep)` before the forward pass, `terms(...)` after it, any number of times
+    backward through it, then `finish(...)`. The loss must be a sum of per-example terms; what is recorded is
+    each term's gradient as the backward pass sees it, so every constant factor (1/B) is in it.
     """
 
     def __init__(self, model: PreTrainedModel, store: Store):
-        self.sites: list[Site] = discover(model)
+        self.sites = sites = [Site.from_json(told) for told in store.head["sites"]]
         self.store, self.model = store, model
         self.slab = Slab(store)
         self.modules = dict(model.named_modules())
+        named = dict(model.named_parameters())
+        self.operations = {  # by the parameter that an operation is known by, and whether it looks ids up
+            (named[slot.parameter], site.kind == "embedding"): site
+            for site in sites
+            if site.kind not in ("norm", "autograd")
+            for slot in site.slots()[:1]
+        }
+        self.centred = {s.module: about_mean(self.modules[s.module]) for s in sites if s.kind == "norm"}
+        self.by_autograd = {s.module: named[s.module] for s in sites if s.kind == "autograd"}
+        self.listener = Listener(self._on_operation)
         self.active = False
         self.checked = False  # dropped rows are verified to be zero in the first step
         self.dense_sites: set[str] = set()
-        self.layout = self._layout()
+        self.layout = layout_of(self.sites, self.dense_sites, self.slab.dtype)
 
     def __enter__(self) -> "Recorder":
-        self.handles = []
+        self.handles = listen_to(self.model, self.listener)
         for site in self.sites:
-            module = self.modules[site.module]
-            if site.kind == "embedding":  # GPT-2's position ids may have batch size 1
-                self.handles.append(module.register_forward_pre_hook(self._expand_ids))
-            self.handles.append(module.register_forward_hook(partial(self._on_forward, site)))
+            if site.kind == "norm":
+                hook = partial(self._on_norm, site)
+                self.handles.append(self.modules[site.module].register_forward_hook(hook))
         return self
 
     def __exit__(self, kind, *_):
@@ -58,9 +69,11 @@ class Recorder:
     def expect(self, batch: Batch, keep: Sequence[int]) -> None:
         """Announce the next forward pass; `keep` are the batch places of the examples to record."""
         self.active = bool(keep)
+        self.listener.rows = len(batch.ids) if keep else 0
         if not self.active:
             return
         self.shape = tuple(batch.input_ids.shape)
+        self.met: set[str] = set()  # the sites that this forward pass has come by
         targets = batch.labels != IGNORED
         predicts = torch.zeros_like(targets)
         predicts[:, :-1] = targets[:, 1:]
@@ -75,18 +88,33 @@ class Recorder:
         self.rows["picked"] = rows_of(kept.expand_as(predicts)[predicts][None])
         self.keep = torch.tensor(list(keep))
         counts = torch.stack([live.sum(1), predicts.sum(1)], 1)[self.keep].tolist()
-        dense = {s.module for s in self.sites if s.factored and self._dense_is_smaller(s, counts)}
+        dense = {s.module for s in self.sites if s.factored and dense_is_smaller(s, counts)}
         if dense != self.dense_sites:
             self.dense_sites = dense
-            self.layout = self._layout()
+            self.layout = layout_of(self.sites, self.dense_sites, self.slab.dtype)
         self.stored_inputs: dict[str, int] = {}
         self.slab.begin([batch.ids[k] for k in keep], counts, self.layout)
+
+    def terms(self, losses: torch.Tensor) -> None:
+        """The loss's terms (B,) before they go backward as one: each alone, for sites of kind autograd."""
+        if not (self.active and self.by_autograd):
+            return
+        self.active, rows = False, []  # these passes are not the one to listen to
+        for k in self.keep.tolist():
+            found = torch.autograd.grad(
+                losses[k], list(self.by_autograd.values()), retain_graph=True, allow_unused=True
+            )
+            rows.append(found)
+        self.active = True
+        for (name, parameter), parts in zip(self.by_autograd.items(), zip(*rows, strict=True), strict=True):
+            whole = [torch.zeros_like(parameter) if part is None else part for part in parts]
+            self.slab.put(f"{name}/g", torch.stack(whole).flatten(1).unsqueeze(0))
 
     def finish(self, epoch: int, step: int, lr: float) -> None:
         """Close the step after its backward pass."""
         if not self.active:
             return
-        self.active, self.checked = False, True
+        self.active, self.checked, self.listener.rows = False, True, 0
         self.slab.end(epoch, step, lr)
 
     def flush(self) -> None:
@@ -107,33 +135,43 @@ class Recorder:
 
     # -- hooks ------------------------------------------------------------------------------------------
 
-    def _expand_ids(self, _module, inputs):
-        ids = inputs[0]
-        if self.active and ids.dim() == 2 and ids.shape[0] == 1 < self.shape[0]:
-            return (ids.expand(self.shape[0], -1), *inputs[1:])
-        return None
+    def _on_operation(self, use: Use, output: torch.Tensor) -> torch.Tensor:
+        leaf = not output.requires_grad  # an embedding, while only activations are followed
+        for parameter in (use.weight, use.bias):  # of two modules, where either is shared
+            site = self.operations.get((parameter, use.kind == "embedding"))
+            if site is not None:
+                self._await(site, output.requires_grad_(), use.x.detach(), use.padding)
+        return output.clone() if leaf and output.requires_grad else output  # some models change it in place
 
-    def _on_forward(self, site: Site, _module: nn.Module, inputs, output) -> None:
+    def _on_norm(self, site: Site, _module: nn.Module, inputs, output: torch.Tensor) -> None:
         if self.active and output.requires_grad:
-            output.register_hook(partial(self._on_backward, site, inputs[0].detach()))
+            self._await(site, output, inputs[0].detach())
 
-    def _on_backward(self, site: Site, x: torch.Tensor, d: torch.Tensor) -> None:
+    def _await(self, site: Site, output: torch.Tensor, x: torch.Tensor, padding: int | None = None) -> None:
+        if site.module in self.met:
+            raise LedgerError(
+                f"module {site.module!r} is used a second time in one forward pass, and was not before"
+            )
+        self.met.add(site.module)
+        output.register_hook(partial(self._on_backward, site, x, padding))
+
+    def _on_backward(self, site: Site, x: torch.Tensor, padding: int | None, d: torch.Tensor) -> None:
+        if not self.active:
+            return
+        d = d.detach()
+        if site.kind == "norm":
+            self._norm(site, x, d)
+            return
         rows = "targets" if site.on_targets else "live"
-        d, picked = d.detach(), tuple(d.shape[:2]) != self.shape
+        x = self._by_token(site, x.unsqueeze(-1) if site.kind == "embedding" else x)
+        d = self._by_token(site, d)
+        picked = tuple(d.shape[:2]) != self.shape
         if picked and (not site.on_targets or site.module in self.dense_sites):  # wanted example by example
             x, d, picked = self._in_place(x), self._in_place(d), False
-        if not (self.checked or picked) and d[self.dropped[rows]].any():
-            raise LedgerError(
-                f"module {site.module!r} has gradients at tokens that predict nothing: the ledger needs a "
-                "causal model and a loss on the labelled tokens only"
-            )
-        if site.kind == "norm":
-            if site.weight is not None:
-                scaled = normalised(self._module(site), x).mul_(d)
-                self._reduced(site.weight, f"{site.module}/weight", scaled)
-            self._reduced(site.bias, f"{site.module}/bias", d)
-        elif site.kind == "embedding":
-            padding = self._module(site).padding_idx
+        if not (self.checked or picked):
+            self._require_dropped(site, d, rows)
+        if site.kind == "embedding":
+            x = x.squeeze(-1)
             if padding is not None:  # torch gives that row no gradient, whoever uses it
                 d = d.masked_fill((x == padding).unsqueeze(-1), 0.0)
             self.slab.put_ids(f"{site.module}/ids", x, self.rows["live"])
@@ -146,6 +184,36 @@ class Recorder:
             self._put(f"{site.module}/d", rows, d, picked)
             self._input(site, x, rows, picked)
 
+    def _by_token(self, site: Site, values: torch.Tensor) -> torch.Tensor:
+        """(B, T, width) of what came as (B T, width); the head's picked positions stay as they are."""
+        if values.dim() == 2:
+            if len(values) != self.shape[0] * self.shape[1]:
+                raise LedgerError(
+                    f"module {site.module!r} got {len(values)} rows, not one for each of "
+                    f"{self.shape[0]} x {self.shape[1]} tokens"
+                )
+            return values.unflatten(0, self.shape)
+        return values
+
+    def _norm(self, site: Site, x: torch.Tensor, d: torch.Tensor) -> None:
+        """Sums over an example's tokens, and heads where they share the norm."""
+        if d.dim() == 2:
+            x, d = self._by_token(site, x), self._by_token(site, d)
+        if not self.checked and tuple(d.shape[:2]) == self.shape:
+            self._require_dropped(site, d, "live")
+        module, whole = self.modules[site.module], (len(d), -1, site.width_out)
+        if site.weight is not None:
+            scaled = normalised(module, x, self.centred[site.module]).mul_(d)
+            self._reduced(site.weight, f"{site.module}/weight", scaled.reshape(whole))
+        self._reduced(site.bias, f"{site.module}/bias", d.reshape(whole))
+
+    def _require_dropped(self, site: Site, d: torch.Tensor, rows: str) -> None:
+        if d[self.dropped[rows]].any():
+            raise LedgerError(
+                f"module {site.module!r} has gradients at tokens that predict nothing: the ledger needs a "
+                "causal model and a loss on the labelled tokens only"
+            )
+
     def _put(self, name: str, rows: str, values: torch.Tensor, picked: bool = False) -> None:
         self.slab.put(name, values, self.rows["picked" if picked else rows])
 
@@ -154,9 +222,6 @@ class Recorder:
         whole = values.new_zeros(*self.shape, values.shape[-1])
         whole[self.predicting] = values[0]
         return whole
-
-    def _module(self, site: Site) -> nn.Module:
-        return self.modules[site.module]
 
     def _input(self, site: Site, x: torch.Tensor, rows: str, picked: bool) -> None:
         """Store a shared input once (q, k, v; gate, up)."""
@@ -179,35 +244,3 @@ class Recorder:
         if slot is not None:
             summed = values.float().sum(1) if kept else values.float().sum(1)[self.keep]
             self.slab.put(name, summed.unsqueeze(0))
-
-    # -- sizes ------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _dense_is_smaller(site: Site, counts: Sequence[Sequence[int]]) -> bool:
-        rows = sum(c[1 if site.on_targets else 0] for c in counts)
-        return rows * (site.width_in + site.width_out) > len(counts) * site.width_in * site.width_out
-
-    def _layout(self) -> Layout:
-        """The tensors of a step, by shape; which of a site's two forms is kept depends on `dense_sites`."""
-        found: dict[Shape, dict[str, None]] = defaultdict(dict)  # names, each once, in order
-        kept = self.slab.dtype
-
-        def place(name: str, rows: str, dtype: torch.dtype, width: int) -> None:
-            found[Shape(rows, dtype, width)][name] = None
-
-        for site in self.sites:
-            rows = "targets" if site.on_targets else "live"
-            dense = site.module in self.dense_sites
-            if site.kind == "norm" and site.weight is not None:
-                place(f"{site.module}/weight", "one", torch.float32, site.width_out)
-            elif site.kind == "embedding":
-                place(f"{site.module}/ids", "live", torch.int32, 1)
-                place(f"{site.module}/d", "live", kept, site.width_out)
-            elif site.factored and dense:
-                place(f"{site.module}/g", "one", kept, site.width_in * site.width_out)
-            elif site.factored:
-                place(f"{site.module}/d", rows, kept, site.width_out)
-                place(f"{site.group}/x", rows, kept, site.width_in)
-            if site.bias is not None and (dense or not site.factored):
-                place(f"{site.module}/bias", "one", torch.float32, site.width_out)
-        return {shape: list(names) for shape, names in found.items()}

@@ -1,11 +1,12 @@
 """Making ledgers: the description of a new one, and recording a model's gradients without training it."""
 
 import contextlib
+import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import forward, models
@@ -15,10 +16,13 @@ from unlearnkit.errors import LedgerError
 from unlearnkit.layers import tags
 from unlearnkit.ledger import identity
 from unlearnkit.ledger.book import GradientLedger
+from unlearnkit.ledger.proof import by_autograd, proven
 from unlearnkit.ledger.recorder import Recorder
-from unlearnkit.ledger.sites import discover
+from unlearnkit.ledger.sites import Site
 from unlearnkit.ledger.slab import DTYPES
 from unlearnkit.ledger.store import Store
+
+log = logging.getLogger("unlearnkit.ledger")
 
 DTYPE = "float16"  # default encoding of the factors
 
@@ -29,20 +33,43 @@ def create(
     """A new, empty ledger for this model, recipe and these examples."""
     if dtype not in DTYPES:
         raise LedgerError(f"ledger dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
-    named = dict(model.named_parameters())
+    named, sites = dict(model.named_parameters()), proven(model)
+    _tell_of_autograd(Path(path), sites, len(ids), recipe.get("epochs", 1), DTYPES[dtype].itemsize)
     head = {
         "model": {"name": type(model).__name__, "fingerprint": models.fingerprint(model)},
         "weights": {identity.START: identity.sketch(model)},
         "recipe": recipe,
         "dtype": dtype,
         "expected": list(ids),
-        "sites": [site.to_json() for site in discover(model)],
+        "sites": [site.to_json() for site in sites],
         "slots": [
             (slot.parameter, slot.role, sorted(names), list(named[slot.parameter].shape))
             for slot, names in tags(model).items()
         ],
     }
     return Store.create(Path(path), head)
+
+
+def _tell_of_autograd(path: Path, sites: Sequence[Site], examples: int, epochs: int, width: int) -> None:
+    """Say what sites of kind autograd cost; LedgerError where the disk has no room for them."""
+    slow = by_autograd(sites)
+    if not slow:
+        return
+    a_record = sum(site.width_in * site.width_out for site in slow) * width
+    named = f"{slow[0].module}" + (f" and {len(slow) - 1} more" if len(slow) > 1 else "")
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    need, free = a_record * examples * epochs, shutil.disk_usage(there).free
+    if need > free:
+        raise LedgerError(
+            f"no rule is known for the gradient of {named}; kept whole for each example they need "
+            f"{need / 1e9:.1f} GB, and {there} has {free / 1e9:.1f} GB: freeze them (requires_grad_(False)), "
+            "record fewer examples, or choose another folder"
+        )
+    log.warning(
+        "no rule is known for the gradient of %s: a backward pass for each example, %.3g MB a record",
+        named,
+        a_record / 1e6,
+    )
 
 
 def record(
@@ -79,32 +106,29 @@ def record_batches(
     ids = [i for batch in batches for i in batch.ids]
     store = create(path, model, ids, {"epochs": 1, "loss_on": loss_on}, dtype)
     recorder = Recorder(model, store)
-    with _activations_only(model), recorder:
+    with _activations_only(recorder), recorder:
         for step, batch in enumerate(batches):
             recorder.expect(batch, range(len(batch.ids)))
-            (forward.losses(model, batch).sum() / divisor).backward()
+            losses = forward.losses(model, batch)
+            recorder.terms(losses / divisor)
+            (losses.sum() / divisor).backward()
             recorder.finish(epoch=1, step=step, lr=0.0)
         recorder.commit(1)
     return GradientLedger(store)
 
 
 @contextlib.contextmanager
-def _activations_only(model: PreTrainedModel) -> Iterator[None]:
+def _activations_only(recorder: Recorder) -> Iterator[None]:
     """Meanwhile the backward pass reaches activations, which is all that is recorded, and no weights.
 
-    That saves a third of a pass's products, and leaves `.grad` alone.
+    That saves a third of a pass's products, and leaves `.grad` alone. Sites of kind autograd need their own.
     """
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding)]
-    handles = [
-        m.register_forward_hook(lambda _m, _inputs, output: output.requires_grad_()) for m in embeddings
-    ]
+    needed = set(recorder.by_autograd.values())
+    spared = [p for p in recorder.model.parameters() if p.requires_grad and p not in needed]
     try:
-        for parameter in trainable:
+        for parameter in spared:
             parameter.requires_grad_(False)
         yield
     finally:
-        for parameter in trainable:
+        for parameter in spared:
             parameter.requires_grad_(True)
-        for handle in handles:
-            handle.remove()

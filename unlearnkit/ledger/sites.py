@@ -1,35 +1,43 @@
-"""Which modules of a model the ledger listens to, and what it keeps of each.
+"""Which parameters of a model the ledger records, and what it keeps of each.
 
-A *site* is one module with trainable parameters of its own. Its kind says how the gradient of one example
-follows from what passes through it:
+A *site* is one operation with trainable parameters. Its kind says how the gradient of one example follows
+from what passes through it:
 
-    linear     y = W x + b      dW = d^T x,  db = sum_t d      (torch.nn.Linear)
-    conv1d     y = x W + b      dW = x^T d,  db = sum_t d      (GPT-2's Conv1D, weight stored in x out)
+    linear     y = W x + b      dW = d^T x,  db = sum_t d      (torch's linear)
+    conv1d     y = x W + b      dW = x^T d,  db = sum_t d      (addmm: GPT-2's Conv1D, stored in x out)
     embedding  y = W[ids]       dW = rows of d added at ids
     norm       y = w * x_hat    dw = sum_t d * x_hat,  db = sum_t d
+    autograd   anything else    a backward pass for each example: exact for all, and as slow
 
-with x the module's input and d the gradient of the loss at its output, a row per token. A module that none
-of these explains makes `discover` fail before training starts, naming it.
+with x what enters the operation and d the gradient of the loss at its output, a row per token. What of a
+model fits the first four is found by running it once; `proof` holds the result against autograd.
 """
 
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
+from unlearnkit import forward
+from unlearnkit.batching import Batch
 from unlearnkit.errors import LedgerError
 from unlearnkit.layers import Slot, is_norm, tags
+from unlearnkit.ledger.listening import Listener, Use, listen_to
 
 
 @dataclass(frozen=True)
 class Site:
-    """One recorded module. `group` is the site whose stored input this one shares (often itself)."""
+    """One recorded operation, named by its module; `group` is the site whose stored input it shares.
+
+    A site of kind autograd is one parameter, named by it.
+    """
 
     module: str
-    kind: str  # linear | conv1d | embedding | norm
+    kind: str  # linear | conv1d | embedding | norm | autograd
     weight: Slot | None  # None where frozen or absent
     bias: Slot | None
     width_in: int
@@ -58,104 +66,133 @@ class Site:
         return cls(**{**data, "weight": weight, "bias": bias})
 
 
-def discover(model: PreTrainedModel) -> list[Site]:
-    """Every site of the model, in module order, after a probe has shown that the ledger explains them all.
+def discover(model: PreTrainedModel, batch: Batch, apart: Collection[str] = ()) -> list[Site]:
+    """Every site of the model, in module order, as a forward pass of the batch shows it.
 
-    Raises LedgerError for gradient checkpointing, for a module of an unknown kind, and for a module that a
-    forward pass does not call exactly once.
+    Parameters named in `apart`, and what no other kind fits, become sites of kind autograd. LedgerError for
+    gradient checkpointing, and for a tied token matrix whose two roles cannot be told apart.
     """
     if any(getattr(m, "gradient_checkpointing", False) for m in model.modules()):
         raise LedgerError(
             "gradient checkpointing is on, and would run the ledger's hooks twice: "
             "call model.gradient_checkpointing_disable() first"
         )
-    names = {p: n for n, p in model.named_parameters()}
-    roles = {slot.parameter for slot in tags(model) if slot.role}
+    names, uses = {p: n for n, p in model.named_parameters()}, _uses(model, batch)
+    slots, sites, owner, taken = tags(model), [], {}, set()
     token_in, token_out = model.get_input_embeddings(), model.get_output_embeddings()
-    sites = []
     for module_name, module in model.named_modules():
-        own = dict(module.named_parameters(recurse=False))
-        if not any(p.requires_grad for p in own.values()):
-            continue
         role = "input" if module is token_in else "output" if module is token_out else ""
-        slots = {k: Slot(names[p], role) for k, p in own.items() if p.requires_grad}
-        if unknown := set(own) - {"weight", "bias"}:
-            raise LedgerError(_unexplained(module_name, module, f"it has parameters {sorted(unknown)}"))
-        assert not role or all(s.parameter in roles for s in slots.values())
-        kind, width_in, width_out = _kind(module_name, module)
-        sites.append(
-            Site(module_name, kind, slots.get("weight"), slots.get("bias"), width_in, width_out, module_name)
-        )
-    return _with_groups(model, sites)
+        own = {k: Slot(names[p], role) for k, p in module.named_parameters(recurse=False)}
+        own = {k: slot for k, slot in own.items() if slot in slots and slot not in taken}
+        if not own:
+            continue
+        taken |= set(own.values())
+        known = not any(slot.parameter in apart for slot in own.values())
+        found = _explained(module_name, module, own, uses) if known else None
+        if found is None:
+            sites += [_by_autograd(model, slot, slots) for slot in own.values()]
+            continue
+        site, use = found
+        if site.factored:
+            key = use.x.data_ptr(), use.x.shape, site.on_targets
+            site = replace(site, group=owner.setdefault(key, module_name))
+        sites.append(site)
+    return sites
 
 
-def _unexplained(name: str, module: nn.Module, why: str) -> str:
-    return (
-        f"the ledger cannot explain the gradient of module {name!r} ({type(module).__name__}): {why}. "
-        "Freeze its parameters (requires_grad_(False)) or teach unlearnkit/ledger/sites.py its kind"
-    )
+def _uses(model: PreTrainedModel, batch: Batch) -> dict[torch.Tensor, list[Use]]:
+    """What one forward pass does with each parameter, as a weight or bias; of norms, their modules' calls."""
+    found: dict[torch.Tensor, list[Use]] = defaultdict(list)
 
+    def told(use: Use, output: torch.Tensor) -> torch.Tensor:
+        use = use if _by_token(use, batch.input_ids.shape) else use._replace(kind="scattered")
+        for parameter in (use.weight, use.bias):
+            if isinstance(parameter, nn.Parameter):
+                found[parameter].append(use)
+        return output
 
-def _kind(name: str, module: nn.Module) -> tuple[str, int, int]:
-    """Kind and widths of a module; LedgerError where there is none."""
-    if isinstance(module, nn.Linear):
-        return "linear", module.in_features, module.out_features
-    if isinstance(module, Conv1D):
-        return "conv1d", *module.weight.shape
-    if isinstance(module, nn.Embedding):
-        if module.max_norm is not None or module.scale_grad_by_freq or module.sparse:
-            raise LedgerError(_unexplained(name, module, "max_norm, scale_grad_by_freq and sparse change it"))
-        return "embedding", *module.weight.shape
-    if is_norm(module):
-        _probe_norm(name, module)
-        return "norm", module.weight.numel(), module.weight.numel()
-    raise LedgerError(_unexplained(name, module, "its kind is unknown"))
+    def told_norm(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        told(Use("norm", inputs[0], module.weight, getattr(module, "bias", None)), output)
 
-
-def normalised(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """x_hat of a norm module: its input before the learned scale, in float32."""
-    x = x.float()
-    if isinstance(module, nn.LayerNorm):
-        return F.layer_norm(x, module.normalized_shape, eps=module.eps)
-    eps = getattr(module, "variance_epsilon", None) or getattr(module, "eps", None) or 0.0
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
-
-
-def _probe_norm(name: str, module: nn.Module) -> None:
-    """Check on random numbers that the module's weight gradient is sum d * x_hat."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (4, module.weight.numel())
-    x, d = (torch.randn(shape, generator=generator).to(module.weight) for _ in range(2))
-    with torch.enable_grad():
-        (expected,) = torch.autograd.grad(module(x), module.weight, d)
-    ours = (d.float() * normalised(module, x)).sum(0)
-    tolerance = 1e-5 if module.weight.dtype == torch.float32 else 5e-2
-    if not torch.allclose(ours, expected.float(), rtol=tolerance, atol=tolerance * 10):
-        raise LedgerError(_unexplained(name, module, "its weight's gradient is not sum_t d * x_hat"))
-
-
-def _with_groups(model: PreTrainedModel, sites: list[Site]) -> list[Site]:
-    """Run one tiny forward pass: every site must be called once, and those with one input share it."""
-    modules = dict(model.named_modules())
-    seen: dict[str, list[torch.Tensor]] = {site.module: [] for site in sites}
-    handles = [
-        modules[name].register_forward_hook(lambda _m, inputs, _o, calls=calls: calls.append(inputs[0]))
-        for name, calls in seen.items()
-    ]
+    norms = [m for m in model.modules() if is_norm(m)]
+    handles = [m.register_forward_hook(told_norm) for m in norms]
+    handles += listen_to(model, Listener(told, len(batch.ids)))
     try:
-        ids = torch.zeros(1, 2, dtype=torch.long, device=model.device)
         with torch.no_grad():
-            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+            model(**forward.inputs(model, batch))
     finally:
         for handle in handles:
             handle.remove()
-    grouped, owner = [], {}
-    for site in sites:
-        calls = seen[site.module]
-        if len(calls) != 1:
-            why = f"a forward pass calls it {len(calls)} times, and the ledger needs exactly one"
-            raise LedgerError(_unexplained(site.module, modules[site.module], why))
-        key = (calls[0].data_ptr(), site.on_targets) if site.factored else site.module
-        group = owner.setdefault(key, site.module)
-        grouped.append(Site(**{**site.__dict__, "group": group}))
-    return grouped
+    return found
+
+
+def _by_token(use: Use, tokens: torch.Size) -> bool:
+    """Whether what enters an operation has a row for each token, in the batch's order."""
+    if use.kind == "norm" and use.x.dim() > 2:
+        return use.x.shape[0] == tokens[0]
+    shape = use.x.shape if use.kind == "embedding" else use.x.shape[:-1]
+    return tuple(shape) in (tuple(tokens), (tokens.numel(),))
+
+
+def _explained(
+    name: str, module: nn.Module, own: dict[str, Slot], uses: dict[torch.Tensor, list[Use]]
+) -> tuple[Site, Use] | None:
+    """The site of a module's own parameters and its one use, or None where they call for autograd."""
+    role = next(iter(own.values())).role
+    calls = [
+        [
+            u
+            for u in uses.get(getattr(module, key), ())
+            if not role or (u.kind == "embedding") == (role == "input")
+        ]
+        for key in own
+    ]
+    if set(own) - {"weight", "bias"} or any(len(c) != 1 or c[0] is not calls[0][0] for c in calls):
+        return None  # never called, or more than once, or weight and bias apart
+    use = calls[0][0]
+    if use.kind == "scattered" or (use.kind == "norm" and about_mean(module) is None):
+        return None
+    if use.kind == "norm":
+        width_in = width_out = use.weight.numel()
+    else:
+        width_in, width_out = use.weight.shape[::-1] if use.kind == "linear" else use.weight.shape
+    return Site(name, use.kind, own.get("weight"), own.get("bias"), width_in, width_out, name), use
+
+
+def _by_autograd(model: PreTrainedModel, slot: Slot, slots: Collection[Slot]) -> Site:
+    shape = dict(model.named_parameters())[slot.parameter].shape
+    if sum(other.parameter == slot.parameter for other in slots) > 1:
+        raise LedgerError(
+            f"the ledger cannot tell the two roles of {slot.parameter!r} apart, which is the token "
+            "embedding and the output head of this model: untie them (tie_word_embeddings=False), or freeze the matrix "
+            "(requires_grad_(False))"
+        )
+    first = shape[0] if shape else 1
+    return Site(slot.parameter, "autograd", slot, None, first, shape.numel() // max(first, 1), slot.parameter)
+
+
+def normalised(module: nn.Module, x: torch.Tensor, centred: bool) -> torch.Tensor:
+    """x_hat of a norm module: its input before the learned scale, in float32; `centred`: less its mean."""
+    eps = getattr(module, "variance_epsilon", None) or getattr(module, "eps", None) or 0.0
+    x = x.float()
+    if centred:
+        return F.layer_norm(x, x.shape[-1:], eps=eps)
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+
+
+def about_mean(module: nn.Module) -> bool | None:
+    """Whether a norm is taken about the mean, tried on random numbers; None where neither is its gradient."""
+    generator = torch.Generator().manual_seed(0)
+    weight, likely = module.weight, isinstance(module, nn.LayerNorm)
+    x, d = (torch.randn(3, 4, *weight.shape, generator=generator).to(weight) for _ in range(2))
+    with torch.enable_grad():
+        try:
+            (expected,) = torch.autograd.grad(module(x), weight, d)
+        except (RuntimeError, TypeError):  # its weight is frozen, or it takes more than x
+            return None
+    tolerance = 1e-5 if weight.dtype == torch.float32 else 5e-2
+    for centred in (likely, not likely):
+        ours = (d.float() * normalised(module, x, centred)).sum((0, 1))
+        if torch.allclose(ours, expected.float(), rtol=tolerance, atol=tolerance * 10):
+            return centred
+    return None

@@ -165,6 +165,8 @@ class _Step:
                     f"training diverged in epoch {self.epoch}, step {self.number}: the loss became "
                     f"{values[-1]} with lr={self.recipe.lr}. Use a smaller learning rate"
                 )
+            if session:
+                session.recorder.terms(losses / self.recipe.batch_size)
             (losses.sum() / self.recipe.batch_size).backward()
             if session:
                 session.recorder.finish(self.epoch, self.number, self.rate)
