@@ -164,8 +164,8 @@ def _by_autograd(model: PreTrainedModel, slot: Slot, slots: Collection[Slot]) ->
     if sum(other.parameter == slot.parameter for other in slots) > 1:
         raise LedgerError(
             f"the ledger cannot tell the two roles of {slot.parameter!r} apart, which is the token "
-            "embedding and the output head of this model: untie them (tie_word_embeddings=False), or freeze the matrix "
-            "(requires_grad_(False))"
+            "embedding and the output head of this model: untie them (tie_word_embeddings=False), or "
+            "freeze the matrix (requires_grad_(False))"
         )
     first = shape[0] if shape else 1
     return Site(slot.parameter, "autograd", slot, None, first, shape.numel() // max(first, 1), slot.parameter)
