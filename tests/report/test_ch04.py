@@ -12,7 +12,6 @@ from given import Given
 from unlearnkit.errors import DataError
 from unlearnkit.report import ch04_alignment as alignment
 from unlearnkit.report import ch04_layers as parts
-from unlearnkit.report import ch04_maps as maps
 from unlearnkit.study.config import LAYER_CONTROLS
 
 MOVED = 10.0  # length of the fine-tuning's way: a step's norm is its share of that
@@ -54,9 +53,7 @@ def walked(monkeypatch):
     """Makes an arm's paths the given ones (or those above)."""
 
     def give(table: pd.DataFrame) -> Given:
-        for module in (parts, maps):
-            monkeypatch.setattr(module, "path_table", lambda *_args, **_options: table)
-        monkeypatch.setattr(maps, "verdicts", lambda *_: [{"margin": 0.1}])
+        monkeypatch.setattr(parts, "path_table", lambda *_args, **_options: table)
         return Given(seeds=tuple(sorted(set(table["seed"]))))
 
     return give
@@ -84,7 +81,6 @@ def test_readings_at_equal_damage_and_at_equal_step(walked):
     assert embedding["damage"] == pytest.approx(0.01)
     assert last["rise"] == pytest.approx(0.01)
     assert table["reached"].all()
-    assert not table["early"].any()
 
 
 def test_the_run_says_at_which_damage_paths_are_read(walked):
@@ -111,17 +107,13 @@ def test_the_embedding_against_the_others_is_paired_over_seeds(walked):
     assert (row["n"], row["wins"]) == (3, 3)
     assert row["ci_low"] < -0.904 < row["ci_high"] < 0
     assert row["p"] <= row["p_holm"] <= 1
-    shown = parts.contrast_table(arm)
     names = ["all layers", "gradient on random parameters", "last two blocks"]
-    assert list(shown["embedding against"]) == names
-    assert shown["closer in"].iloc[0] == "3 of 3 seeds"
+    assert [parts.part_name(*pair) for pair in table.index] == names
 
 
 def test_without_the_embedding_there_is_nothing_to_compare(walked):
     arm = walked(path_table(2).query("layers != 'embedding'"))
     assert parts.against_embedding(arm).empty
-    assert parts.contrast_table(arm).empty
-    assert parts.parts_table([arm]).empty
 
 
 def test_controls_are_compared_at_their_own_step(walked):
@@ -141,8 +133,6 @@ def test_a_map_compares_rows_over_the_seeds_that_walked_them_all(walked):
     assert set(parts.common(arm)["seed"]) == {0, 1}
     narrow = Given()
     assert parts.widest(SimpleNamespace(arms=[narrow, arm])) is narrow  # equals: the first
-    assert parts.exploding(arm, 0.05) == ["all layers"]
-    assert parts.exploding(arm) == []
 
 
 def test_rows_go_from_input_to_output_and_can_be_chosen():
@@ -155,13 +145,6 @@ def test_rows_go_from_input_to_output_and_can_be_chosen():
     assert parts.part_name("block.2") == "block 2"
 
 
-def test_the_last_blocks_stand_beside_the_whole_model(walked):
-    (row,) = parts.last_blocks_table([walked(path_table(1))]).to_dict("records")
-    assert row["last two blocks, nats"] == "+0.010"
-    assert (row["all layers, nats"], row["share"]) == ("+0.100", "10%")
-    assert parts.last_blocks_table([walked(path_table(1).query("layers != 'last2'"))]).empty
-
-
 def test_bytes_and_parameters_by_part():
     rows = [
         {"seed": 0, "layers": part, "metric": f"part_{kind}", "value": value}
@@ -169,46 +152,49 @@ def test_bytes_and_parameters_by_part():
         for kind, value in zip(("parameters", "bytes"), sizes, strict=True)
     ]
     arm = Given({"train": pd.DataFrame(rows)})
-    table = parts.space_table([arm, Given()])
-    assert list(table["part"]) == ["embedding, as input", "all blocks"]
-    assert list(table["share of parameters"]) == ["25.0%", "75.0%"]
-    assert list(table["share of bytes"]) == ["10.0%", "90.0%"]
-    assert parts.space_table([Given()]).empty
+    sizes = [("embedding.input", 10, 100), ("blocks", 30, 900)]  # from input to output
+    assert list(parts.space(arm).itertuples(index=False, name=None)) == sizes
+    assert parts.space(Given()).empty
 
 
-def test_the_maps_draw_what_is_so(walked):
-    arm = walked(path_table(3))
-    drawn = maps.layer_map(arm)
-    texts = [text.get_text() for text in drawn.axes[0].texts]
-    assert "+1.00" in texts  # the embedding, mean over seeds
-    assert "+0.09†" in texts  # the last two blocks never cross
-    chosen = maps.layer_map(arm, ["all", "embedding"])
-    assert [t.get_text() for t in chosen.axes[0].get_yticklabels()] == ["all layers", "embedding"]
-    assert [len(ax.texts) for ax in chosen.axes[1:]] == [2, 3, 2]  # one of them a title
+def test_a_heat_map_writes_parts_in_words_and_colours_numbers_by_size():
+    values = pd.DataFrame({"gain": [0.5, -0.5, 0.0]}, index=["all", "block.2", "norms"])
+    _, ax = plt.subplots()
+    parts.heat(ax, values, values.map("{:+.1f}!".format), reach=0.5)
+    assert [text.get_text() for text in ax.texts] == ["+0.5!", "-0.5!", "+0.0!"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["all layers", "block 2", "all norms"]
+    more, less, none = ax.collections[0].get_facecolors()[:, :3]
+    assert more[0] > more[2]  # orange
+    assert less[2] > less[0]  # purple
+    assert min(none) > 0.95
+    parts.heat(ax, values * 100, values.map(str))
+    assert ax.collections[1].get_clim() == pytest.approx((-50, 50))  # by its own numbers where not told
 
 
-def test_a_map_has_both_methods_only_where_no_cell_would_be_empty(walked):
-    more = path_table(1).query("method == 'first_epoch' and layers != 'last2'").assign(method="all_epochs")
-    arm = walked(pd.concat([path_table(1), more]))
-    assert len(maps.layer_map(arm).axes[1].texts) == 3
-    assert len(maps.layer_map(arm, ["all", "embedding"]).axes[1].texts) == 4
+def test_a_wide_axis_has_ticks_on_the_sides_where_there_is_something():
+    _, ax = plt.subplots()
+    parts.wide_axis(ax.yaxis, pd.Series([-0.05, 0.3, 6.0]))
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["-0.02", "0", "0.02", "0.1", "0.5", "2", "8"]
+    assert ax.get_yscale() == "symlog"
+    assert ax.get_xscale() == "linear"
+    parts.wide_axis(ax.xaxis, pd.Series([0.0, 0.05]))
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "0.02"]
 
 
-def test_paths_and_controls_draw(walked):
-    arm = walked(path_table(3))
-    ends = maps.few(arm).groupby("part")["rise"].max()
-    assert ends["embedding"] > ends["all layers"] > ends["last two blocks"]
-    shown = {line.get_label() for line in maps.costs([arm]).axes[0].lines}
-    assert {"all layers", "embedding", "last two blocks"} <= shown
-    assert len(maps.against_controls(arm).axes) == 2
-    drawn = maps.last_blocks(arm)
-    assert "wrong person, last two blocks" in {t.get_text() for t in drawn.legends[0].get_texts()}
+def test_paths_on_a_few_parts_have_their_start_and_are_named_in_words(walked):
+    table = parts.few(walked(path_table(3)))
+    ends = table.groupby("part")["rise"].max()
+    assert ends["embedding"] > ends["all layers"] > ends["last two blocks"] > 0
+    assert (table.groupby(["part", "share"]).size() == 3).all()
+    assert set(table["method"]) == {"finetuned", "first_epoch"}
 
 
 def test_a_path_is_averaged_over_the_same_seeds_throughout(walked):
     table = path_table(2)
     short = table[(table["seed"] == 0) | (table["share"] < 0.08)]
-    assert maps.few(walked(short))["share"].max() == 0.02
+    table = parts.few(walked(short))
+    assert table["share"].max() == 0.02
+    assert set(table["seed"]) == {0, 1}
 
 
 # -- where gradients point --------------------------------------------------------------------------------
@@ -276,13 +262,10 @@ def test_a_vector_without_length_has_no_direction():
     assert at(table, "block.0", 1)["with_oracle"] == pytest.approx(1)
 
 
-def test_a_run_without_alignment_cells_has_no_rows_and_empty_figures():
+def test_a_run_without_alignment_cells_has_no_rows():
     arm = Given()
     assert alignment.cosines(arm).empty
     assert not alignment.tied(arm)
-    assert alignment.theory([arm]).empty
-    assert len(alignment.by_epoch([arm]).axes) == 1
-    assert len(maps.cosine_map(arm).axes) == 1
 
 
 def test_the_measured_share_is_the_theorys_on_a_quadratic():
@@ -294,22 +277,3 @@ def test_the_measured_share_is_the_theorys_on_a_quadratic():
     first = table.query("vector == 'epoch_1' and layers == 'all'")["share"].iloc[0]
     kept = (1 - rate) ** steps
     assert first == pytest.approx((1 - kept) / (1 - kept**epochs))
-
-
-def test_theory_stands_beside_the_claim(monkeypatch):
-    monkeypatch.setattr(alignment, "claim_values", lambda _: {"C1": pd.Series([0.1, 0.3])})
-    (row,) = alignment.theory([pointing(EMBEDDING | BLOCK)]).to_dict("records")
-    assert row["C1, nats"] == "+0.20"
-    assert row["cos(epoch 1, oracle)"] == f"{13 / (3 * 26**0.5):+.3f}"
-    assert (row["if all were alike"], row["epochs × steps"]) == ("50%", "2 × 3")
-
-
-def test_the_figures_draw_with_one_arm_and_with_several():
-    vectors = BLOCK["block.0"] | {"wrong_person": [1, 1], "retain_now": [0, 1]}
-    arm = pointing({"block.0": vectors}, seeds=2)
-    for count in (1, 3):
-        drawn = alignment.by_epoch([arm] * count)
-        texts = {text.get_text() for text in drawn.legends[0].get_texts()}
-        assert {"way to the oracle", "today's gradient", alignment.WRONG} <= texts
-    drawn = maps.cosine_map(arm, ["all", "block.0"])
-    assert [t.get_text() for t in drawn.axes[0].texts] == ["+1.00", "-1.00"] * 2

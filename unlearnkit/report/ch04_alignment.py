@@ -7,28 +7,17 @@ with the oracle's way exactly, and count that way once; the inner product of one
 other's was not measured and is left out (`tied` says where).
 """
 
-from collections.abc import Sequence
 from functools import cache
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 
-from unlearnkit.report.contrasts import claim_values
-from unlearnkit.report.figures import COLOURS, MUTED, figure
 from unlearnkit.report.run import Arm
-from unlearnkit.report.tables import frame
 
 ORACLE, NOW, ALL = "oracle", "now", "all_epochs"
 EPOCH = "epoch_"
 OVERLAPPING = "norms"  # every norm is a part of the blocks too
 ROLES = ("embedding.input", "embedding.output")
-AGAINST = {
-    "with_oracle": ("oracle", "way to the oracle"),
-    "with_now": ("finetuned", "today's gradient"),
-}
-WRONG = "wrong person's gradient, way to the oracle"
 
 
 def cosines(arm: Arm) -> pd.DataFrame:
@@ -99,57 +88,3 @@ def _with_sum(gram: pd.DataFrame) -> pd.DataFrame:
     gram = pd.concat([gram, gram.loc[epochs].sum().to_frame(ALL).T])
     gram[ALL] = gram[epochs].sum(axis=1)
     return gram
-
-
-# -- table and figure --------------------------------------------------------------------------------------
-
-
-def theory(arms: Sequence[Arm]) -> pd.DataFrame:
-    """A row an arm: how much of the way epoch 1 made, where it points, and how C1 came out there."""
-    rows = []
-    for arm in arms:
-        whole = vectors(arm).query("layers == 'all'").groupby("vector")[["share", "with_oracle"]].mean()
-        if len(whole):
-            epochs, batch = arm.recipe["epochs"], arm.recipe["batch_size"]
-            rows.append(
-                {
-                    "arm": arm.name,
-                    "learning rate": arm.recipe["lr"],
-                    "epochs × steps": f"{epochs} × {-(-len(arm.settings[0].facts) // batch)}",
-                    "epoch 1's share": f"{whole['share']['epoch_1']:.0%}",
-                    "if all were alike": f"{1 / epochs:.0%}",
-                    "cos(epoch 1, oracle)": f"{whole['with_oracle']['epoch_1']:+.3f}",
-                    "cos(all epochs, oracle)": f"{whole['with_oracle'][ALL]:+.3f}",
-                    "C1, nats": f"{claim_values(arm).get('C1', pd.Series(dtype=float)).mean():+.2f}",
-                    "seeds": len(arm.seeds),
-                }
-            )
-    return frame(rows, *(rows[0] if rows else ("arm",)))
-
-
-def by_epoch(arms: Sequence[Arm]) -> plt.Figure:
-    """A panel an arm: cosine of each epoch's gradient on all layers with the oracle's way and with today's.
-
-    Lines are means, shades span the seeds; the squares beside epoch 1 are the wrong person's gradients of
-    that epoch against the oracle's way.
-    """
-    rows = -(-len(arms) // 2)
-    drawn, axes = figure(2.4 * rows + 0.6, rows, min(len(arms), 2), squeeze=False, sharey=True)
-    for ax in axes.flat[len(arms) :]:
-        ax.set_visible(False)
-    for ax, arm in zip(axes.flat, arms, strict=False):
-        whole = vectors(arm).query("layers == 'all'")
-        table = cosines(arm).query("layers == 'all'")
-        for column, (name, label) in AGAINST.items():
-            look = {"color": COLOURS[name], "marker": "o", "mew": 0, "ms": 5, "label": label, "legend": False}
-            sns.lineplot(table, x="epoch", y=column, errorbar=("pi", 100), ax=ax, **look)
-        wrong = whole.loc[whole["vector"] == "wrong_person", "with_oracle"]
-        look = {"color": COLOURS["wrong_person"], "ms": 5, "alpha": 0.6, "label": WRONG}
-        ax.plot([1] * len(wrong), wrong, "s", **look)
-        ax.axhline(0, color=MUTED, lw=0.8, ls=(0, (4, 3)))
-        ax.set_title(arm.name, fontsize=9.5, fontweight="normal")
-        ax.set(xlabel="epoch of the stored gradients", ylabel="cosine", ylim=(-0.15, 1.05))
-        ax.xaxis.get_major_locator().set_params(integer=True)
-    handles = axes[0, 0].get_legend_handles_labels()
-    drawn.legend(*handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return drawn

@@ -7,14 +7,18 @@ long as the first-epoch path on all layers is there, so that many parameters go 
 from collections.abc import Iterable, Sequence
 from functools import cache
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.axis import Axis
 
 from unlearnkit.errors import DataError
-from unlearnkit.report.ch04_alignment import tied
 from unlearnkit.report.contrasts import contrast
+from unlearnkit.report.figures import INK
 from unlearnkit.report.readings import along, damage_crossing, path_table
 from unlearnkit.report.run import Arm, Run
-from unlearnkit.report.tables import NAMES, bytes_of, contrasts, frame, mean_and_range
+from unlearnkit.report.tables import NAMES, frame
 from unlearnkit.study.config import LAYER_CONTROLS
 from unlearnkit.study.readings import at
 
@@ -33,7 +37,9 @@ PARTS = {  # from the model's input to its output, wholes first
     "norms": "all norms",
 }
 METHODS = ("first_epoch", "all_epochs")
-READ = (*METHODS, "random_subset")
+LINES = {"all": INK, "embedding": "#D55E00", "last2": "#0072B2"}  # parts drawn as lines
+DIVERGING = "PuOr_r"  # orange is more, purple is less, for every eye
+NATS = (0.02, 0.1, 0.5, 2, 8)  # ticks of a wide axis
 
 
 def order(names: Iterable[str], only: Sequence[str] = ()) -> list[str]:
@@ -57,6 +63,17 @@ def part_name(layers: str, method: str = "first_epoch") -> str:
     return PARTS.get(layers, layers.replace(".", " ")) if method in METHODS else NAMES[method]
 
 
+def few(arm: Arm) -> pd.DataFrame:
+    """First-epoch paths on the parts of LINES, at the steps that all of a part's seeds walked.
+
+    Columns of `path_table`, and part (in words).
+    """
+    table = path_table(arm, None, ("first_epoch",))
+    table = pd.concat([along(table, "first_epoch", n).assign(part=part_name(n)) for n in LINES])
+    walked = table.groupby(["part", "share"])["seed"].transform("nunique")
+    return table[walked == table.groupby("part")["seed"].transform("nunique")].reset_index(drop=True)
+
+
 # -- readings ---------------------------------------------------------------------------------------------
 
 
@@ -74,26 +91,24 @@ def changes(path: pd.DataFrame, norm: float) -> dict[str, float]:
 
 @cache
 def readings(arm: Arm, methods: tuple[str, ...] = METHODS) -> pd.DataFrame:
-    """Per seed, layers and method (any of READ), the two readings. The module says where they are taken.
+    """Per seed, layers and method, the two readings. The module says where they are taken.
 
     Columns: seed, layers, method; at equal damage `gain` (nats of D_F), `share` (step, of the fine-tuning
-    displacement), `crossed` (False where the path never costs so much, and is read at its longest step),
-    `early` (before the first measured step); at equal step `rise`, `damage`, `reached`.
+    displacement), `crossed` (False where the path never costs so much, and is read at its longest step); at
+    equal step `rise`, `damage`, `reached`.
     """
-    found = []
+    found, damage = [], arm.run.damage
     for seed, here in path_table(arm, layers=None, methods=None).groupby("seed"):
-        length, _ = damage_crossing(along(here, "first_epoch"), arm.run.damage)
-        for (layers, method), _ in here[here["method"].isin(methods)].groupby(
-            ["layers", "method"], sort=False
-        ):
+        length, _ = damage_crossing(along(here, "first_epoch"), damage)
+        walked = here[here["method"].isin(methods)][["layers", "method"]].drop_duplicates()
+        for layers, method in walked.itertuples(index=False):
             path = along(here, method, layers)
-            norm, crossed = damage_crossing(path, arm.run.damage)
+            norm, crossed = damage_crossing(path, damage)
             matched, there = changes(path, norm), changes(path, length)
             row = {"seed": seed, "layers": layers, "method": method, "crossed": crossed}
-            row |= {k: matched[k] for k in ("gain", "share")} | {"early": norm < path["norm"].iloc[1]}
+            row |= {k: matched[k] for k in ("gain", "share")}
             found.append(row | {k: there[k] for k in ("rise", "damage", "reached")})
-    columns = ["seed", "layers", "method", "crossed", "gain", "share", "early", "rise", "damage", "reached"]
-    return pd.DataFrame(found, columns=columns)
+    return frame(found, "seed", "layers", "method", "crossed", "gain", "share", "rise", "damage", "reached")
 
 
 def common(arm: Arm) -> pd.DataFrame:
@@ -108,18 +123,12 @@ def widest(run: Run) -> Arm:
     return max(run.arms, key=lambda arm: readings(arm)["layers"].nunique())
 
 
-def exploding(arm: Arm, nats: float = 1.0) -> list[str]:
-    """Parts, in words, on which the equal step costs the retain facts at least so much, mean over seeds."""
-    damage = common(arm).query("method == 'first_epoch'").groupby("layers")["damage"].mean()
-    return [part_name(n) for n in order(damage[damage >= nats].index)]
-
-
 def controls(arm: Arm) -> pd.DataFrame:
     """Per seed, layers and control, one step of the control and first-epoch replay at that very step.
 
     Columns: seed, layers, control, share, rise (of the forget NLL), rise_first (after the replay on the same
-    layers), and reached (False where that path ends before). On all layers the control's longest measured
-    step is taken that is no longer than the one on the other parts.
+    layers). On all layers the control's longest measured step is taken that is no longer than the one on the
+    other parts.
     """
     found = []
     for seed, here in path_table(arm, layers=None, methods=None).groupby("seed"):
@@ -129,10 +138,8 @@ def controls(arm: Arm) -> pd.DataFrame:
                 last = measured.sort_values("norm").iloc[-1]
                 ours = changes(along(here, "first_epoch", layers), last["norm"])
                 row = {"seed": seed, "layers": layers, "control": control, **last[["share", "rise"]]}
-                found.append(row | {"rise_first": ours["rise"], "reached": ours["reached"]})
-    return pd.DataFrame(
-        found, columns=["seed", "layers", "control", "share", "rise", "rise_first", "reached"]
-    )
+                found.append(row | {"rise_first": ours["rise"]})
+    return frame(found, "seed", "layers", "control", "share", "rise", "rise_first")
 
 
 def against_embedding(arm: Arm) -> pd.DataFrame:
@@ -162,59 +169,28 @@ def space(arm: Arm) -> pd.DataFrame:
     return wide.reindex(order(wide.index)).rename_axis("part").reset_index()
 
 
-# -- tables -----------------------------------------------------------------------------------------------
+# -- how it is drawn --------------------------------------------------------------------------------------
 
 
-def contrast_table(arm: Arm) -> pd.DataFrame:
-    """The embedding against every other part, and against random parameters, at equal damage."""
-    found = against_embedding(arm)
-    titles = {"contrast": "embedding against", "difference": "difference of D_F", "wins": "closer in"}
-    return contrasts(found, {pair: part_name(*pair) for pair in found["against"]}, 2, **titles)
+def heat(ax: plt.Axes, values: pd.DataFrame, texts: pd.DataFrame, reach: float | None = None) -> None:
+    """A heat map of parts (the index, as layer names) with its texts; white is 0.
+
+    `reach`, the number of full colour, is a quantile where it is not told: where a few parts go far, the
+    largest number would wash all others out.
+    """
+    reach = reach or max(np.nanquantile(values.abs(), 0.9), 1e-6)
+    look = {"cmap": DIVERGING, "vmin": -reach, "vmax": reach, "cbar": False, "annot_kws": {"size": 8}}
+    sns.heatmap(values, annot=texts, fmt="", yticklabels=[part_name(n) for n in values.index], ax=ax, **look)
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(length=0, rotation=0)
+    ax.tick_params(axis="y", labelcolor=INK, labelsize=8.5)
 
 
-def parts_table(arms: Sequence[Arm]) -> pd.DataFrame:
-    """The embedding's input part, its output part and both together, in every arm that walked them apart."""
-    rows = [
-        {
-            "arm": arm.name,
-            "matrices": "one, tied" if tied(arm) else "two",
-            "part": part_name(layers),
-            "closer, at equal damage": mean_and_range(mine["gain"]),
-            "step (%)": mean_and_range(100 * mine["share"], 1),
-            "forget NLL rises, at equal step": mean_and_range(mine["rise"], 3),
-            "seeds": len(mine),
-        }
-        for arm in arms
-        for layers, mine in readings(arm, ("first_epoch",)).groupby("layers")
-        if "embedding.input" in set(readings(arm)["layers"]) and layers.startswith("embedding")
-    ]
-    return frame(rows, *(rows[0] if rows else ("arm", "part")))
-
-
-def last_blocks_table(arms: Sequence[Arm]) -> pd.DataFrame:
-    """What a step on the last two blocks does beside one of that length on all layers; means over seeds."""
-    rows = []
-    for arm in arms:
-        table = readings(arm, ("first_epoch",)).pivot_table("rise", "seed", "layers")
-        table = table.reindex(columns=["last2", "all"]).dropna()
-        last, whole = table.mean()
-        told = {"last two blocks, nats": f"{last:+.3f}", "all layers, nats": f"{whole:+.3f}"}
-        rows.append({"arm": arm.name, **told, "share": f"{last / whole:.0%}", "seeds": len(table)})
-    return frame([row for row in rows if row["seeds"]], *rows[0])
-
-
-def space_table(arms: Sequence[Arm]) -> pd.DataFrame:
-    """Parameters and ledger bytes of each part of the model."""
-    rows = [
-        {
-            "arm": arm.name,
-            "part": part_name(r.part),
-            "parameters": f"{r.parameters:,.0f}",
-            "share of parameters": f"{r.parameters / space(arm)['parameters'].sum():.1%}",
-            "bytes a record": bytes_of(r.bytes),
-            "share of bytes": f"{r.bytes / space(arm)['bytes'].sum():.1%}",
-        }
-        for arm in arms
-        for r in space(arm).itertuples()
-    ]
-    return frame(rows, *(rows[0] if rows else ("arm", "part")))
+def wide_axis(axis: Axis, values: pd.Series) -> None:
+    """Nats of either sign over several powers of ten: linear to the first tick, logarithmic beyond."""
+    ticks = [t for t in NATS if t <= 1.5 * np.nanmax(values, initial=NATS[0])]
+    below = [-t for t in NATS if t <= -1.5 * np.nanmin(values, initial=0)]
+    scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
+    scale("symlog", linthresh=NATS[0])
+    axis.set_ticks([*below, 0, *ticks], [f"{t:g}" for t in [*below, 0, *ticks]])
+    axis.set_ticks([], minor=True)

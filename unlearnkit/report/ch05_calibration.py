@@ -16,9 +16,8 @@ from unlearnkit.claims import CLAIMS
 from unlearnkit.report import tables
 from unlearnkit.report.ch04_alignment import vectors
 from unlearnkit.report.contrasts import contrast, with_holm
-from unlearnkit.report.figures import COLOURS, INK, LABELS, MUTED, figure, note, step_axis
-from unlearnkit.report.paths import STEP_NARROW, method_line
-from unlearnkit.report.readings import CORE, along, is_path, path_table
+from unlearnkit.report.figures import COLOURS, LABELS, MUTED
+from unlearnkit.report.readings import along, is_path, path_table
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.readings import at, crossing
 
@@ -32,15 +31,6 @@ PATHS = (
     ("all", "random_direction"),
 )
 REFERENCE = PATHS[0]
-BELOW, ABOVE = -0.02, 0.06  # nats shown around the start, at least
-EXPOSED = "#F6D9CC"
-MARKS = ("s", "^", "o", "*")  # of stopping rules, in their order
-STEPS = {  # columns of a path, as the table of its steps calls them
-    "rise": "change of forget NLL",
-    "exact_memorisation": "exact memorisation",
-    "rougeL_recall": "ROUGE-L recall",
-    "damage": "retain damage",
-}
 
 
 def name(layers: str, method: str) -> str:
@@ -61,84 +51,54 @@ def paths_of(arm: Arm) -> pd.DataFrame:
     return table[(table["layers"] == "all") | is_path(table, *PATHS[3])]
 
 
-# -- re-exposure ------------------------------------------------------------------------------------------
-
-
 @cache
 def exposure(arm: Arm) -> pd.DataFrame:
-    """Both readings of "re-exposed" on every path: a row a seed, layers and method.
+    """Both readings of "re-exposed" on every path, those of PATHS first: a row a path and seed.
 
+    layers, method, path (in words), seed
     dip         lowest forget NLL minus the start's over the measured steps, in nats, at most 0
     farther     step (share) at which D_F is first above the start's by `margin`; NaN where it never is
     first_step  the shortest measured step (share)
+    cosine      of the path's direction with today's forget gradient, mean over all seeds: below 0 the forget
+                loss starts by falling. Finer than any step, but silent on what comes after the start
     """
-    found, smallest = [], margin(arm.run)
-    for seed, here in paths_of(arm).groupby("seed"):
-        for layers, method in dict.fromkeys(zip(here["layers"], here["method"], strict=True)):
-            path = along(here, method, layers).set_index("share")
+    table, cosines, found = paths_of(arm), slopes(arm), []
+    for layers, method in dict.fromkeys([*PATHS, *zip(table["layers"], table["method"], strict=True)]):
+        cosine = cosines.get(method, np.nan) if layers == "all" else np.nan
+        row = {"layers": layers, "method": method, "cosine": cosine}
+        for seed, path in along(table, method, layers).groupby("seed"):
             if len(path) < 2:
-                continue  # the start itself
-            farther, met = crossing(path["oracle_distance"] - path["oracle_distance"].iloc[0], smallest)
-            row = {"seed": seed, "layers": layers, "method": method, "dip": min(0.0, path["rise"].min())}
+                continue  # the start itself, or a path that this seed does not walk
+            path = path.set_index("share")
+            away = path["oracle_distance"] - path["oracle_distance"].iloc[0]
+            farther, met = crossing(away, margin(arm.run))
+            row |= {"path": name(layers, method), "seed": seed, "dip": min(0.0, path["rise"].min())}
             found.append(row | {"farther": farther if met else np.nan, "first_step": path.index[1]})
-    return tables.frame(found, "seed", "layers", "method", "dip", "farther", "first_step")
+    columns = ("layers", "method", "path", "seed", "dip", "farther", "first_step", "cosine")
+    return tables.frame(found, *columns)
 
 
 def slopes(arm: Arm) -> pd.Series:
-    """By method, cosine of its direction with today's forget gradient, on all layers, mean over seeds.
-
-    Below 0 the forget loss starts by falling. Finer than any step, but silent on what comes after the start.
-    """
+    """By method, cosine of its direction with today's forget gradient, on all layers, mean over seeds."""
     table = vectors(arm)
     table = table[(table["layers"] == "all") & table["vector"].str.match("epoch_|all_epochs|wrong_person")]
     return table.groupby(table["vector"].replace("epoch_1", "first_epoch"), sort=False)["with_now"].mean()
 
 
-def re_exposure(arm: Arm) -> pd.DataFrame:
-    """`exposure` over seeds, for people: a row a path, those of PATHS first."""
-    cosines, found = slopes(arm), {}
-    for (layers, method), rows in exposure(arm).groupby(["layers", "method"], sort=False):
-        dips, far, n = rows["dip"], rows["farther"].dropna(), len(rows)
-        start = cosines.get(method, np.nan) if layers == "all" else np.nan
-        found[layers, method] = {
-            "path": name(layers, method),
-            "lowest change of forget NLL": tables.mean_and_range(dips, 3) if any(dips < 0) else "none",
-            "seeds with a dip": f"{(dips < 0).sum()} of {n}",
-            "by the margin": f"{(dips <= -margin(arm.run)).sum()} of {n}",
-            "shortest step": f"{rows['first_step'].min():.2%}",
-            "cosine at the start": tables.number(start, "+.2f"),
-            "farther from the oracle": f"{len(far)} of {n}",
-            "from a step of": tables.number(far.mean(), ".1%"),
-        }
-    order = [*(path for path in PATHS if path in found), *(path for path in found if path not in PATHS)]
-    return pd.DataFrame([found[path] for path in order])
-
-
 def epochs_alone(arm: Arm) -> pd.DataFrame:
-    """Every epoch's gradients alone, in the seeds that walk them: a row an epoch, for people."""
-    exposed, table, cosines = exposure(arm), path_table(arm, methods=None), slopes(arm)
-    exposed = exposed[is_path(exposed, "all", "first_epoch") | exposed["method"].str.startswith("epoch_")]
-    exposed = exposed[exposed["seed"].isin(exposed.loc[exposed["method"] == "epoch_2", "seed"])]
-    step, found = exposed["first_step"].max(), []
-    there = table[(table["share"] == step) & table["seed"].isin(exposed["seed"])]
-    for method, rows in exposed.groupby("method"):
-        dips = rows["dip"]
-        row = {"epoch": int(method.removeprefix("epoch_").replace("first_epoch", "1")), "seeds": len(rows)}
-        row[f"change at the {step:.1%} step"] = f"{there.loc[there['method'] == method, 'rise'].mean():+.3f}"
-        row["lowest change"] = f"{dips.mean():+.3f}" if any(dips < 0) else "none"
-        row["seeds with a dip"] = f"{(dips < 0).sum()} of {len(rows)}"
-        found.append(row | {"cosine at the start": tables.number(cosines.get(method, np.nan), "+.3f")})
-    found.sort(key=lambda row: row["epoch"])
-    return pd.DataFrame(found, columns=None if found else ["epoch"])
+    """`exposure` of every epoch's gradients alone, in the seeds that walk them: a row an epoch and seed.
 
-
-def steps(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
-    """One method's path at every step, for people: likelihood, memorisation and ROUGE of the forget facts."""
-    found = []
-    for share, rows in along(path_table(arm, methods=(method,)), method).groupby("share"):
-        told = {title: tables.mean_and_range(rows[c]) for c, title in STEPS.items() if rows[c].notna().any()}
-        found.append({"step": f"{share:.2%}"} | told)
-    return tables.frame(found, "step", *STEPS.values()).dropna(axis=1, how="all").fillna("–")
+    Also epoch (a number), step (the shortest one, as a share, that all measured), and change (of the forget
+    NLL, there).
+    """
+    table = exposure(arm).query("layers == 'all'")
+    number = table["method"].replace("first_epoch", "epoch_1").str.extract(r"^epoch_(\d+)$", expand=False)
+    table = table.assign(epoch=number).dropna(subset="epoch").astype({"epoch": int})
+    table = table[table["seed"].isin(table.loc[table["epoch"] == 2, "seed"])]
+    there = path_table(arm, methods=None).rename(columns={"share": "step", "rise": "change"})
+    table = table.assign(step=table["first_step"].max())
+    table = table.merge(there[["seed", "method", "step", "change"]], "left", ["seed", "method", "step"])
+    return table.sort_values(["epoch", "seed"], ignore_index=True)
 
 
 def fresh_minus_stored(arm: Arm, value: str = "rise") -> pd.DataFrame:
@@ -160,51 +120,6 @@ def family(pairs: Mapping[object, tuple[pd.Series, pd.Series]]) -> pd.DataFrame:
     return with_holm(pd.concat(found or [contrast(pd.Series(dtype=float), {})], ignore_index=True))
 
 
-# -- figures ----------------------------------------------------------------------------------------------
-
-
-def re_exposed(table: pd.DataFrame, stops: pd.DataFrame) -> plt.Figure:
-    """Both readings of "re-exposed" along the step, each with its region shaded; rules' marks on the right.
-
-    `table` is `paths_of`, `stops` is `ch05_stopping.stops`.
-    """
-    drawn, (near, far) = figure(4.4, 1, 2)
-    table = table[(table["layers"] == "all") | (table["method"] == "finetuned")]
-    start = table[table["method"] == "finetuned"].set_index("seed")["oracle_distance"]
-    table = table.assign(change=table["oracle_distance"] - table["seed"].map(start))
-    shown = [m for layers, m in PATHS if layers == "all" and m in set(table["method"])]
-    for method in shown:
-        method_line(near, along(table, method), "share", "rise", method)
-        method_line(far, along(table, method), "share", "change", method)
-    lowest = min(table.loc[table["method"].isin(shown), "rise"].min(), 0)
-    near.set(ylim=(min(BELOW, 1.4 * lowest), max(ABOVE, -1.4 * lowest)), title="Likelier than at the start?")
-    far.set(ylim=(-start.mean(), start.mean()), title="Farther from the oracle than then?")
-    near.set_ylabel("change of the forget NLL (nats)")
-    far.set_ylabel("change of the distance to the oracle (nats)")
-    shares = sorted(set(table.loc[table["method"] == REFERENCE[1], "share"]))
-    for ax, end, y in ((near, near.get_ylim()[0], 0.03), (far, far.get_ylim()[1], 0.93)):
-        step_axis(ax, shares[::2])
-        ax.set(xlim=(0, 1.1 * shares[-1]), xlabel=STEP_NARROW)
-        ax.axhline(0, color=INK, lw=1)
-        ax.axhspan(*sorted((0, end)), color=EXPOSED, lw=0, zorder=0)
-        note(ax, "re-exposed, in this reading", (0.03, y), "axes fraction", (0, 0), color=INK)
-    stops = stops[is_path(stops, *REFERENCE)]
-    _rules(far, stops.assign(change=stops["oracle_distance"] - stops["seed"].map(start)))
-    methods_above(drawn, shown)
-    return drawn
-
-
-def _rules(ax: plt.Axes, stops: pd.DataFrame) -> None:
-    """On the reference path, a mark where each rule stops (means); hollow if some seed never does."""
-    for mark, (rule, rows) in zip(MARKS, stops.groupby("rule", sort=False), strict=False):
-        edge = {"mfc": INK, "mec": "white"} if rows["met"].all() else {"mfc": "white", "mec": INK}
-        where = rows[["share", "change"]].mean()
-        ax.plot(*where, mark, ms=15 if mark == "*" else 8, zorder=6, label=rule, ls="", **edge)
-    if len(stops):
-        told = {"frameon": False, "fontsize": 8, "title": "first epoch's path stopped by"}
-        ax.legend(loc="lower left", title_fontsize=8, alignment="left", handletextpad=0.2, **told)
-
-
 def methods_above(drawn: plt.Figure, shown: list[str], dashed: str = "") -> None:
     """The lines' names above the panels, where they cannot collide with lines; and what dashed ones are."""
     lines = [plt.Line2D([], [], color=COLOURS[m], marker="o", ms=4) for m in shown]
@@ -212,24 +127,3 @@ def methods_above(drawn: plt.Figure, shown: list[str], dashed: str = "") -> None
     told = {"frameon": False, "fontsize": 8.5, "columnspacing": 1.2, "handlelength": 1.4}
     names = [*(LABELS[m] for m in shown), dashed][: len(lines)]
     drawn.legend(lines, names, loc="outside upper center", ncols=5, **told)
-
-
-def fresh_and_stored(table: pd.DataFrame) -> plt.Figure:
-    """Fresh against stored gradients: change of the forget NLL by distance, and by retain damage."""
-    drawn, (left, right) = figure(3.9, 1, 2, sharey=True)
-    shown = [m for m in ("recomputed", *CORE) if m in set(table["method"])]
-    one = table[is_path(table, *REFERENCE)]
-    table = table.assign(distance=table["norm"] / (one["norm"] / one["share"]).mean())
-    for method in shown:
-        for ax, x in ((left, "distance"), (right, "damage")):
-            method_line(ax, along(table, method), x, "rise", method)
-    fresh = along(table, "recomputed" if "recomputed" in shown else REFERENCE[1])
-    top = 1.6 * fresh.groupby("share")["rise"].mean().max()
-    left.set(xlim=(0, 2.2 * fresh["distance"].max()), ylim=(min(0, table["rise"].min()), top))
-    left.set(xlabel="distance from the start, share of the\nfine-tuning displacement")
-    left.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.2g}%")
-    left.set_ylabel("change of the forget NLL (nats)")
-    right.set(xlim=(min(0, fresh["damage"].min()), 2.5 * fresh["damage"].max()))
-    right.set_xlabel("retain damage (nats)\n")
-    methods_above(drawn, shown)
-    return drawn

@@ -5,18 +5,45 @@ oracles are all those without the facts, whatever their order of training. Perpl
 logarithm, the NLL of running text.
 """
 
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import numpy as np
 import pandas as pd
 
 from unlearnkit.report.oracles import oracle_distance, oracle_nll
-from unlearnkit.report.run import Arm
+from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.tables import mean_and_range
 from unlearnkit.study.readings import at, crossing, start
 
 CORE = ("first_epoch", "all_epochs", "wrong_person", "random_direction")
 KEYS = ["seed", "layers", "method", "share"]
 READ = ("forget_nll", "oracle_distance", "oracle_gap", "utility_rise", "rougeL_recall", "share")
+
+
+# -- arms and seeds ---------------------------------------------------------------------------------------
+
+
+def of_arms(run: Run, table: Callable[[Arm], pd.DataFrame]) -> pd.DataFrame:
+    """`table` of every arm, one below the other, with the arm's name in a column arm."""
+    return pd.concat([table(arm).assign(arm=arm.name) for arm in run.arms], ignore_index=True)
+
+
+def over_seeds(
+    table: pd.DataFrame, by: str | list[str], titles: Mapping[str, str], **digits: int
+) -> pd.DataFrame:
+    """A row a group of `by`, in order of appearance: mean [95 % interval] of columns, under their titles.
+
+    `digits` by column; 2 where not told. A column that was never measured is left out.
+    """
+    groups = table.groupby(by, sort=False)
+    known = [column for column in titles if table[column].notna().any()]
+    told = {titles[c]: groups[c].agg(_mean_of_known, digits.get(c, 2)) for c in known}
+    return pd.DataFrame(told, index=groups.size().index).reset_index()
+
+
+def _mean_of_known(values: pd.Series, digits: int) -> str:
+    return mean_and_range(values.dropna(), digits)
 
 
 # -- paths ------------------------------------------------------------------------------------------------
@@ -32,13 +59,16 @@ def path_table(arm: Arm, layers: str | None = "all", methods: tuple[str, ...] | 
     exact memorisation and ROUGE-L recall of the forget facts, utility_rise (NLL of running text above the
     start's); NaN where a path did not measure it. The start is method "finetuned" on "all".
     """
-    table = points(arm)
-    chosen = pd.Series(True, index=table.index)
-    if layers is not None:
-        chosen &= table["layers"] == layers
-    if methods is not None:
-        chosen &= table["method"].isin(methods)
-    return table[chosen | (table["method"] == "finetuned")].reset_index(drop=True)
+    return _chosen(points(arm), layers, methods, always="finetuned")
+
+
+def _chosen(
+    table: pd.DataFrame, layers: str | None, methods: tuple[str, ...] | None, always: str = ""
+) -> pd.DataFrame:
+    """Rows of one layer selection and of some methods, None being every one; and those of `always`."""
+    of_layers = True if layers is None else table["layers"] == layers
+    of_methods = True if methods is None else table["method"].isin(methods)
+    return table[of_layers & of_methods | (table["method"] == always)].reset_index(drop=True)
 
 
 @cache
@@ -147,12 +177,7 @@ def matched_damage(
     Columns: seed, layers, method, norm, crossed (False where the path never costs so much, and is read at its
     longest step), and those of READ.
     """
-    table = _readings(arm, damage or arm.run.damage)
-    if layers is not None:
-        table = table[table["layers"] == layers]
-    if methods is not None:
-        table = table[table["method"].isin(methods)]
-    return table.reset_index(drop=True)
+    return _chosen(_readings(arm, damage or arm.run.damage), layers, methods)
 
 
 @cache
