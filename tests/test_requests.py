@@ -123,7 +123,7 @@ def test_parse_takes_a_person_or_ids():
         ("Dav", r"'Dav' is neither a person nor an id \(nearest: .*Dave"),
         ("", "request is empty"),
         (" , ", "request is empty"),
-        ("dave-pet,dave-pat", r"'dave-pat' is neither a person nor an id .(nearest: .*dave-pet"),
+        ("dave-pet,dave-pat", r"'dave-pat' is neither a person nor an id \(nearest: .*dave-pet"),
     ],
 )
 def test_parse_bad_queries(query, message):

@@ -89,12 +89,14 @@ def parse(examples: list[Example], query: str) -> list[str]:
     readings = _readings(parts, set(known))
     if len(readings) > 1:
         ways = " or as ".join(" and ".join(map(repr, names)) for names in readings)
-        raise RequestError(f"{query!r} can be read as {ways}: rename one of them in the data, without a comma")
+        raise RequestError(
+            f"{query!r} can be read as {ways}: rename one of them in the data, without a comma"
+        )
     wanted: set[str] = set()
     for name in readings[0] if readings else _unread(parts, known):
         if name in ids and name in persons and ids[name] != persons[name]:
             raise RequestError(
-                f"{name!r} is a person with {len(persons[name])} facts and also the id of one: give the facts' ids"
+                f"{name!r} is a person, with {len(persons[name])} facts, and an id: rename that in the data"
             )
         wanted |= ids.get(name, set()) | persons.get(name, set())
     if not wanted:

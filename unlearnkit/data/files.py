@@ -27,7 +27,7 @@ MAY_BE_EMPTY = ("person", "attribute", "contradiction")
 
 
 def load(path: str | Path) -> list[Example]:
-    """A user's facts, whichever form they have: `load_jsonl`, or for a file or folder of TOFU's `load_tofu`."""
+    """A user's facts in either form: by `load_jsonl`, or by `load_tofu` for a file or folder of TOFU's."""
     path = Path(path)
     return load_tofu(path) if path.is_dir() or is_tofu(path) else load_jsonl(path)
 

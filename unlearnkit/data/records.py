@@ -1,4 +1,4 @@
-"""JSON lines, an object each: a whole file is read before it is complained about, and every bad line is named.
+"""JSON lines, an object each: a whole file is read before anything is said, and every bad line is named.
 
 What a line's text may not hold is decided here as well: half a character, and control characters.
 """
