@@ -14,7 +14,7 @@ NAME = """Ada "the Bee" O'Hara $HOME `id` \\ $(id) #1;"""
 
 @pytest.fixture
 def made(tmp_path):
-    """`made(target, ..., **environment)`: the words that the target gives to python, which only prints them."""
+    """`made(target, ..., **environment)`: the words that a target gives to python, which prints them."""
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     python = tmp_path / ".venv" / "bin" / "python"
