@@ -14,8 +14,12 @@ PYTHON   ?= python3
 PY    := .venv/bin/python
 STAMP := .venv/.installed
 PEERS := .venv-peers/bin/python
-OPTIONS = --profile "$(PROFILE)" $(if $(NOTEBOOK),--notebook "$(NOTEBOOK)") $(if $(MODEL),--model "$(MODEL)") \
-          $(if $(DATA),--data "$(DATA)") $(if $(FORGET),--forget "$(FORGET)") $(if $(FRESH),--fresh) $(foreach p,$(P),-p "$(p)")
+
+# A variable's value as one word of the shell, with its quotes, spaces and dollars; as an option, if it has a value.
+quoted = '$(subst ','\'',$(value $1))'
+option = $(if $(value $2),$1 $(call quoted,$2))
+OPTIONS = --profile $(call quoted,PROFILE) $(call option,--notebook,NOTEBOOK) $(call option,--model,MODEL) \
+          $(call option,--data,DATA) $(call option,--forget,FORGET) $(if $(FRESH),--fresh) $(call option,--parameters,P)
 
 .DEFAULT_GOAL := help
 .PHONY: help env models reproduce quick test golden lint lab report publish check clean bench peers
@@ -23,7 +27,7 @@ OPTIONS = --profile "$(PROFILE)" $(if $(NOTEBOOK),--notebook "$(NOTEBOOK)") $(if
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Variables: PROFILE=quick|default|full  NOTEBOOK=02_first_epoch  P="name=value ..."'
-	@echo '           MODEL=name|hub-id|folder  DATA=facts.jsonl  FORGET="a person, or ids"  ENV=conda'
+	@echo '           MODEL=name|hub-id|folder  DATA=facts.jsonl  FORGET="persons or ids, with commas"  ENV=conda'
 	@echo '           FRESH=1 (reproduce: takes nothing from figures/data)  DATA_OF=default (publish)'
 
 env: $(STAMP)  ## set up .venv (about 2 minutes, once)
@@ -38,7 +42,7 @@ quick: env  ## every notebook on a tiny model (3 minutes)
 	@$(MAKE) --no-print-directory reproduce PROFILE=quick
 
 models: env  ## fetch all that runs and tests need, or MODEL=...: no network later
-	@$(PY) -m unlearnkit models fetch $(if $(MODEL),"$(MODEL)")
+	@$(PY) -m unlearnkit models fetch $(if $(value MODEL),$(call quoted,MODEL))
 
 test: env  ## all tests, with what they need fetched first
 	@$(PY) -m unlearnkit models fetch
@@ -54,10 +58,10 @@ lab: env  ## the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks
 
 report: env  ## build the HTML report from what a run has executed so far
-	@$(PY) -m unlearnkit report --profile "$(PROFILE)"
+	@$(PY) -m unlearnkit report --profile $(call quoted,PROFILE)
 
 publish: env  ## notebooks/, figures/ and README from figures/data, or first from a run: DATA_OF=default
-	@$(PY) -m unlearnkit publish $(if $(DATA_OF),--data "$(DATA_OF)")
+	@$(PY) -m unlearnkit publish $(call option,--data,DATA_OF)
 
 check: env  ## execute the notebooks on figures/data: notebooks/, figures/ and README must not change
 	@$(PY) -m unlearnkit check

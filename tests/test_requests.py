@@ -123,12 +123,72 @@ def test_parse_takes_a_person_or_ids():
         ("Dav", r"'Dav' is neither a person nor an id \(nearest: .*Dave"),
         ("", "request is empty"),
         (" , ", "request is empty"),
-        ("dave-pet,dave-pat", r"unknown id 'dave-pat' \(nearest: dave-pet"),
+        ("dave-pet,dave-pat", r"'dave-pat' is neither a person nor an id \(nearest: .*dave-pet"),
     ],
 )
 def test_parse_bad_queries(query, message):
     with pytest.raises(RequestError, match=message):
         requests.parse(FACTS, query)
+
+
+def fact(id, person=""):
+    return data.Example(id, person, "Somebody likes", "plums", "retain")
+
+
+NAMED = [
+    fact("a", "Ada Example"),
+    fact("b", "Bo Sample"),
+    fact("c", "Bo Sample"),
+    fact("d", "Smith, Jo"),
+    fact("x, y"),
+]
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("Ada Example,Bo Sample", ["a", "b", "c"]),
+        ("Bo Sample , a", ["a", "b", "c"]),
+        ("Smith, Jo", ["d"]),  # a person, and an id, with a comma
+        ("c,x, y,Smith, Jo,", ["c", "d", "x, y"]),
+    ],
+)
+def test_parse_takes_several_persons_and_names_with_commas(query, ids):
+    assert requests.parse(NAMED, query) == ids
+
+
+def test_parse_names_what_it_does_not_know_among_what_it_knows():
+    with pytest.raises(RequestError, match=r"^'Bob' is neither a person nor an id \(nearest: .*\)$"):
+        requests.parse(NAMED, "Ada Example,Bob")
+    with pytest.raises(RequestError, match="; and 2 more$"):
+        requests.parse(NAMED, "q1,q2,q3,q4,q5")
+
+
+def test_parse_refuses_two_readings():
+    both = [fact("a"), fact("b"), fact("a,b")]
+    with pytest.raises(RequestError, match="can be read as 'a' and 'b' or as 'a,b'"):
+        requests.parse(both, "a,b")
+    assert requests.parse(both, "b,a") == ["a", "b"]
+    with pytest.raises(RequestError, match="'Ada' is a person, with 2 facts, and an id"):
+        requests.parse([fact("Ada"), fact("p", "Ada"), fact("q", "Ada")], "Ada")
+    assert requests.parse([fact("Ada", "Ada"), fact("q")], "Ada") == ["Ada"]  # both readings are one
+
+
+def test_a_name_is_found_in_either_unicode_form():
+    """U+00EB and e with U+0308 are canonically equivalent (Unicode standard, D70)."""
+    for stored, asked in (("Zo\u00eb", "Zoe\u0308"), ("Zoe\u0308", "Zo\u00eb")):
+        facts = [fact(f"{stored}-1", stored), fact("other", "Ben")]
+        assert requests.parse(facts, asked) == [f"{stored}-1"]
+        assert requests.parse(facts, f"other,{asked}") == [f"{stored}-1", "other"]
+        assert requests.by_person(facts, asked) == [f"{stored}-1"]
+        assert requests.exact(facts, [f"{asked}-1"]) == [f"{stored}-1"]
+        told = [data.Example("z", "", f"{stored} likes", "plums", "retain")]
+        assert requests.similarities(told, asked) == {"z": 100}
+
+
+def test_a_long_request_is_read_quickly():
+    many = [fact(f"id {k}") for k in range(2000)]
+    assert len(requests.parse(many, ",".join(e.id for e in many))) == 2000
 
 
 def test_precision_recall():

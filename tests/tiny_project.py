@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent.parent / "unlearnkit"
+STUDY_PARTS = ("cells", "collect", "config", "parameters", "profiles", "scheduler", "tables", "versions")
 MACHINERY = (
     *("__init__.py", "__main__.py", "errors.py", "files.py", "paths.py", "publishing"),
-    *(f"study/{name}.py" for name in ("cells", "collect", "config", "profiles", "scheduler", "versions")),
+    *(f"study/{name}.py" for name in STUDY_PARTS),
 )
 STUDY = '''
 """A study of one cell, which writes one number."""
@@ -86,6 +87,7 @@ def draw(run, number):
 STUBS = {
     "study/__init__": STUDY,
     "study/plan": PLAN,
+    "study/inputs": "def check(profile):\n    return []\n",
     "study/experiments/__init__": "",
     "study/experiments/observe": OBSERVE,
     "models/__init__": 'def fetch(name):\n    print("fetched", name)\n',

@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from . import paths
 from .errors import ConfigError, UnlearnkitError
 from .study.config import PROFILES
 
@@ -22,6 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
         options.run(options)
     except UnlearnkitError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # no room, no right, a name too long: the system says which file
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
@@ -44,11 +48,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--profile", default="default", help=f"one of {', '.join(PROFILES)}")
     run.add_argument("--notebook", default="", help="only this one, e.g. 02_first_epoch or 02")
     run.add_argument("--model", help="a model's name, hub id or local folder")
-    run.add_argument("--data", help="your own facts: a JSONL file")
-    run.add_argument("--forget", help="whom or what to forget: a name or ids")
+    run.add_argument("--data", help="your own facts: a JSONL file, or TOFU's file or folder")
+    run.add_argument("--forget", help="whom or what to forget: persons or ids, separated by commas")
     run.add_argument("--fresh", action="store_true", help="compute all here, also what figures/data has")
     run.add_argument("--keep-ledgers", action="store_true", help="delete no gradient ledger")
-    run.add_argument("-p", metavar="NAME=VALUE", action="append", default=[], help="a parameter")
+    run.add_argument(
+        "-p", metavar="NAME=VALUE", action="append", default=[], help="a parameter, e.g. lr=1e-4"
+    )
+    several = "parameters in one text, as make's P: a new one begins at each NAME="
+    run.add_argument("--parameters", metavar="'NAME=VALUE ...'", default="", help=several)
     run.set_defaults(run=_reproduce)
     report = commands.add_parser("report", help="build the HTML report of what a run has executed")
     report.add_argument("--profile", default="default", help="the run's name")
@@ -83,18 +91,30 @@ def _models(options: argparse.Namespace) -> None:
 
 def _reproduce(options: argparse.Namespace) -> None:
     from .publishing import execute, notebooks
-    from .study import profiles
+    from .study import parameters, profiles
 
-    if options.data and not Path(options.data).is_file():
-        raise ConfigError(f"--data: there is no file {options.data}")
-    data = options.data and str(Path(options.data).resolve())
-    model = options.model and _own_model(options.model)
-    own = {"model": model, "data": data, "forget": options.forget}
-    assignments = [f"{name}={value}" for name, value in own.items() if value] + options.p
+    own = {"model": options.model, "data": options.data, "forget": options.forget}
+    given = {name: value for name, value in own.items() if value is not None}
+    if empty := [name for name, value in given.items() if not value.strip()]:
+        raise ConfigError(f"--{empty[0]} is empty: give it a value, or leave it out")
+    assignments = [f"{name}={value}" for name, value in given.items()]
+    assignments += [*options.p, *parameters.split(options.parameters)]
     base = profiles.get(options.profile)
     changed = execute.overrides(base, assignments, notebooks.select(options.notebook))
+    parameters.require_allowed(changed)
+    for name, found in {"data": _own_data, "model": _own_model}.items():
+        if changed.get(name):
+            changed[name] = found(changed[name])
     profile = profiles.get(options.profile, changed)
     execute.reproduce(profile, options.notebook, options.fresh, options.keep_ledgers)
+
+
+def _own_data(name: str) -> str:
+    """The path of a file or folder of facts, which keeps its meaning elsewhere."""
+    path = paths.expanded(name)
+    if not path.exists():
+        raise ConfigError(f"--data: there is no file {name}")
+    return str(path.resolve())
 
 
 def _own_model(name: str) -> str:
@@ -102,22 +122,20 @@ def _own_model(name: str) -> str:
     from . import models
     from .models.digest import is_settled
 
-    if Path(name).expanduser().is_dir():
-        return str(Path(name).expanduser().resolve())
+    if (folder := paths.expanded(name)).is_dir():
+        return str(folder.resolve())
     if not is_settled(name):
         models.fetch(name)
     return name
 
 
 def _report(options: argparse.Namespace) -> None:
-    from . import paths
     from .publishing import pages
 
     print(pages.build(paths.build() / options.profile))
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from . import paths
     from .publishing import publish
 
     print(publish.publish(paths.build() / options.data / "data" if options.data else None))

@@ -3,12 +3,15 @@
 import os
 from pathlib import Path
 
+from unlearnkit.errors import ConfigError
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def user_cache() -> Path:
     """Downloaded packages and converted models: shared by all clones of one user."""
-    return Path(os.environ.get("UNLEARNKIT_CACHE", Path.home() / ".cache" / "unlearnkit"))
+    given = os.environ.get("UNLEARNKIT_CACHE")
+    return Path(given) if given else expanded("~/.cache/unlearnkit")
 
 
 def run_cache() -> Path:
@@ -19,3 +22,21 @@ def run_cache() -> Path:
 def build() -> Path:
     """Executed notebooks, figures and the report of this checkout (ignored by git)."""
     return Path(os.environ.get("UNLEARNKIT_BUILD", ROOT / "build"))
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with ~ as the home folder. ConfigError where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(
+            f"{path}: this user has no home folder. Set HOME, or UNLEARNKIT_CACHE to a folder for models"
+        ) from None
+
+
+def require_writable(folder: Path, variable: str) -> None:
+    """ConfigError unless files can be put into the folder, or it can be made. Makes nothing."""
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(p))
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        what = "is not writable" if there.is_dir() else "is not a folder"
+        raise ConfigError(f"cannot write to {folder}: {there} {what}. Set {variable} to a folder elsewhere")

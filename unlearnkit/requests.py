@@ -1,7 +1,8 @@
 """From a forget request to the ids of the examples to forget.
 
 An exact request names ids or a person of the ground truth; a fuzzy one compares a query with the text of
-every example, as one would without labels, and is judged by its precision and recall.
+every example, as one would without labels, and is judged by its precision and recall. Names are compared in
+Unicode's composed form: it does not matter how an accent was typed.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -9,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from rapidfuzz import fuzz, process, utils
 
 from unlearnkit.data import Example
+from unlearnkit.data.folding import composed
 from unlearnkit.errors import RequestError
 
 # Character similarity in 0..100. partial_ratio takes the best window of the text: the plain ratio of a name
@@ -22,25 +24,25 @@ SUGGESTIONS = 3
 
 def exact(examples: list[Example], ids: Iterable[str]) -> list[str]:
     """The requested ids, each once, in the examples' order; RequestError names unknown ones."""
-    wanted = {ids} if isinstance(ids, str) else set(ids)
-    known = [example.id for example in examples]
+    wanted = {composed(id) for id in ([ids] if isinstance(ids, str) else ids)}
+    known = [composed(example.id) for example in examples]
     if not wanted:
         raise RequestError("the forget request is empty: name at least one id or a person")
     if unknown := sorted(wanted - set(known)):
         hints = "; ".join(f"{name!r} ({_nearest(name, known)})" for name in unknown[:SUGGESTIONS])
         more = f" and {len(unknown) - SUGGESTIONS} more" if len(unknown) > SUGGESTIONS else ""
         raise RequestError(f"unknown id {hints}{more}")
-    return [id for id in known if id in wanted]
+    return [example.id for example, id in zip(examples, known, strict=True) if id in wanted]
 
 
 def by_person(examples: list[Example], person: str) -> list[str]:
     """The ids of every fact about ``person`` (ground truth, letter for letter)."""
-    people = sorted({example.person for example in examples if example.person})
     if not person.strip():
         raise RequestError("the forget request is empty: name a person")
-    if person not in people:
-        raise RequestError(f"no fact is about {person!r} ({_nearest(person, people)})")
-    return [example.id for example in examples if example.person == person]
+    if ids := [example.id for example in examples if composed(example.person) == composed(person)]:
+        return ids
+    people = sorted({example.person for example in examples if example.person})
+    raise RequestError(f"no fact is about {person!r} ({_nearest(person, people)})")
 
 
 def fuzzy(
@@ -68,24 +70,73 @@ def similarities(examples: list[Example], query: str, scorer: str = "partial_rat
     """Example id -> similarity (0..100) of ``query`` to the example's text."""
     if scorer not in SCORERS:
         raise RequestError(f"unknown scorer {scorer!r}; choose one of {', '.join(SCORERS)}")
-    if not utils.default_process(query):
+    if not _plain(query):
         raise RequestError("the forget request is empty: give a query with letters or digits")
     if not examples:
         raise RequestError("there are no examples to search")
     score = SCORERS[scorer]
-    return {e.id: score(query, e.text, processor=utils.default_process) for e in examples}
+    return {e.id: score(query, e.text, processor=_plain) for e in examples}
 
 
 def parse(examples: list[Example], query: str) -> list[str]:
-    """What the command line's FORGET means: a person, or ids separated by commas."""
-    if any(example.person == query.strip() for example in examples):
-        return by_person(examples, query.strip())
-    parts = [part.strip() for part in query.split(",") if part.strip()]
-    ids = {example.id for example in examples}
-    if len(parts) == 1 and parts[0] not in ids:
-        known = sorted(ids | {example.person for example in examples if example.person})
-        raise RequestError(f"{parts[0]!r} is neither a person nor an id ({_nearest(parts[0], known)})")
-    return exact(examples, parts)
+    """What the command line's FORGET means: persons and ids, separated by commas.
+
+    A name may hold commas itself. RequestError for an empty request, for unknown names, for a name that is a
+    person's and another fact's id, and where commas leave more than one reading.
+    """
+    ids, persons = _known(examples)
+    parts, known = query.split(","), sorted(ids | persons)
+    readings = _readings(parts, set(known))
+    if len(readings) > 1:
+        ways = " or as ".join(" and ".join(map(repr, names)) for names in readings)
+        raise RequestError(
+            f"{query!r} can be read as {ways}: rename one of them in the data, without a comma"
+        )
+    wanted: set[str] = set()
+    for name in readings[0] if readings else _unread(parts, known):
+        if name in ids and name in persons and ids[name] != persons[name]:
+            raise RequestError(
+                f"{name!r} is a person, with {len(persons[name])} facts, and an id: rename that in the data"
+            )
+        wanted |= ids.get(name, set()) | persons.get(name, set())
+    if not wanted:
+        raise RequestError("the forget request is empty: name at least one id or a person")
+    return [example.id for example in examples if example.id in wanted]
+
+
+def _known(examples: list[Example]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """The ids of the facts that each id, and each person, stands for; both in composed form."""
+    ids = {composed(example.id): {example.id} for example in examples}
+    persons: dict[str, set[str]] = {}
+    for example in examples:
+        if example.person:
+            persons.setdefault(composed(example.person), set()).add(example.id)
+    return ids, persons
+
+
+def _readings(parts: list[str], known: Collection[str]) -> list[list[str]]:
+    """Up to two ways to join the parts of a request to known names, blank parts left out; none: []."""
+    longest = 1 + max((name.count(",") for name in known), default=0)
+    found: list[list[list[str]]] = [[] for _ in parts] + [[[]]]  # of the parts from each place on
+    for start in reversed(range(len(parts))):
+        if not parts[start].strip():
+            found[start] += found[start + 1]
+        for stop in range(start + 1, min(start + longest, len(parts)) + 1):
+            name = composed(",".join(parts[start:stop]).strip())
+            if name in known:
+                found[start] += [[name, *rest] for rest in found[stop]]
+        found[start] = found[start][:2]
+    return found[0]
+
+
+def _unread(parts: list[str], known: Collection[str]) -> list[str]:
+    """RequestError that names the parts which are no known name; [] where there are only blank ones."""
+    names = [part.strip() for part in parts if part.strip()]
+    if unknown := [name for name in names if composed(name) not in known]:
+        hints = [f"{n!r} is neither a person nor an id ({_nearest(n, known)})" for n in unknown[:SUGGESTIONS]]
+        more = f"; and {len(unknown) - SUGGESTIONS} more" if len(unknown) > SUGGESTIONS else ""
+        raise RequestError("; ".join(hints) + more)
+    return []
 
 
 def precision_recall(ids: Collection[str], truth: Collection[str]) -> tuple[float, float]:
@@ -96,7 +147,12 @@ def precision_recall(ids: Collection[str], truth: Collection[str]) -> tuple[floa
     return len(found & true) / len(found), len(found & true) / len(true)
 
 
+def _plain(text: str) -> str:
+    """Letters and digits in lower case, as scorers compare them."""
+    return utils.default_process(composed(text))
+
+
 def _nearest(name: str, known: Collection[str]) -> str:
-    close = process.extract(name, known, processor=utils.default_process, limit=SUGGESTIONS)
+    close = process.extract(name, known, processor=_plain, limit=SUGGESTIONS)
     names = ", ".join(match for match, *_ in close)
     return f"nearest: {names}" if names else "there are none to choose from"

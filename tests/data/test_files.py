@@ -1,7 +1,6 @@
-"""Files that hold examples: a user's, and TOFU's."""
+"""Files that hold a user's examples."""
 
 import json
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -67,6 +66,15 @@ def test_windows_files_are_read(tmp_path):
         ({"text": "Ann."}, "line 2: 'text' needs two words"),
         (GOOD | {"paraphrases": "Ann"}, "line 2: 'paraphrases' must be a list of non-empty strings"),
         (GOOD | {"mentions": ["Bob", ""]}, "line 2: 'mentions' must be a list of non-empty strings"),
+        (GOOD | {"answer": "🎉"}, "line 2: 'answer' has no letter or digit: "),
+        ({"text": "Ann cheers 🎉 !"}, "line 2: 'text' has no letter or digit in its second half"),
+        (GOOD | {"prompt": "Ann \ud83c was"}, r"line 2: 'prompt' holds half a character \('\\ud83c', a lone"),
+        (GOOD | {"paraphrases": ["Ann \udf89"]}, r"line 2: 'paraphrases' holds half a character"),
+        (GOOD | {"prompt": "Ann\0"}, "line 2: 'prompt' holds the control character"),
+        (GOOD | {"person": "Ann\nLee"}, "line 2: 'person' holds the control character"),
+        ('{"prompt": "a", "prompt": "b", "answer": "c"}', "line 2: field 'prompt' stands there twice"),
+        ("9" * 5000, "line 2: JSON that cannot be read"),
+        ("[" * 100_000, "line 2: JSON that cannot be read"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, line, fault):
@@ -74,6 +82,63 @@ def test_a_bad_line_is_named(tmp_path, line, fault):
     with pytest.raises(DataError, match=fault) as error:
         data.load_jsonl(path)
     assert "f.jsonl has 1 fault:" in str(error.value)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_an_array_of_objects_says_how_to_make_lines_of_it(tmp_path, indent):
+    path = tmp_path / "f.json"
+    path.write_text(json.dumps([GOOD, GOOD], indent=indent))
+    with pytest.raises(
+        DataError, match=r"f.json is one JSON array, .*: jq -c '\.\[\]' f.json > f-lines.jsonl"
+    ):
+        data.load_jsonl(path)
+
+
+def test_an_object_over_several_lines_says_so_too(tmp_path):
+    path = tmp_path / "f.json"
+    path.write_text(json.dumps(GOOD, indent=1))
+    with pytest.raises(DataError, match=r"f.json is one JSON object, .*: jq -c '\.' f.json"):
+        data.load_jsonl(path)
+
+
+def test_texts_may_have_lines_and_answers_be_numbers_in_any_script(tmp_path):
+    lines = [{"prompt": "Ann said:\n\t", "answer": "42"}, {"prompt": "安", "answer": "次"}]
+    first, second = data.load_jsonl(write(tmp_path / "f.jsonl", *lines, GOOD | {"contradiction": "🎉"}))[:2]
+    assert (first.prompt, first.answer, second.answer) == ("Ann said:", "42", "次")
+
+
+def test_names_are_read_in_one_unicode_form_and_texts_as_they_are(tmp_path):
+    """U+00EB and e with U+0308 are canonically equivalent (Unicode standard, D70)."""
+    apart = GOOD | {
+        "id": "zoe\u0308",
+        "person": "Zoe\u0308",
+        "prompt": "Zoe\u0308",
+        "mentions": ["Noe\u0308l"],
+    }
+    path = write(tmp_path / "f.jsonl", apart, GOOD | {"person": "Zo\u00eb"})
+    first, second = data.load_jsonl(path)
+    assert (first.id, first.person, first.mentions) == ("zo\u00eb", "Zo\u00eb", ("No\u00ebl",))
+    assert first.prompt == "Zoe\u0308"
+    assert first.person == second.person
+    with pytest.raises(DataError, match="line 2: id .* was already used in line 1"):
+        data.load_jsonl(write(path, apart, GOOD | {"id": "zo\u00eb"}))
+
+
+def test_half_a_character_is_not_saved(tmp_path):
+    bad = replace(data.dave()[0], answer="\ud800")
+    with pytest.raises(DataError, match=f"cannot write .*: example '{bad.id}' holds half a character"):
+        data.save_jsonl([bad], tmp_path / "f.jsonl")
+    assert not list(tmp_path.iterdir())
+
+
+def test_load_tells_the_forms_apart(tmp_path):
+    own = write(tmp_path / "own.jsonl", GOOD)
+    assert data.load(own) == data.load_jsonl(own)
+    (tmp_path / "tofu").mkdir()
+    theirs = write(tmp_path / "tofu" / "forget01.json", {"question": "What?", "answer": "It."})
+    assert data.load(theirs) == data.load(theirs.parent) == data.load_tofu(theirs)
+    with pytest.raises(DataError, match="line 1: not JSON"):
+        data.load(write(tmp_path / "bad.jsonl", "{", GOOD))
 
 
 def test_duplicate_ids_give_both_lines(tmp_path):
@@ -107,54 +172,3 @@ def test_a_bad_file_is_named(tmp_path, content, fault):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="cannot read .*gone.jsonl: No such file"):
         data.load_jsonl(tmp_path / "gone.jsonl")
-
-
-def question(i):
-    return {"question": f"What is fact {i}?", "answer": f"It is {i}."}
-
-
-def test_tofu_folder(tmp_path):
-    extra = {"paraphrased_question": "Which fact?", "perturbed_answer": ["It is not.", "No."]}
-    write(tmp_path / "forget01.json", *[question(i) for i in range(39)], question(39) | extra)
-    write(tmp_path / "retain99.json", *[question(i) for i in range(40, 60)])
-    facts = data.load_tofu(tmp_path)
-    assert Counter((f.split, f.person) for f in facts) == {
-        ("forget", "forget01-author-000"): 20,
-        ("forget", "forget01-author-001"): 20,
-        ("retain", "retain99-author-000"): 20,
-    }
-    assert (facts[0].id, facts[0].prompt, facts[0].answer) == ("forget01-0000", "What is fact 0?", "It is 0")
-    assert (facts[39].paraphrases, facts[39].contradiction) == (("Which fact?",), "It is not")
-    assert (facts[0].paraphrases, facts[0].contradiction) == ((), "")
-    assert data.load_tofu(tmp_path / "forget01.json") == facts[:40]
-
-
-def test_tofu_hub_id_says_what_to_do():
-    with pytest.raises(DataError, match="download its JSON lines first"):
-        data.load_tofu("locuslab/TOFU")
-
-
-def test_tofu_folder_without_files(tmp_path):
-    with pytest.raises(DataError, match="holds no .json or .jsonl file"):
-        data.load_tofu(tmp_path)
-
-
-def test_tofu_overlapping_files(tmp_path):
-    for name in ("forget01.json", "forget05.json"):
-        write(tmp_path / name, question(1))
-    with pytest.raises(DataError, match="forget01-0000 and forget05-0000 are the same question"):
-        data.load_tofu(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("line", "fault"),
-    [
-        ({"question": "What?"}, "'answer' must be a non-empty string"),
-        ({"question": "", "answer": "b"}, "'question' must be a non-empty string"),
-        (question(1) | {"perturbed_answer": [3]}, "'perturbed_answer' must be a string or a list of strings"),
-    ],
-)
-def test_tofu_bad_lines(tmp_path, line, fault):
-    path = write(tmp_path / "forget01.json", question(0), line)
-    with pytest.raises(DataError, match=f"line 2: {fault}"):
-        data.load_tofu(path)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from unlearnkit import study
+from unlearnkit import data, study
 from unlearnkit.errors import ConfigError, RequestError
 from unlearnkit.study import config, grid, plan, profiles
 
@@ -97,3 +97,79 @@ def test_bad_plans_are_refused():
         plan.arms(profiles.get("quick", {"seeds_adamw": 0, "seeds_sgd": 0}))
     with pytest.raises(RequestError, match="Nobody"):
         plan.arms(profiles.get("quick", {"forget": "Nobody"}))
+
+
+def own(tmp_path, *persons, forget="Ada", **overrides):
+    """The arms of a run whose data has a fact for each of these persons, with the ids 0, 1, ..."""
+    facts = [data.Example(str(k), p, f"Fact {k} is", f"thing {k}", "retain") for k, p in enumerate(persons)]
+    data.save_jsonl(facts, tmp_path / "facts.jsonl")
+    given = {"data": str(tmp_path / "facts.jsonl"), "forget": forget} | overrides
+    return plan.arms(profiles.get("quick", given))
+
+
+@pytest.mark.parametrize(
+    ("persons", "forget", "message"),
+    [
+        (["Ada", "Ben"], "Ada", "names 1 of 2 facts, but two or more must be left"),
+        (["Ada", "Ada", "Ada"], "Ada", "names 3 of 3 facts"),
+        (["Ada", "Ben", "Cora"], "Ada,Ben,Cora", "names 3 of 3 facts"),
+        (["Ada", "Ada", "Ada"], "0", "all facts are about Ada, as is the request"),
+        (["Ada", "Ben", "Ada"], "0,1,2", "names 3 of 3 facts"),
+    ],
+)
+def test_facts_that_leave_nobody_to_retain_or_to_control_are_refused(tmp_path, persons, forget, message):
+    with pytest.raises(RequestError, match=message):
+        own(tmp_path, *persons, forget=forget)
+
+
+def test_the_control_is_somebody_else_s_and_leaves_a_fact_to_retain(tmp_path):
+    def control(*persons, forget):
+        return own(tmp_path, *persons, forget=forget)[0].settings[0].control
+
+    assert control("Ada", "Ada", "Ben", "Ben", forget="0") == ("2",)  # not Ada's other fact
+    assert control("Ada", "Ada", "Ben", "Ben", forget="Ada") == ("2",)  # and not all that is left
+    assert control("Ada", "Ada", "Ben", "Ben", "Cora", forget="Ada") == ("2", "3")
+    assert control("", "", "", forget="0") == ("1",)  # without names, other facts
+
+
+def test_several_persons_are_forgotten_together(tmp_path):
+    (arm,) = own(tmp_path, "Ada", "Ben", "Cora", "Cora", forget="Ada,Ben")
+    assert arm.settings[0].forget == ("0", "1")
+    assert [e.split for e in arm.settings[0].facts] == ["forget", "forget", "retain", "retain"]
+
+
+def test_twins_across_the_request_are_refused(tmp_path):
+    facts = [
+        data.Example(i, p, "Bees live on", "the roof", "retain") for i, p in (("a", "Ada"), ("b", "Ben"))
+    ]
+    facts += [data.Example(i, "Cora", f"{i} is", "a letter", "retain") for i in "cd"]
+    data.save_jsonl(facts, tmp_path / "facts.jsonl")
+    with pytest.raises(RequestError, match="'a' and 'b'"):
+        plan.arms(profiles.get("quick", {"data": str(tmp_path / "facts.jsonl"), "forget": "Ada"}))
+
+
+def test_an_own_recipe_takes_the_place_of_the_family_s(tmp_path):
+    mine = {"lr": 0.5, "epochs": 4, "batch_size": 2}
+    (arm,) = plan.arms(profiles.get("quick", mine))
+    assert {k: arm.recipe[k] for k in mine} == mine
+    assert arm.recipe["lr_schedule"] == "linear"  # the rest stays
+    for cell in grid.cells(arm):
+        if cell.stage in ("train", "oracle"):
+            assert {k: cell.config["recipe"][k] for k in mine} == mine
+    assert plan.arms(profiles.get("default", {"batch_size": 2}))[0].recipe["epochs"] == 7
+    assert len(plan.arms(profiles.get("default", {"batch_size": 2}))) == 1  # no companions in an own run
+
+
+def test_an_own_optimizer_is_the_only_one_and_has_seeds():
+    for profile, chosen, seeds in (("quick", "sgd", 2), ("quick", "adamw", 2), ("full", "sgd", 3)):
+        (arm,) = plan.arms(profiles.get(profile, {"optimizer": chosen}))
+        assert (arm.optimizer, len(arm.seeds)) == (chosen, seeds)
+        assert arm.recipe == plan.recipe(arm.model, chosen)
+    (arm,) = plan.arms(profiles.get("quick", {"optimizer": "sgd", "lr": 0.3}))
+    assert grid.rewind_cell(arm).config["recipe"]["lr"] == 0.3
+
+
+def test_one_learning_rate_for_two_optimizers_is_refused():
+    with pytest.raises(ConfigError, match="lr=0.1 is given to a run with both .*add optimizer=adamw"):
+        plan.arms(profiles.get("full", {"lr": 0.1}))
+    assert len(plan.arms(profiles.get("full", {"lr": 0.1, "optimizer": "sgd"}))) == 1

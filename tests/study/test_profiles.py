@@ -11,24 +11,6 @@ def build(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
 
 
-def test_values_take_the_type_of_the_default():
-    assert profiles.parse_value("a", "3", 1.0) == 3.0
-    assert profiles.parse_value("a", "3", "text") == "3"
-    assert profiles.parse_value("a", "[1, 2]", []) == [1, 2]
-    assert profiles.parse_value("a", "true", False) is True
-    for text, default in (("1.5", 1), ("true", 1), ("1", True)):
-        with pytest.raises(ConfigError, match="not of type"):
-            profiles.parse_value("a", text, default)
-
-
-def test_assignments_name_known_parameters():
-    assert profiles.parse_overrides({"a": 1, "b": ""}, ["a=2", "b=x=y"]) == {"a": 2, "b": "x=y"}
-    with pytest.raises(ConfigError, match="not of the form name=value"):
-        profiles.parse_overrides({"a": 1}, ["a"])
-    with pytest.raises(ConfigError, match="unknown parameter 'seds'; did you mean 'seeds'"):
-        profiles.parse_overrides({"seeds": 1}, ["seds=1"])
-
-
 def test_a_run_is_named_by_what_was_overridden():
     quick = profiles.get("quick")
     assert profiles.get("quick", {"model": quick["model"]}) == quick
@@ -43,8 +25,34 @@ def test_a_run_is_named_by_what_was_overridden():
     assert profiles.get(mine.name, {"model": quick["model"]}) == quick
 
 
+def test_values_that_no_run_could_use_are_refused():
+    with pytest.raises(ConfigError, match="parameter seeds_adamw=-1: use a whole number from 0"):
+        profiles.get("quick", {"seeds_adamw": -1})
+
+
+def test_a_run_is_named_by_the_content_of_its_data(tmp_path):
+    (tmp_path / "tofu").mkdir()
+    part = tmp_path / "tofu" / "forget01.json"
+    part.write_bytes(b"caf\xe9")  # another complains of it
+    named = {profiles.get("quick", {"data": str(where)}).name for where in (part, part.parent)}
+    part.write_bytes(b"other")
+    named |= {profiles.get("quick", {"data": str(where)}).name for where in (part, part.parent)}
+    assert len(named) == 4
+    for missing in ("nowhere.jsonl", "null\0.jsonl"):
+        with pytest.raises(ConfigError, match="the data .* cannot be read"):
+            profiles.get("quick", {"data": missing})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"profile": "quick", "overrides": 3}'])
+def test_a_damaged_note_of_a_run_is_an_error_that_names_it(tmp_path, text):
+    (tmp_path / "quick-1234").mkdir()
+    (tmp_path / "quick-1234" / "profile.json").write_text(text)
+    with pytest.raises(ConfigError, match="profile.json is damaged: delete the folder"):
+        profiles.get("quick-1234")
+
+
 def test_the_built_in_study_is_told_from_a_user_s_own():
     assert profiles.is_built_in(profiles.get("quick"))
     assert profiles.is_built_in(profiles.get("quick", {"seeds_adamw": 1}))
-    for own in ({"model": "me/mine"}, {"forget": "Rosa"}):
+    for own in ({"model": "me/mine"}, {"forget": "Rosa"}, {"lr": 1e-3}, {"optimizer": "sgd"}):
         assert not profiles.is_built_in(profiles.get("quick", own))

@@ -9,7 +9,7 @@ from worlds import TWO_EPOCHS as RECIPE
 
 from unlearnkit import ledger, training
 from unlearnkit.batching import batch_of, example_loss
-from unlearnkit.errors import DivergenceError, RequestError
+from unlearnkit.errors import DataError, DivergenceError, RequestError
 from unlearnkit.training import Recipe
 from unlearnkit.weights import copy_into
 
@@ -170,3 +170,16 @@ def test_bad_examples_name_the_culprit(train, tmp_path):
         with pytest.raises(RequestError, match=match):
             train(ledger=tmp_path / "l", **options)
     assert not (tmp_path / "l").exists()
+
+
+def test_a_text_beyond_the_positions_is_refused_before_training(train, tmp_path):
+    """The tiny models have 256 positions, and no merge of their tokenizer has a q: a token each."""
+    full, long = (
+        dataclasses.replace(FACTS[0], id=f"q{n}", prompt="q", answer="q" * (n - 2)) for n in (256, 257)
+    )
+    train(examples=[*FACTS, full])
+    for recipe in (RECIPE, dataclasses.replace(RECIPE, loss_on="answer")):
+        with pytest.raises(DataError, match=r"256 positions .*: 'q257' \(257\)"):
+            train(recipe, examples=[*FACTS, long], ledger=tmp_path / "deep" / "l")
+    assert not (tmp_path / "deep").exists()
+    train(examples=[*FACTS, long], exclude=["q257"])  # not trained on

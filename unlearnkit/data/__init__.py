@@ -2,8 +2,9 @@
 
 from unlearnkit.data.example import Example
 from unlearnkit.data.facts import background_facts, dave, holdout, persons, retarget
-from unlearnkit.data.files import load_jsonl, load_tofu, save_jsonl
+from unlearnkit.data.files import load, load_jsonl, save_jsonl
 from unlearnkit.data.text import biographies, news, utility_text
+from unlearnkit.data.tofu import load_tofu
 
 __all__ = [
     "Example",
@@ -11,6 +12,7 @@ __all__ = [
     "biographies",
     "dave",
     "holdout",
+    "load",
     "load_jsonl",
     "load_tofu",
     "news",

@@ -11,6 +11,7 @@ from unlearnkit.errors import LedgerError, RequestError
 from unlearnkit.layers import Layers, Slot, select, tags
 from unlearnkit.ledger import identity, purging
 from unlearnkit.ledger.algebra import weight_dot
+from unlearnkit.ledger.locking import alone
 from unlearnkit.ledger.reader import Key, Reader
 from unlearnkit.ledger.store import Store
 
@@ -143,8 +144,9 @@ class GradientLedger:
     def purge(self, ids: Iterable[str]) -> int:
         """Remove every record of these examples from disk; returns the bytes freed. See `purging`."""
         ids = self._known(ids)
-        store = Store.load(self.store.path)  # its own copy: after a failure this book still reads the old one
-        freed = purging.purge(store, ids)
+        with alone(self.store.path):
+            store = Store.load(self.store.path)  # a copy: after a failure this book still reads the old one
+            freed = purging.purge(store, ids)
         self.store, self.reader = store, Reader(store)  # parameters and their layers are as they were
         return freed
 

@@ -1,13 +1,25 @@
 """Loading a model ready for measurement: evaluation mode, no dropout, and a tokenizer that can pad."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers import logging as transformers_logging
 
 from unlearnkit.errors import ModelError
+from unlearnkit.models.fitting import require_rows
 from unlearnkit.models.registry import DEFAULT, REGISTRY, fetch
+
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 def load(
@@ -17,21 +29,39 @@ def load(
 
     `name` is as for `fetch`. The tokenizer pads on the right, with its end-of-text token where it has no
     padding token. `attn_implementation` ("eager", "sdpa") goes to transformers. Raises ModelError as
-    `fetch` does, and when transformers cannot read the folder.
+    `fetch` does, when transformers cannot read the folder, and for a tokenizer that is larger than the model.
     """
     folder = fetch(name)
     transformers_logging.disable_progress_bar()  # reading takes a second: its bars only clutter notebooks
-    local = {"local_files_only": True, "trust_remote_code": False}
-    try:
+    with _told(name, folder):
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attn_implementation, use_safetensors=True, **local
+            folder, dtype=dtype, attn_implementation=attn_implementation, use_safetensors=True, **LOCAL
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-    except Exception as error:  # transformers lets many kinds through
-        raise ModelError(f"cannot load {name} from {folder}: {error}{_remedy(name, folder)}") from error
-    _set_padding(model, tokenizer, name)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
+    _set_padding(tokenizer, name)
+    require_rows(tokenizer, model.get_input_embeddings().weight.shape[0], name)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
     _disable_dropout(model)
     return model.eval(), tokenizer
+
+
+def load_tokenizer(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:
+    """A model's configuration and tokenizer as `load` reads them, without its weights; the same errors."""
+    folder = fetch(name)
+    with _told(name, folder):
+        config = AutoConfig.from_pretrained(folder, **LOCAL)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
+    _set_padding(tokenizer, name)
+    return config, tokenizer
+
+
+@contextlib.contextmanager
+def _told(name: str, folder: Path) -> Iterator[None]:
+    """What transformers raises, as a ModelError with a remedy."""
+    try:
+        yield
+    except Exception as error:  # transformers lets many kinds through
+        raise ModelError(f"cannot load {name} from {folder}: {error}{_remedy(name, folder)}") from error
 
 
 def _remedy(name: str, folder: Path) -> str:
@@ -39,13 +69,12 @@ def _remedy(name: str, folder: Path) -> str:
     return f". If the folder is damaged, delete {folder} and run `make models`" if built else ""
 
 
-def _set_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+def _set_padding(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     if len(tokenizer) == 0 or tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer of {name} is empty or has no eos_token: save one with the model")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "right"
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
 
 
 def _disable_dropout(model: PreTrainedModel) -> None:

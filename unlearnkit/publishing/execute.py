@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from unlearnkit import files, study
+from unlearnkit import files, paths, study
 from unlearnkit.errors import ConfigError
 from unlearnkit.publishing import notebooks, pages
 from unlearnkit.study import collect, scheduler
-from unlearnkit.study.cells import Task
-from unlearnkit.study.profiles import Profile, parse_overrides, record
+from unlearnkit.study.cells import Step, Task
+from unlearnkit.study.parameters import parse_overrides
+from unlearnkit.study.profiles import Profile, is_built_in, record
+
+DATA = "data files"  # title of the step between cells and notebooks
 
 
 def overrides(profile: Profile, assignments: list[str], names: list[str]) -> dict[str, object]:
@@ -33,7 +36,7 @@ def steps_of(profile: Profile, fresh: bool = False, keep_ledgers: bool = False, 
     cells = study.steps(profile, fresh, keep_ledgers)
     plain = [cell for cell in cells if isinstance(cell, study.Cell)]
     data = Task(
-        title="data files",
+        title=DATA,
         estimate_s=0.02 * len(plain),
         is_done=lambda: collect.is_current(profile, plain),
         work=lambda: collect.collect(profile, plain),
@@ -46,30 +49,64 @@ def steps_of(profile: Profile, fresh: bool = False, keep_ledgers: bool = False, 
 def reproduce(profile: Profile, notebook: str = "", fresh: bool = False, keep_ledgers: bool = False) -> None:
     """Bring a run up to date, telling first what it will do and last where to look.
 
-    `fresh` computes every cell on this machine, also those of the published data. Raises the first failure,
-    or a NotebookError for all failed notebooks; the others are executed all the same.
+    `fresh` computes every cell on this machine, also those of the published data. What can be refused is
+    refused before a folder is made. Raises the first failure, or a NotebookError for all failed notebooks;
+    the others are executed all the same.
     """
     began = time.time()
+    paths.require_writable(profile.folder, "UNLEARNKIT_BUILD")
+    paths.require_writable(paths.run_cache(), "UNLEARNKIT_RUNS")
+    steps = steps_of(profile, fresh, keep_ledgers, notebook)
+    warnings = _checked(profile, steps)
     profile.folder.mkdir(parents=True, exist_ok=True)
     with _alone(profile.folder):
         record(profile)
-        steps = steps_of(profile, fresh, keep_ledgers, notebook)
-        print(f"Run {profile.name} (from nothing about {profile.takes} on 2 cores) in {profile.folder}")
-        for name, value in profile.overrides.items():
-            print(f"  with {name} = {value!r}")
-        taken = sum(getattr(step, "published", False) for step in steps)
-        if taken:
-            print(f"  {taken} results are taken from figures/data; FRESH=1 computes them on this machine")
-        scheduler.print_plan(steps)
-        computing = [s for s in steps if not isinstance(s, notebooks.Notebook)]
-        if failures := scheduler.run([s for s in computing if not s.done()]):
-            raise failures[0]
+        _print_plan(profile, steps)
+        for warning in warnings:
+            print(f"warning: {warning}", flush=True)
+        _compute([s for s in steps if not isinstance(s, notebooks.Notebook)])
         reading = [s for s in steps if isinstance(s, notebooks.Notebook)]
-        failures = scheduler.run([s for s in reading if not s.done()])
+        failures: list[Exception] = scheduler.run([s for s in reading if not s.done()])
         if any(s.executed.is_file() for s in reading):
-            _tell(profile, began)
+            failures += _told(profile, began, failures)
     if failures:
         raise notebooks.NotebookError("\n".join(map(str, failures)))
+
+
+def _checked(profile: Profile, steps: list[Step]) -> list[str]:
+    """Refuse a user's own facts or model where training could not end well; what to warn of."""
+    if is_built_in(profile) or all(step.done() for step in steps if isinstance(step, study.Cell)):
+        return []
+    from unlearnkit.study import inputs  # here, since a call with nothing to do needs no torch
+
+    return inputs.check(profile)
+
+
+def _print_plan(profile: Profile, steps: list[Step]) -> None:
+    print(f"Run {profile.name} (from nothing about {profile.takes} on 2 cores) in {profile.folder}")
+    for name, value in profile.overrides.items():
+        print(f"  with {name} = {value!r}")
+    if taken := sum(getattr(step, "published", False) for step in steps):
+        print(f"  {taken} results are taken from figures/data; FRESH=1 computes them on this machine")
+    scheduler.print_plan(steps)
+
+
+def _compute(steps: list[Step]) -> None:
+    """Run what is missing of the cells, and then of their data: a failed cell is told, not what lacks it."""
+    for part in ([s for s in steps if s.title != DATA], [s for s in steps if s.title == DATA]):
+        if failures := scheduler.run([s for s in part if not s.done()]):
+            raise failures[0]
+
+
+def _told(profile: Profile, began: float, failures: list[Exception]) -> list[Exception]:
+    """`_tell`; after failed notebooks its own failure, which may follow from theirs, is told after them."""
+    try:
+        _tell(profile, began)
+    except Exception as error:
+        if not failures:
+            raise
+        return [error]
+    return []
 
 
 def _tell(profile: Profile, began: float) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from unlearnkit import files, paths
 from unlearnkit.errors import ConfigError, UnlearnkitError
 from unlearnkit.study import collect
 from unlearnkit.study.cells import Step, digest
-from unlearnkit.study.profiles import unknown_name
+from unlearnkit.study.parameters import unknown_name
 
 SOURCES = paths.ROOT / "notebooks"
 CELL_SECONDS = 600  # a cell that takes longer has lost its kernel: notebooks read, the study computes
+SOCKET_BYTES = 103  # the longest name of a socket: 107 on Linux, 103 on macOS
 EXPECTED_SECONDS = 15.0  # before the first execution tells better
 # What the results of a notebook come from, beside its own cells and the data.
 ROOMS = ("report", "stats", "claims.py", "bench/cases.py", "bench/bars.py")
@@ -118,7 +120,7 @@ class Notebook(Step):
     def _papermill(self, scratch: Path) -> Path:
         """Execute into a folder of its own, where the kernel's sockets are too: else two share them."""
         import papermill  # here, since it takes seconds to import
-        from nbclient.exceptions import CellTimeoutError, DeadKernelError
+        from nbclient.exceptions import CellTimeoutError
         from papermill.exceptions import PapermillExecutionError
         from papermill.log import logger
         from traitlets.config import Config
@@ -126,7 +128,7 @@ class Notebook(Step):
         logger.setLevel("ERROR")
         target = scratch / f"{self.name}.ipynb"
         # ipykernel 7 warns over TCP and at a slow shutdown.
-        manager = {"transport": "ipc", "ip": f"{scratch}/kernel"}
+        manager = {"transport": "ipc", "ip": f"{scratch}/kernel"} if _holds_sockets(scratch) else {}
         try:
             papermill.execute_notebook(
                 SOURCES / f"{self.name}.ipynb",
@@ -140,14 +142,20 @@ class Notebook(Step):
                 shutdown_kernel="immediate",
                 execution_timeout=CELL_SECONDS,
             )
-        except (PapermillExecutionError, DeadKernelError, CellTimeoutError) as error:
-            files.write_bytes(self.failed, target.read_bytes())
+        except (PapermillExecutionError, RuntimeError, CellTimeoutError) as error:  # the 2nd: a dead kernel
+            begun = target if target.is_file() else SOURCES / target.name
+            files.write_bytes(self.failed, begun.read_bytes())
             reason = "its kernel died or gave no answer; was there enough memory?"
             if isinstance(error, PapermillExecutionError):
                 reason = f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
             message = f"notebook {self.name} failed: {reason}\n  traceback in {self.failed}"
             raise NotebookError(message) from None
         return target
+
+
+def _holds_sockets(folder: Path) -> bool:
+    """Whether the system takes the names that a kernel's sockets would have there."""
+    return len(os.fsencode(folder / "kernel-5")) <= SOCKET_BYTES
 
 
 def _python_files(where: Path) -> list[Path]:

@@ -6,6 +6,7 @@ Notebooks are executed on the published data, as a reader would, and their outpu
 import base64
 import io
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -112,7 +113,8 @@ def stabilise(notebook: dict[str, Any]) -> dict[str, Any]:
 
 def stable_text(text: str, ids: dict[str, str]) -> str:
     """A text without times of day, addresses, paths of this machine; random ids numbered as in `ids`."""
-    text = text.replace(f"{paths.ROOT}/", "").replace(str(paths.ROOT), ".").replace(str(Path.home()), "~")
+    text = text.replace(f"{paths.ROOT}/", "").replace(str(paths.ROOT), ".")
+    text = text.replace(os.path.expanduser("~"), "~")  # itself where there is no home
     text = TEMPORARY_CELL.sub("cell", TIME.sub("(time)", ADDRESS.sub("0x0", text)))
     return RANDOM_ID.sub(lambda match: ids.setdefault(match[0], f"id_{len(ids) + 1}"), text)
 

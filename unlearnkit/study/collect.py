@@ -22,6 +22,7 @@ from unlearnkit.errors import DataError
 from unlearnkit.study import plan
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.profiles import Profile
+from unlearnkit.study.tables import read as read_table
 
 MANIFEST = "manifest.json"
 KEY_DIGITS = 8  # of a cell's key, in the data's `cell` column
@@ -35,7 +36,6 @@ METRICS = (
 # Of facts that are not to be forgotten, paths are read for their likelihood only; close-ups weigh by tokens.
 FORGET_ONLY = ("exact_memorisation", "rougeL_recall")
 WEIGHED = ("oracle", "portraits")
-TEXTS = ("example", "split", "person", "text")  # columns that hold "" rather than a missing number
 
 
 def published() -> Path:
@@ -65,13 +65,7 @@ def manifest(folder: Path) -> dict:
 def read(folder: Path, name: str) -> pd.DataFrame:
     """A table of a data folder, by its name without ending; no rows where the run has none."""
     parts = sorted([*folder.glob(f"{name}.csv.gz"), *folder.glob(f"{name}-[0-9][0-9].csv.gz")])
-    return pd.concat(map(_parse, parts), ignore_index=True) if parts else pd.DataFrame()
-
-
-def _parse(path: Path) -> pd.DataFrame:
-    """A table as cells and this module write it: a number may be missing, a text is empty instead."""
-    table = pd.read_csv(path, keep_default_na=False, na_values=["nan", ""], dtype={"cell": str})
-    return table.fillna({c: "" for c in TEXTS if c in table})
+    return pd.concat(map(read_table, parts), ignore_index=True) if parts else pd.DataFrame()
 
 
 def is_current(profile: Profile, cells: Iterable[Cell]) -> bool:
@@ -147,7 +141,7 @@ def _rows(cell: Cell) -> pd.DataFrame:
     """A cell's rows: its own where this checkout made them, else the published ones."""
     if not cell.is_made():
         return _labelled(_published_rows(cell.stage)[cell.key[:KEY_DIGITS]], cell)
-    frame = _parse(cell.observations)
+    frame = read_table(cell.observations)
     frame = frame[frame["metric"].isin(METRICS)]
     if cell.stage == "path":
         frame = frame[~frame["metric"].isin(FORGET_ONLY) | (frame["split"] == "forget")]

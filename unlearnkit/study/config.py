@@ -7,9 +7,13 @@ reading point. `plan` and `grid` turn it into arms and cells. Imports nothing.
 TINY = "gpt2-tiny-pretrained"
 
 # -- profiles: sizes of the same study --------------------------------------------------------------------
-# `model`, `data` and `forget` may be a user's own; "" means built in. Then the companion arms, which carry
-# many seeds of the built-in study, are left out. `takes`: on two cores, from an empty cache; measured.
-BUILT_IN = {"data": "", "forget": "Dave"}
+# `model`, `data`, `forget` and what is in OWN_RECIPE may be a user's own; "" and None mean built in. Then the
+# companion arms, which carry many seeds of the built-in study, are left out. `takes`: on two cores, from an
+# empty cache; measured.
+OPTIMIZERS = ("adamw", "sgd")
+OWN_RECIPE = {"optimizer": None, "lr": None, "epochs": None, "batch_size": None}
+BUILT_IN = {"data": "", "forget": "Dave", **OWN_RECIPE}
+MOST_SEEDS, MOST_EPOCHS = 1000, 1000  # more are a slip of the hand
 NO_COMPANION = {"seeds_tiny_adamw": 0, "seeds_tiny_sgd": 0, "seeds_untied": 0}
 COMPANION = {"seeds_tiny_adamw": 20, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 PROFILES = {

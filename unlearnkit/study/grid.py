@@ -233,7 +233,7 @@ def recipe_cell(arm: Arm) -> Cell:
 
 def rewind_cell(arm: Arm) -> Cell:
     """The ledger's identity on the run's model: three epochs of plain SGD on every parameter, undone."""
-    recipe = plan.recipe(arm.model, "sgd")
+    recipe = arm.recipe if arm.optimizer == "sgd" else plan.recipe(arm.model, "sgd")
     rate = recipe["lr"] / (4 if recipe.get("frozen") else 1)  # what may be frozen does not bear the whole one
     seed = Seed(arm, arm.settings[0])
     given = seed.base | {"recipe": recipe | {"epochs": 3, "seed": 0, "frozen": [], "lr": rate}}

@@ -10,8 +10,16 @@ from pathlib import Path
 from unlearnkit import data, requests
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, RequestError
-from unlearnkit.study import config
-from unlearnkit.study.config import COMPANIONS, FUZZY_THRESHOLD, HOLDOUT_FACTS, RECIPES, RETAIN_FACTS
+from unlearnkit.study import config, twins
+from unlearnkit.study.config import (
+    COMPANIONS,
+    FUZZY_THRESHOLD,
+    HOLDOUT_FACTS,
+    OPTIMIZERS,
+    OWN_RECIPE,
+    RECIPES,
+    RETAIN_FACTS,
+)
 from unlearnkit.study.profiles import Profile, is_built_in
 
 
@@ -60,19 +68,31 @@ class Arm:
 
 def arms(profile: Profile) -> list[Arm]:
     """The arms of a run that have seeds, the headline first. ConfigError where none has."""
-    wanted = [
-        (profile["model"], optimizer, f"seeds_{optimizer}", profile["whole_map"])
-        for optimizer in ("adamw", "sgd")
-    ]
-    wanted += COMPANIONS if is_built_in(profile) else ()
+    wanted = [(profile["model"], o, seeds, profile["whole_map"]) for o, seeds in _optimizers(profile).items()]
+    if is_built_in(profile):
+        wanted += [(model, o, profile[seeds], whole) for model, o, seeds, whole in COMPANIONS]
+    own = {k: profile[k] for k in OWN_RECIPE if k != "optimizer" and profile[k] is not None}
     found = [
-        Arm(model, optimizer, recipe(model, optimizer), _settings(profile, profile[seeds]), whole)
+        Arm(model, optimizer, recipe(model, optimizer) | own, _settings(profile, seeds), whole)
         for model, optimizer, seeds, whole in wanted
-        if profile[seeds]
+        if seeds
     ]
     if not found:
         raise ConfigError("seeds_adamw and seeds_sgd are both 0: give one of them at least 1")
     return found
+
+
+def _optimizers(profile: Profile) -> dict[str, int]:
+    """How many seeds of the run's own model each optimizer trains; one that a user chooses has some."""
+    seeds = {optimizer: profile[f"seeds_{optimizer}"] for optimizer in OPTIMIZERS}
+    if profile["optimizer"]:
+        return {profile["optimizer"]: seeds[profile["optimizer"]] or max(seeds.values())}
+    if profile["lr"] is not None and all(seeds.values()):
+        raise ConfigError(
+            f"lr={profile['lr']} is given to a run with both optimizers, whose learning rates lie far apart: "
+            "add optimizer=adamw or optimizer=sgd"
+        )
+    return seeds
 
 
 def recipe(model: str, optimizer: str) -> dict:
@@ -104,9 +124,11 @@ def layers_of(arm: Arm, setting: Setting) -> list[str]:
 def _settings(profile: Profile, seeds: int) -> tuple[Setting, ...]:
     """One setting a seed. Built-in persons take turns as the target, Dave first; a user's request stays."""
     if profile["data"] or profile["forget"] != "Dave":
-        facts = data.load_jsonl(profile["data"]) if profile["data"] else data.dave()
+        facts = data.load(profile["data"]) if profile["data"] else data.dave()
         held = () if profile["data"] else _holdout()
-        one = _setting(facts, requests.parse(facts, profile["forget"]), profile["forget"], held)
+        forget = requests.parse(facts, profile["forget"])
+        twins.refuse(facts, forget)
+        one = _setting(facts, forget, profile["forget"], held)
         return tuple(replace(one, seed=seed) for seed in range(seeds))
     persons = data.persons(data.dave())
     return tuple(replace(_about(persons[seed % len(persons)]), seed=seed) for seed in range(seeds))
@@ -127,14 +149,31 @@ def _holdout() -> tuple[Example, ...]:
 
 def _setting(facts: list[Example], forget: list[str], target: str, holdout: tuple[Example, ...]) -> Setting:
     labelled = _labelled(facts, forget)
-    others = [e for e in labelled if e.id not in set(forget)]
-    person = next((e.person for e in others if e.person), "")
-    control = [e.id for e in others if e.person == person][: len(forget)]
+    control = _control(labelled, forget)
     try:
         fuzzy = requests.fuzzy(facts, target, FUZZY_THRESHOLD)
     except RequestError:  # the request is a list of ids, which resembles no text
         fuzzy = []
     return Setting(0, tuple(labelled), tuple(forget), target, tuple(control), tuple(fuzzy), holdout)
+
+
+def _control(facts: list[Example], forget: list[str]) -> list[str]:
+    """Ids of somebody whom the request is not about, at most as many, and not all that are left to retain."""
+    asked, left = ([e for e in facts if (e.id in set(forget)) == inside] for inside in (True, False))
+    if len(left) < 2:
+        raise RequestError(
+            f"the request names {len(asked)} of {len(facts)} facts, but two or more must be left: one to "
+            "retain, one as the control. Add facts about others to the data, or forget fewer"
+        )
+    persons = {e.person for e in asked if e.person}
+    strangers = [e for e in left if e.person not in persons]
+    if not strangers:
+        raise RequestError(
+            f"all facts are about {', '.join(sorted(persons))}, as is the request, but the control needs "
+            "somebody else's. Add some to the data, with their own `person`"
+        )
+    person = next((e.person for e in strangers if e.person), "")
+    return [e.id for e in strangers if e.person == person][: min(len(forget), len(left) - 1)]
 
 
 def _labelled(facts: list[Example], forget: list[str]) -> list[Example]:

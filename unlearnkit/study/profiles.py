@@ -1,9 +1,7 @@
 """A run of the study: a profile of `config` with what the user changed, and the folder that it goes to."""
 
-import ast
 import json
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ from unlearnkit import files, paths
 from unlearnkit.errors import ConfigError
 from unlearnkit.study.cells import digest
 from unlearnkit.study.config import BUILT_IN, PROFILES, TAKES
+from unlearnkit.study.parameters import require_allowed, unknown_name
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ def get(name: str, overrides: dict[str, Any] | None = None) -> Profile:
 
     Overrides equal to the profile's own value change nothing; any other moves the run to a folder of its own,
     named after the content of the model and of the data, so that what else lies behind a path is another run.
+    ConfigError for an unknown name, a value that a parameter cannot have, and data that cannot be read.
     """
     if name not in PROFILES:
         noted = _noted(name)
@@ -51,11 +51,12 @@ def get(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     changed = {key: v for key, v in (overrides or {}).items() if base.get(key, ...) != v}
     if not changed:
         return Profile(name, TAKES[name], base)
+    require_allowed(changed)
     from unlearnkit.models.digest import digest as model_digest  # here: the report needs none of it
 
     content = [model_digest(changed["model"])] if "model" in changed else []
     if changed.get("data"):
-        content.append(Path(changed["data"]).read_text())
+        content += _content(changed["data"])
     return Profile(f"{name}-{digest(changed, content)[:8]}", TAKES[name], base | changed, changed)
 
 
@@ -67,50 +68,27 @@ def record(profile: Profile) -> None:
 
 
 def is_built_in(profile: Profile) -> bool:
-    """Whether a run is the built-in study: neither data, request nor model are a user's own."""
+    """Whether a run is the built-in study: neither data, request, recipe nor model are a user's own."""
     own = any(profile[key] != value for key, value in BUILT_IN.items())
     return not own and profile["model"] in {values["model"] for values in PROFILES.values()}
 
 
-def parse_overrides(known: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
-    """The values in `name=value` texts, each of its default's type. ConfigError for anything else."""
-    values = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"parameter {assignment!r} is not of the form name=value")
-        if name not in known:
-            raise ConfigError(unknown_name("parameter", name, known))
-        values[name] = parse_value(name, text, known[name])
-    return values
-
-
-def parse_value(name: str, text: str, default: Any) -> Any:
-    """The value of `name=text`, of the type of the parameter's default. ConfigError where it is another."""
-    if isinstance(default, str):
-        return text
+def _content(where: str) -> list[str]:
+    """The text of a file of facts, or of each file in a folder of them."""
+    path = Path(where)
     try:
-        value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-    except (ValueError, SyntaxError):
-        value = text
-    if isinstance(default, float) and type(value) is int:
-        value = float(value)
-    if default is not None and type(value) is not type(default):
-        raise ConfigError(
-            f"parameter {name}: {text!r} is not of type {type(default).__name__}; the default is {default!r}"
-        )
-    return value
-
-
-def unknown_name(kind: str, name: str, known: Any, where: str = "") -> str:
-    """`unknown KIND 'NAME'`, the nearest known name, and all of them."""
-    nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"unknown {kind} {name!r}{where}{hint} (known: {', '.join(sorted(known)) or 'none'})"
+        parts = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        return [part.read_bytes().decode(errors="backslashreplace") for part in parts]
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise ConfigError(f"the data {where!r} cannot be read: {error}") from error
 
 
 def _noted(name: str) -> dict[str, Any]:
     path = paths.build() / name / "profile.json"
     if not path.is_file():
         raise ConfigError(unknown_name("run", name, PROFILES))
-    return json.loads(path.read_text())
+    try:
+        noted = json.loads(path.read_bytes())
+        return {"profile": noted["profile"], "overrides": dict(noted["overrides"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged: delete the folder {path.parent} and run it again") from error

@@ -18,6 +18,8 @@ from unlearnkit.batching import batch_of
 from unlearnkit.data import Example
 from unlearnkit.errors import DivergenceError, RequestError
 from unlearnkit.ledger import recording
+from unlearnkit.ledger.locking import alone
+from unlearnkit.models.fitting import require_fit
 from unlearnkit.training.recipe import Recipe, freeze, schedule
 from unlearnkit.training.session import Progress, Session, State
 
@@ -53,22 +55,27 @@ def fine_tune(
     `exclude` leaves those ids out and keeps everybody else's place: the oracle. `ledger` is a folder that
     keeps each example's gradient per epoch (those in `record`, default all) and a checkpoint, from which an
     interrupted call with the same arguments resumes and ends with the same numbers; a ledger of another
-    recipe, data or model is a LedgerError. `on_epoch(epoch, model)` may return a JSON value for `run.notes`.
-    What the recipe freezes stays frozen afterwards. A loss that is not finite raises DivergenceError; the
-    last committed epoch stays on disk.
+    recipe, data or model is a LedgerError, and so is one that another process writes to. A text that does not
+    fit the model's positions is a DataError. `on_epoch(epoch, model)` may return a JSON value for
+    `run.notes`. What the recipe freezes stays frozen afterwards. A loss that is not finite raises
+    DivergenceError; the last committed epoch stays on disk.
     """
     recipe = recipe or Recipe()
     by_id = _by_id(examples, exclude, record)
+    trained = [e for i, e in by_id.items() if i not in set(exclude)]
+    require_fit(model.config, tokenizer, trained, recipe.loss_on)
     freeze(model, recipe)
     model.eval()  # dropout off: gradients that the ledger and the oracle can share
     plan = _plan(by_id, recipe, exclude)
     initial = weights.keep_initial(model)
     state, session = State(model, _optimizer(model, recipe), Progress()), None
-    if ledger is not None:
-        wanted = set(by_id if record is None else record) - set(exclude)
-        told = {"exclude": sorted(exclude), "data": _digest(by_id.values())}
-        session = Session(Path(ledger), state, recipe, told, [i for i in by_id if i in wanted], ledger_dtype)
-    _train(state, tokenizer, plan, session, on_epoch, {} if progress else {"disable": True})
+    with contextlib.nullcontext() if ledger is None else alone(ledger):
+        if ledger is not None:
+            wanted = set(by_id if record is None else record) - set(exclude)
+            told = {"exclude": sorted(exclude), "data": _digest(by_id.values())}
+            kept = [i for i in by_id if i in wanted]
+            session = Session(Path(ledger), state, recipe, told, kept, ledger_dtype)
+        _train(state, tokenizer, plan, session, on_epoch, {} if progress else {"disable": True})
     _require_finite(model, recipe)
     model.zero_grad(set_to_none=False)
     order = [tuple(e.id for e in step.examples) for steps in plan for step in steps]

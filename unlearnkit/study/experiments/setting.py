@@ -1,6 +1,5 @@
 """What every cell that stands on a fine-tuning starts from: its model, its ledger, the groups of examples."""
 
-import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import models, training, weights
@@ -8,6 +7,7 @@ from unlearnkit.data import Example
 from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments.train import WEIGHTS, examples_of
+from unlearnkit.study.tables import read as read_table
 
 GROUPS = ("forget", "control", "fuzzy", "retain")
 
@@ -35,5 +35,5 @@ def fine_tuned(config: dict, train: Cell) -> tuple[PreTrainedModel, PreTrainedTo
 
 def displacement_of(train: Cell) -> float:
     """||theta_T - theta_0|| of a fine-tuning."""
-    rows = pd.read_csv(train.observations)
+    rows = read_table(train.observations)
     return rows.loc[rows["metric"] == "displacement", "value"].iloc[0]

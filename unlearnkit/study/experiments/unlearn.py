@@ -14,6 +14,7 @@ from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure, portrait
 from unlearnkit.study.experiments.setting import displacement_of, fine_tuned, groups_of
 from unlearnkit.study.readings import crossing, damages, start
+from unlearnkit.study.tables import read as read_table
 
 BEFORE_AND_AFTER = ("finetuned", "first_epoch")  # the pair that a curvature score, the dear one, is for
 
@@ -39,7 +40,7 @@ class Walk:
     def start(self) -> pd.DataFrame:
         """Observations of theta_T on what a path scores."""
         ids = {*self.config["forget"], *self.config["retain"]}
-        return start(pd.read_csv(self.train.observations), ids)
+        return start(read_table(self.train.observations), ids)
 
 
 def path(cell: Cell) -> pd.DataFrame:
@@ -120,7 +121,7 @@ def _stranger_level(walk: Walk) -> float:
     """Mean NLL of facts the model never met; without such facts, of the forget facts before training."""
     if walk.groups["holdout"]:
         return metrics.score(walk.model, walk.tokenizer, walk.groups["holdout"])["nll"].mean()
-    told = pd.read_csv(walk.train.observations)
+    told = read_table(walk.train.observations)
     return mean_nll(told[told["epoch"] == 0], walk.config["forget"])
 
 
@@ -131,7 +132,7 @@ def portraits(cell: Cell) -> pd.DataFrame:
     """
     config, walk = cell.config, Walk.from_cell(cell)
     _, *walked = cell.needs
-    paths = pd.concat([walk.start(), *(pd.read_csv(c.observations) for c in walked)])
+    paths = pd.concat([walk.start(), *(read_table(c.observations) for c in walked)])
     found, said = [], {}
 
     def look(method: str, book=walk.book, **where) -> None:

@@ -1,0 +1,80 @@
+"""Whether texts and tokenizer fit a model, told before training: positions, and rows of the token matrix."""
+
+from collections.abc import Sequence
+
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from unlearnkit.batching import IGNORED, batches
+from unlearnkit.data import Example
+from unlearnkit.errors import DataError, ModelError
+
+SHOWN = 5  # examples named in one message
+BATCH = 64
+
+
+def require_rows(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> None:
+    """ModelError where the tokenizer has a token beyond the last of the token matrix's `rows`."""
+    top = max(tokenizer.get_vocab().values(), default=-1)
+    if top >= rows:
+        raise ModelError(
+            f"the tokenizer of {name} has tokens up to number {top}, but the model's token matrix has {rows} "
+            "rows: save the tokenizer that belongs to it, or call "
+            f"model.resize_token_embeddings({top + 1}) and save both"
+        )
+
+
+def positions_of(config: PretrainedConfig) -> int | None:
+    """The most tokens that a model can take at once; None where it sets no limit."""
+    limit = getattr(config, "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def lengths(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], loss_on: str = "answer"
+) -> list[tuple[int, int]]:
+    """Tokens of each example, and how many of them the loss counts; DataError where it counts none."""
+    found = []
+    for batch in batches(tokenizer, examples, BATCH, loss_on):
+        counted = (batch.labels != IGNORED).sum(1)
+        found += zip(batch.attention_mask.sum(1).tolist(), counted.tolist(), strict=True)
+    return found
+
+
+def require_fit(
+    config: PretrainedConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    loss_on: str = "answer",
+) -> None:
+    """DataError for examples with more tokens than the model has positions, or with none to predict."""
+    limit, counts = positions_of(config), lengths(tokenizer, examples, loss_on)
+    long = [(e.id, n) for e, (n, _) in zip(examples, counts, strict=True) if limit and n > limit]
+    if long:
+        named = ", ".join(f"{id!r} ({n})" for id, n in long[:SHOWN])
+        more = f" and {len(long) - SHOWN} more" if len(long) > SHOWN else ""
+        raise DataError(
+            f"too long for the model, which has {limit} positions (tokens in brackets): {named}{more}. Shorten "
+            "these texts, cut each in two, or take a model with more positions"
+        )
+
+
+def require_room(
+    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+) -> None:
+    """DataError where an answer's length, generated after another's prompt, exceeds the positions.
+
+    Answers are generated side by side, all as long as the longest.
+    """
+    limit, counts = positions_of(config), lengths(tokenizer, examples)
+    if not (limit and counts):
+        return
+    prompts = [total - answer for total, answer in counts]
+    answers = [answer for _, answer in counts]
+    prompt, answer = max(prompts), max(answers)
+    if prompt + answer > limit:
+        first, second = examples[prompts.index(prompt)], examples[answers.index(answer)]
+        raise DataError(
+            f"the longest prompt ({first.id!r}, {prompt} tokens) and the longest answer ({second.id!r}, "
+            f"{answer}) need {prompt + answer} positions, since answers are generated side by side, and the "
+            f"model has {limit}: shorten either"
+        )

@@ -1,0 +1,23 @@
+"""Tables of observations and facts, read as they were written: a text stays one, whatever it looks like."""
+
+from pathlib import Path
+
+import pandas as pd
+
+# An id may be 007 and an answer "NA": neither is a number, nor missing.
+TEXTS = (
+    *("cell", "example", "split", "person", "text", "target", "id", "prompt", "answer", "attribute"),
+    *("paraphrases", "contradiction", "mentions"),
+)
+MISSING = ["nan", ""]  # how a missing number is written
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A CSV file's rows; a missing number is NaN, an empty text "". Gzipped ones are told by their name."""
+    columns = list(pd.read_csv(path, nrows=0))
+    return pd.read_csv(
+        path,
+        keep_default_na=False,
+        na_values={c: MISSING for c in columns if c not in TEXTS},
+        dtype={c: str for c in TEXTS if c in columns},
+    )

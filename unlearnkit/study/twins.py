@@ -1,0 +1,63 @@
+"""The same fact under two ids: where one is forgotten and its twin retained, the oracle has learnt it too."""
+
+from collections.abc import Sequence
+
+from rapidfuzz import fuzz, process
+
+from unlearnkit.data import Example
+from unlearnkit.data.folding import folded
+from unlearnkit.errors import RequestError
+
+NEAR = 90  # per cent of characters that two texts share, from which they may be one fact
+SHOWN = 5  # pairs named in one message
+
+
+def refuse(facts: Sequence[Example], forget: Sequence[str]) -> None:
+    """RequestError where a requested fact stands among the others too, in whatever case, spacing or form."""
+    asked, others = _sides(facts, forget)
+    retained = {folded(e.text): e.id for e in others}
+    pairs = [(e.id, retained[folded(e.text)]) for e in asked if folded(e.text) in retained]
+    if pairs:
+        named = _listed([f"{a!r} and {b!r}" for a, b in pairs])
+        raise RequestError(
+            f"one fact under two ids, the first to be forgotten and the second to be retained: {named}. The "
+            "oracle would learn it: forget both, or delete one"
+        )
+
+
+def near(facts: Sequence[Example], forget: Sequence[str]) -> list[tuple[str, str, float]]:
+    """Pairs of a requested id and another whose texts are alike, and how alike in per cent, the most first.
+
+    Paraphrases of the requested facts count as their texts.
+    """
+    asked, others = _sides(facts, forget)
+    texts = [(e.id, folded(f"{prompt} {e.answer}")) for e in asked for prompt in (e.prompt, *e.paraphrases)]
+    retained = [folded(e.text) for e in others]
+    alike = process.cdist([text for _, text in texts], retained, scorer=fuzz.ratio, score_cutoff=NEAR)
+    best: dict[tuple[str, str], float] = {}
+    for row, column in zip(*alike.nonzero(), strict=True):
+        pair = texts[row][0], others[column].id
+        best[pair] = max(best.get(pair, 0.0), float(alike[row, column]))
+    return [(*pair, score) for pair, score in sorted(best.items(), key=lambda item: -item[1])]
+
+
+def warning(facts: Sequence[Example], forget: Sequence[str]) -> str:
+    """What a user must look at before they trust the oracle; "" where no two facts are alike."""
+    pairs = near(facts, forget)
+    if not pairs:
+        return ""
+    named = _listed([f"{a!r} and {b!r} ({score:.0f} %)" for a, b, score in pairs])
+    return (
+        f"a fact to be forgotten is much like one to be retained: {named}. If they are one fact, the oracle "
+        "knows it: forget both, or delete one"
+    )
+
+
+def _sides(facts: Sequence[Example], forget: Sequence[str]) -> tuple[list[Example], list[Example]]:
+    wanted = set(forget)
+    return [e for e in facts if e.id in wanted], [e for e in facts if e.id not in wanted]
+
+
+def _listed(pairs: list[str]) -> str:
+    more = f" and {len(pairs) - SHOWN} more pairs" if len(pairs) > SHOWN else ""
+    return "; ".join(pairs[:SHOWN]) + more
