@@ -18,11 +18,12 @@ PEERS := .venv-peers/bin/python
 # A variable's value as one word of the shell, with its quotes, spaces and dollars; as an option, if it has a value.
 quoted = '$(subst ','\'',$(value $1))'
 option = $(if $(value $2),$1 $(call quoted,$2))
-OPTIONS = --profile $(call quoted,PROFILE) $(call option,--notebook,NOTEBOOK) $(call option,--model,MODEL) \
-          $(call option,--data,DATA) $(call option,--forget,FORGET) $(if $(FRESH),--fresh) $(call option,--parameters,P)
+OWN = --profile $(call quoted,PROFILE) $(call option,--model,MODEL) $(call option,--data,DATA) \
+      $(call option,--forget,FORGET) $(call option,--parameters,P)
+OPTIONS = $(OWN) $(call option,--notebook,NOTEBOOK) $(if $(FRESH),--fresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help env models reproduce quick test golden lint lab report publish check clean bench peers
+.PHONY: help env models recipe reproduce quick test golden lint lab report publish check clean bench peers
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,9 @@ reproduce: env  ## run the study, its notebooks and the report: what is missing 
 
 quick: env  ## every notebook on a tiny model (3 minutes)
 	@$(MAKE) --no-print-directory reproduce PROFILE=quick
+
+recipe: env  ## find a learning rate at which MODEL learns DATA: a few trainings, gentlest first
+	@$(PY) -m unlearnkit recipe $(OWN)
 
 models: env  ## fetch all that runs and tests need, or MODEL=...: no network later
 	@$(PY) -m unlearnkit models fetch $(if $(value MODEL),$(call quoted,MODEL))

@@ -2,10 +2,14 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from . import paths
 from .errors import ConfigError, UnlearnkitError
 from .study.config import PROFILES
+
+if TYPE_CHECKING:
+    from .study.profiles import Profile
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,19 +49,14 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("bench", help="measure speed and size: bench ledger --json FILE")
     run = commands.add_parser("reproduce", help="run what is missing of the study, its notebooks and report")
-    run.add_argument("--profile", default="default", help=f"one of {', '.join(PROFILES)}")
+    _add_own(run)
     run.add_argument("--notebook", default="", help="only this one, e.g. 02_first_epoch or 02")
-    run.add_argument("--model", help="a model's name, hub id or local folder")
-    run.add_argument("--data", help="your own facts: a JSONL file, or TOFU's file or folder")
-    run.add_argument("--forget", help="whom or what to forget: persons or ids, separated by commas")
     run.add_argument("--fresh", action="store_true", help="compute all here, also what figures/data has")
     run.add_argument("--keep-ledgers", action="store_true", help="delete no gradient ledger")
-    run.add_argument(
-        "-p", metavar="NAME=VALUE", action="append", default=[], help="a parameter, e.g. lr=1e-4"
-    )
-    several = "parameters in one text, as make's P: a new one begins at each NAME="
-    run.add_argument("--parameters", metavar="'NAME=VALUE ...'", default="", help=several)
     run.set_defaults(run=_reproduce)
+    recipe = commands.add_parser("recipe", help="find a learning rate at which a model learns its facts")
+    _add_own(recipe)
+    recipe.set_defaults(run=_recipe)
     report = commands.add_parser("report", help="build the HTML report of what a run has executed")
     report.add_argument("--profile", default="default", help="the run's name")
     report.set_defaults(run=_report)
@@ -67,6 +66,19 @@ def _parser() -> argparse.ArgumentParser:
     look = commands.add_parser("check", help="compare what is committed with what the code makes")
     look.set_defaults(run=_check)
     return parser
+
+
+def _add_own(command: argparse.ArgumentParser) -> None:
+    """The options that say which run, and what of it is a user's own."""
+    command.add_argument("--profile", default="default", help=f"one of {', '.join(PROFILES)}")
+    command.add_argument("--model", help="a model's name, hub id or local folder")
+    command.add_argument("--data", help="your own facts: a JSONL file, or TOFU's file or folder")
+    command.add_argument("--forget", help="whom or what to forget: persons or ids, separated by commas")
+    command.add_argument(
+        "-p", metavar="NAME=VALUE", action="append", default=[], help="a parameter, e.g. lr=1e-4"
+    )
+    several = "parameters in one text, as make's P: a new one begins at each NAME="
+    command.add_argument("--parameters", metavar="'NAME=VALUE ...'", default="", help=several)
 
 
 def _bench_report() -> int:
@@ -91,6 +103,20 @@ def _models(options: argparse.Namespace) -> None:
 
 def _reproduce(options: argparse.Namespace) -> None:
     from .publishing import execute, notebooks
+
+    profile = _profile(options, notebooks.select(options.notebook))
+    execute.reproduce(profile, options.notebook, options.fresh, options.keep_ledgers)
+
+
+def _recipe(options: argparse.Namespace) -> None:
+    from .study import search
+
+    search.tell(_profile(options, []))
+
+
+def _profile(options: argparse.Namespace, names: list[str]) -> "Profile":
+    """The run that the options describe; `names` are notebooks whose parameters may be given."""
+    from .publishing import execute
     from .study import parameters, profiles
 
     own = {"model": options.model, "data": options.data, "forget": options.forget}
@@ -100,13 +126,12 @@ def _reproduce(options: argparse.Namespace) -> None:
     assignments = [f"{name}={value}" for name, value in given.items()]
     assignments += [*options.p, *parameters.split(options.parameters)]
     base = profiles.get(options.profile)
-    changed = execute.overrides(base, assignments, notebooks.select(options.notebook))
+    changed = execute.overrides(base, assignments, names)
     parameters.require_allowed(changed)
     for name, found in {"data": _own_data, "model": _own_model}.items():
         if changed.get(name):
             changed[name] = found(changed[name])
-    profile = profiles.get(options.profile, changed)
-    execute.reproduce(profile, options.notebook, options.fresh, options.keep_ledgers)
+    return profiles.get(options.profile, changed)
 
 
 def _own_data(name: str) -> str:

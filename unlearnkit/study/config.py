@@ -58,6 +58,13 @@ RECIPES: dict[tuple[str, str], dict] = {
     ("", "sgd"): {"lr": 1e-3, "epochs": 12, "batch_size": 8},
 }
 
+# Learning rates that `make recipe` tries on a model of one's own, gentlest first, until answers are known.
+SEARCHED = {
+    "adamw": (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3),
+    "sgd": (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0),
+}
+KNOWN = 0.9  # share of the answers' tokens that such a search asks for
+
 # -- what is measured -------------------------------------------------------------------------------------
 RETAIN_FACTS = 20  # retain facts scored along a path
 HOLDOUT_FACTS = 40  # never-trained facts in a close-up, about
