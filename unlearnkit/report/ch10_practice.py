@@ -8,18 +8,15 @@ seed, and that lead this control by at least the margin.
 
 from functools import cache
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from unlearnkit import claims
 from unlearnkit.report import tables
-from unlearnkit.report.ch00_overview import duration
 from unlearnkit.report.ch07_facts import RANDOM, WRONG, fact_readings
 from unlearnkit.report.contrasts import contrast
-from unlearnkit.report.figures import COLOURS, INK, MUTED, figure, note
 from unlearnkit.report.readings import by_setting, matched_damage, path_table
-from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.run import Arm
 
 CONTROLS = ("wrong_person", "random_direction")
 MARGIN = next(claim.margin for claim in claims.CLAIMS if claim.id == "C1")  # nats of D_F that matter
@@ -32,6 +29,10 @@ MODELS = {
     "random_direction": "random direction (control)",
     "oracle": "oracle (retrained)",
 }
+LEFT = ("forget_nll", "still", "past", "paraphrase_nll", "paraphrase_distance")
+LEFT += ("exact_memorisation", "rougeL_recall")
+
+
 # -- which setting ----------------------------------------------------------------------------------------
 
 
@@ -39,9 +40,10 @@ MODELS = {
 def ranked(arm: Arm) -> pd.DataFrame:
     """Every update and layer selection at matched retain damage, the farthest ahead of the controls first.
 
-    Columns: layers, method, control (whether it is one), n (seeds), reach (share of them that pay the agreed
-    damage; the others are read at their longest step), distance (mean D_F), start (the fine-tuned model's, in
-    the same seeds), ahead (D_F of each seed's best control on all layers less the setting's own, paired),
+    Columns: layers, method, setting (both in words), control (whether it is one), n (seeds), reach (share of
+    them that pay the agreed damage; the others are read at their longest step), distance (mean D_F), start
+    (the fine-tuned model's, in the same seeds), ahead (D_F of each seed's best control on all layers less the
+    setting's own, paired),
     ci_low, ci_high, p_holm (over all settings but controls), wins (seeds where it is ahead), advised (by the
     module's rule). The best control of a seed is picked after looking, which flatters the controls.
     """
@@ -60,6 +62,7 @@ def ranked(arm: Arm) -> pd.DataFrame:
     found = found.join(pd.concat(families)[["difference", "ci_low", "ci_high", "p_holm"]])
     found = found.rename(columns={"difference": "ahead"})
     found["wins"] = [int((best > wide[key]).sum()) for key in found.index]
+    found["setting"] = [name(*key) for key in found.index]
     found = found.reset_index().sort_values("ahead", ascending=False, kind="stable", ignore_index=True)
     seeds = len(arm.seeds)
     every = (found["n"] == seeds) & (found["wins"] == seeds) & (found["reach"] == 1) & (seeds > 1)
@@ -87,10 +90,10 @@ def name(layers: str, method: str) -> str:
 def left_behind(arm: Arm) -> pd.DataFrame:
     """What each model still knows of the target, a row a seed and model.
 
-    Columns: seed, model, distance (D_F), and the keys of LEFT: still and past are shares of the forget facts
-    whose NLL is below, or above, the oracles' by more than NEAR. Of the close-ups, measured at the step that
-    matches the damage; of the two controls, which have none, as read off their paths, and NaN where a path
-    does not look. An oracle is held against the others of its target.
+    Columns: seed, model (in MODELS' order), distance (D_F), and those of LEFT: still and past are shares of
+    the forget facts whose NLL is below, or above, the oracles' by more than NEAR. Of the close-ups, measured
+    at the step that matches the damage; of the two controls, which have none, as read off their paths, and
+    NaN where a path does not look. An oracle is held against the others of its target.
     """
     rows = pd.concat([arm.observations(stage) for stage in ("portraits", "oracle")], ignore_index=True)
     rows = rows[rows["method"].isin(MODELS)]
@@ -103,7 +106,8 @@ def left_behind(arm: Arm) -> pd.DataFrame:
     controls = _shares(controls.assign(gap=controls["nll"] - controls["oracle"]))
     both = pd.concat([_shares(_against_oracle(forget)).join([asked, said]), controls]).reset_index()
     both = both.rename(columns={"method": "model"}).reindex(columns=["seed", "model", "distance", *LEFT])
-    return both.sort_values("seed", kind="stable", ignore_index=True)
+    order = list(MODELS).index
+    return both.sort_values("model", key=lambda m: m.map(order), kind="stable", ignore_index=True)
 
 
 def _against_oracle(rows: pd.DataFrame) -> pd.DataFrame:
