@@ -20,3 +20,8 @@ def test_values_over_seeds_have_a_row_a_group_in_order_of_appearance():
     assert list(told.columns) == ["path", "value", "nothing"]
     # 2 ± t(2 df, 0.975) / sqrt(3) = 2 ± 2.484
     assert told.to_numpy().tolist() == [["b", "2.0 [-0.5, 4.5]", "–"], ["a", "7.0", "–"]]
+
+
+def test_extremes_are_those_of_the_values():
+    assert tables.mean_and_extremes(pd.Series([0.1, 0.2, 0.6])) == "0.30 (0.10 to 0.60)"
+    assert tables.mean_and_extremes(pd.Series([np.nan]), ".0%") == "– (– to –)"

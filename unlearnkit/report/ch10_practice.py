@@ -43,9 +43,9 @@ def ranked(arm: Arm) -> pd.DataFrame:
     Columns: layers, method, setting (both in words), control (whether it is one), n (seeds), reach (share of
     them that pay the agreed damage; the others are read at their longest step), distance (mean D_F), start
     (the fine-tuned model's, in the same seeds), ahead (D_F of each seed's best control on all layers less the
-    setting's own, paired),
-    ci_low, ci_high, p_holm (over all settings but controls), wins (seeds where it is ahead), advised (by the
-    module's rule). The best control of a seed is picked after looking, which flatters the controls.
+    setting's own, paired), ci_low, ci_high, p_holm (over all settings but controls), wins (seeds where it is
+    ahead), advised (by the module's rule). The best control of a seed is picked after looking, which flatters
+    the controls.
     """
     table, wide = matched_damage(arm, layers=None, methods=None), by_setting(arm).dropna(axis=1, how="all")
     start = path_table(arm, methods=()).set_index("seed")["oracle_distance"]

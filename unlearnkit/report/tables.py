@@ -93,6 +93,12 @@ def mean_and_range(values: pd.Series, digits: int = 2) -> str:
     return estimate(found.mean, found.ci_low, found.ci_high, f".{digits}f")
 
 
+def mean_and_extremes(values: pd.Series, style: str = ".2f") -> str:
+    """Mean, lowest and highest, `0.52 (0.31 to 0.73)`; dashes where there is none."""
+    mean, low, high = (number(value, style) for value in values.agg(["mean", "min", "max"]))
+    return f"{mean} ({low} to {high})"
+
+
 def over_seeds(table: pd.DataFrame, by: str, values: Mapping[str, str], digits: int = 2) -> pd.DataFrame:
     """`mean_and_range` of columns in each group of rows: a row a value of `by`, in order of appearance.
 
