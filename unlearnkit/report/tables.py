@@ -99,14 +99,21 @@ def mean_and_extremes(values: pd.Series, style: str = ".2f") -> str:
     return f"{mean} ({low} to {high})"
 
 
-def over_seeds(table: pd.DataFrame, by: str, values: Mapping[str, str], digits: int = 2) -> pd.DataFrame:
-    """`mean_and_range` of columns in each group of rows: a row a value of `by`, in order of appearance.
+def over_seeds(
+    table: pd.DataFrame, by: str | list[str], titles: Mapping[str, str], **digits: int
+) -> pd.DataFrame:
+    """A row a group of `by`, in order of appearance: mean [95 % interval] of columns, under their titles.
 
-    `values` maps a column to its title.
+    `digits` by column; 2 where not told. A column that was never measured is left out.
     """
     groups = table.groupby(by, sort=False)
-    told = {title: groups[c].agg(mean_and_range, digits=digits) for c, title in values.items()}
-    return pd.DataFrame(told).reset_index()
+    known = [column for column in titles if table[column].notna().any()]
+    told = {titles[c]: groups[c].agg(_mean_of_known, digits.get(c, 2)) for c in known}
+    return pd.DataFrame(told, index=groups.size().index).reset_index()
+
+
+def _mean_of_known(values: pd.Series, digits: int) -> str:
+    return mean_and_range(values.dropna(), digits)
 
 
 def p_value(p: float) -> str:
