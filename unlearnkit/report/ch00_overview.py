@@ -2,10 +2,10 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Markdown
 from matplotlib.patches import FancyBboxPatch
 
 from unlearnkit.report import tables
+from unlearnkit.report.contrasts import unless  # noqa: F401 (notebooks take it from here)
 from unlearnkit.report.figures import COLOURS, FAINT, INK, LABELS, MUTED, figure
 from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.readings import along, fact_paths, matched_damage, path_table
@@ -40,11 +40,6 @@ def still_known(arm: Arm, method: str = "first_epoch") -> float:
         path = fact_paths(arm)[row.seed, "all", method]
         known += [at(path[fact].dropna(), row.norm) < oracles[fact] for fact in path if fact in oracles]
     return sum(known) / len(known) if known else float("nan")
-
-
-def unless(so: bool, text: str) -> Markdown | None:
-    """Nothing where what the text says is so in this run; else a warning to be shown beside the text."""
-    return None if so else Markdown(f"> ⚠ **Not so here:** {text}.")
 
 
 def answers(arm: Arm, shown: int) -> pd.DataFrame:

@@ -5,7 +5,6 @@ model gets farther from the oracle than it was at the start, which is what overs
 linear between two measured steps of a path, the start being its first.
 """
 
-from collections.abc import Mapping
 from functools import cache
 
 import matplotlib.pyplot as plt
@@ -13,9 +12,8 @@ import numpy as np
 import pandas as pd
 
 from unlearnkit.claims import CLAIMS
-from unlearnkit.report import tables
+from unlearnkit.report import contrasts, tables
 from unlearnkit.report.ch04_alignment import vectors
-from unlearnkit.report.contrasts import contrast, with_holm
 from unlearnkit.report.figures import COLOURS, LABELS, MUTED
 from unlearnkit.report.readings import along, is_path, path_table
 from unlearnkit.report.run import Arm, Run
@@ -111,13 +109,7 @@ def fresh_minus_stored(arm: Arm, value: str = "rise") -> pd.DataFrame:
         stored, fresh = (along(here, m).set_index("norm")[value] for m in ("first_epoch", "recomputed"))
         found += [(seed, k, v, at(stored, n)) for k, (n, v) in enumerate(fresh.iloc[1:].items(), start=1)]
     wide = tables.frame(found, "seed", "k", "fresh", "stored").pivot_table(index="seed", columns="k")
-    return family({k: (wide["fresh", k], wide["stored", k]) for k in wide.columns.levels[1]})
-
-
-def family(pairs: Mapping[object, tuple[pd.Series, pd.Series]]) -> pd.DataFrame:
-    """`contrasts.contrast` of pairs without a common reference: first minus second, Holm over all."""
-    found = [contrast(first, {label: second}) for label, (first, second) in pairs.items()]
-    return with_holm(pd.concat(found or [contrast(pd.Series(dtype=float), {})], ignore_index=True))
+    return contrasts.family({k: (wide["fresh", k], wide["stored", k]) for k in wide.columns.levels[1]})
 
 
 def methods_above(drawn: plt.Figure, shown: list[str], dashed: str = "") -> None:

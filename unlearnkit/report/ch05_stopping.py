@@ -9,7 +9,7 @@ import pandas as pd
 
 from unlearnkit.report import tables
 from unlearnkit.report.ch05_calibration import PATHS, name
-from unlearnkit.report.readings import along, distance_at, over_seeds
+from unlearnkit.report.readings import along, distance_at
 from unlearnkit.report.run import Arm
 from unlearnkit.study.readings import at, crossing
 
@@ -77,7 +77,7 @@ def stop_table(stopped: pd.DataFrame) -> pd.DataFrame:
     """`stops` over seeds, for people: a row a path and rule."""
     shown = stopped.assign(step=100 * stopped["share"], perplexity=np.exp(stopped["utility_rise"]))
     shown["oracle_gap"] = shown["oracle_gap"].round(6) + 0.0  # not "-0.00"
-    table = over_seeds(shown, ["path", "rule"], TITLES)
+    table = tables.over_seeds(shown, ["path", "rule"], TITLES)
     met = shown.groupby(["path", "rule"], sort=False)["met"]
     table.insert(2, "reached in", [f"{sum(rows)} of {len(rows)}" for _, rows in met])
     return table.rename(columns={"rule": "stop at"})

@@ -4,29 +4,23 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 
-from unlearnkit import paths, requests
+from unlearnkit import packages, requests
 from unlearnkit.data import Example
 from unlearnkit.report import tables
-from unlearnkit.report.figures import MUTED, figure, note
 from unlearnkit.report.run import Arm
 from unlearnkit.study import SIMILARITY
-from unlearnkit.study.config import FUZZY_THRESHOLD
 
 Matcher = Callable[[list[Example], str], dict[str, float]]
 MINILM = "MiniLM"
-# Beside the methods' colours; Tol's muted scheme, safe for colour-blind readers.
-MATCHERS = {"partial_ratio": "#CC6677", "token_set_ratio": "#44AA99", MINILM: "#332288"}
 
 
 def matchers() -> dict[str, Matcher]:
     """Matchers by name; MiniLM among them only where its model is in the user's cache already."""
     found = {name: partial(requests.similarities, scorer=name) for name in requests.SCORERS}
-    if not (paths.user_cache() / "packages" / SIMILARITY.replace("==", "-")).is_dir():
+    if not packages.kept(SIMILARITY).is_dir():
         return found
     from unlearnkit import semantic  # here, since it imports torch
 
@@ -100,35 +94,8 @@ def transferred(swept: pd.DataFrame) -> pd.Series:
     return pd.concat(found or [swept]).groupby("matcher", sort=False)["f1"].mean()
 
 
-def matcher_table(swept: pd.DataFrame) -> pd.DataFrame:
-    """For people, means over targets: at the study's threshold, and at each matcher's best."""
-    fixed = swept[swept["threshold"] == FUZZY_THRESHOLD].groupby("matcher").mean(numeric_only=True)
-    found = [
-        {
-            "matcher": matcher,
-            "threshold": f"{row['threshold']:.0f} ({label})",
-            "facts matched": f"{row['matched']:.1f}",
-            **{title: tables.number(row[title.lower()], ".2f") for title in ("precision", "recall", "F1")},
-        }
-        for matcher, chosen in best(swept).iterrows()
-        for label, row in (("the study's", fixed.loc[matcher]), ("best F1", chosen))
-    ]
-    return tables.frame(found, "matcher", "threshold", "facts matched", "precision", "recall", "F1")
-
-
-def caught(table: pd.DataFrame, own: pd.Series) -> pd.DataFrame:
-    """For people: which share of each kind of fact matches, at the study's threshold and at each own."""
-    found = {}
-    for matcher, rows in table.groupby("matcher", sort=False):
-        levels = {matcher: FUZZY_THRESHOLD, f"{matcher}, at {own[matcher]:.0f}": own[matcher]}
-        for title, level in levels.items():
-            share = (rows["score"] >= level).groupby(rows["kind"], sort=False).mean()
-            found[title] = share.map("{:.0%}".format)
-    return pd.DataFrame(found).rename_axis("facts").reset_index()
-
-
 def meaning(arm: Arm) -> pd.DataFrame:
-    """MiniLM cosines of a fact's text with other texts, over seed 0's facts that have them, for people."""
+    """MiniLM cosines of a fact's text with others: mean, min, max over seed 0's facts that have them."""
     facts = [e for e in arm.settings[0].facts if e.paraphrases and e.contradiction and e.attribute]
     columns = ("its own paraphrases", "the same words, a wrong answer", "another person, same form")
     if MINILM not in matchers() or not facts:
@@ -146,23 +113,3 @@ def meaning(arm: Arm) -> pd.DataFrame:
         rows.append(((said[k] @ own[k]).mean(), wrong[k] @ own[k], other))
     cosines = pd.DataFrame(rows, columns=list(columns), dtype=float)
     return cosines.agg(["mean", "min", "max"]).T.rename_axis("compared with").reset_index()
-
-
-def matcher_figure(swept: pd.DataFrame) -> plt.Figure:
-    """F1 against the threshold (band: targets), and precision against recall."""
-    drawn, (left, right) = figure(3.8, 1, 2, width_ratios=[1.15, 1])
-    told = {"hue": "matcher", "palette": MATCHERS}
-    sns.lineplot(swept, x="threshold", y="f1", errorbar=("pi", 100), ax=left, **told)
-    means = swept.groupby(["matcher", "threshold"], sort=False)[["precision", "recall"]].mean().dropna()
-    sns.lineplot(means, x="recall", y="precision", sort=False, estimator=None, lw=1.4, marker="o", ms=3,
-                 mew=0, legend=False, ax=right, **told)  # fmt: skip
-    sns.scatterplot(best(swept), x="recall", y="precision", s=80, legend=False, ax=right, zorder=3, **told)
-    left.axvline(FUZZY_THRESHOLD, color=MUTED, lw=1, ls=(0, (4, 3)))
-    note(left, "the study's", (FUZZY_THRESHOLD, 1.03), "data", (-3, 0), ha="right")
-    left.set(xlim=(0, 100), ylim=(0, 1.08), ylabel="F1 of the matched set")
-    right.set(xlim=(0, 1.04), ylim=(0, 1.08))
-    note(right, "large: best F1", (0.03, 0.03), "axes fraction", (0, 0))
-    lines = left.get_legend_handles_labels()
-    left.get_legend().remove()
-    drawn.legend(*lines, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
-    return drawn

@@ -5,12 +5,12 @@ import pandas as pd
 from unlearnkit import stats
 from unlearnkit.claims import ALPHA
 from unlearnkit.errors import DataError
-from unlearnkit.report.ch07_facts import UPDATES, estimate, fact_readings
+from unlearnkit.report.ch07_facts import UPDATES, fact_readings
 from unlearnkit.report.contrasts import with_holm
 from unlearnkit.report.oracles import oracle_floor, oracle_nll, oracle_spread
 from unlearnkit.report.readings import by_setting
-from unlearnkit.report.run import Arm, Run
-from unlearnkit.report.tables import frame, p_value
+from unlearnkit.report.run import Arm
+from unlearnkit.report.tables import frame
 from unlearnkit.study.config import TINY
 
 FIXED_MARGIN = 0.25  # nats; of a run without several oracles of one target, fixed before looking
@@ -84,18 +84,3 @@ def ks_distances(arm: Arm) -> pd.Series:
         if others.shape[1]:
             found[ORACLE, seed] = sum(distance(own, others[s]) for s in others) / others.shape[1]
     return pd.Series(found, dtype=float, index=pd.MultiIndex.from_tuples(found, names=["update", "seed"]))
-
-
-def table(run: Run) -> pd.DataFrame:
-    """`equivalence` of every arm, a row an arm and update, and mean, lowest and highest D over its seeds."""
-    rows = []
-    for arm in run.arms:
-        ks = ks_distances(arm).groupby("update").agg(["mean", "min", "max"])
-        for update, both in equivalence(arm).groupby("update", sort=False):
-            distance, gap = both.itertuples()
-            passed = [name for name, r in (("D_F", distance), ("gap", gap)) if r.equivalent]
-            row = (arm.name, update, distance.n, estimate(distance), p_value(distance.p_holm), estimate(gap))
-            row += (p_value(gap.p_holm), " and ".join(passed) or "not shown")
-            rows.append((*row, "{:.2f} ({:.2f} to {:.2f})".format(*ks.loc[update])))
-    titles = ("D_F less the margin [90 %]", "p (Holm)", "signed gap [90 %]", "p (Holm), gap", "equivalent in")
-    return frame(rows, "arm", "update", "n", *titles, "KS distance (lowest to highest)")

@@ -3,18 +3,16 @@
 from dataclasses import asdict
 from functools import cache
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from unlearnkit import stats
 from unlearnkit.claims import ALPHA
 from unlearnkit.errors import DataError
 from unlearnkit.report.contrasts import TESTED, paired
-from unlearnkit.report.figures import MUTED, figure
 from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.readings import by_setting, fact_paths
 from unlearnkit.report.run import Arm
-from unlearnkit.report.tables import frame, interval, number, p_value
+from unlearnkit.report.tables import frame
 from unlearnkit.study.readings import at
 
 FIRST, ALL = ("all", "first_epoch"), ("all", "all_epochs")
@@ -36,7 +34,6 @@ CONTRASTS = {
     "all layers − embedding only": (FIRST, EMBEDDING),
 }
 MAIN_CONTRAST = next(iter(CONTRASTS))  # claim C1's
-OVER_FACTS, OVER_SEEDS = "#E69F00", "#0072B2"  # one unit of replication each
 
 
 @cache
@@ -76,12 +73,12 @@ def fact_contrasts(arm: Arm) -> pd.DataFrame:
 def by_seed(arm: Arm) -> pd.DataFrame:
     """The paper's kind of test of every contrast, in each trained model on its own: a row a seed.
 
-    Columns: contrast, seed, target, n (facts), mean, those of TESTED; none corrected, since the question is
-    what a reader of one model alone would have concluded.
+    Columns: contrast, seed, n (facts), mean, those of TESTED; none corrected, since the question is what a
+    reader of one model alone would have concluded.
     """
     groups = fact_contrasts(arm).groupby(["contrast", "seed"], sort=False)["value"]
-    rows = [{"contrast": c, "seed": s, "target": arm.target_of[s], **paired(v)} for (c, s), v in groups]
-    return frame(rows, "contrast", "seed", "target", "n", "mean", *TESTED)
+    rows = [{"contrast": c, "seed": s, **paired(v)} for (c, s), v in groups]
+    return frame(rows, "contrast", "seed", "n", "mean", *TESTED)
 
 
 def over_seeds(arm: Arm) -> pd.DataFrame:
@@ -122,57 +119,3 @@ def three_ways(arm: Arm, contrast: str = MAIN_CONTRAST) -> pd.DataFrame:
     rows.append({"analysis": "t test over seeds", **paired(facts.groupby("seed")["value"].mean())})
     rows.append({"analysis": "t test over all facts, seeds ignored", **paired(facts["value"])})
     return frame(rows, "analysis", "n", "mean", "ci_low", "ci_high", "p")
-
-
-# -- tables and figure ------------------------------------------------------------------------------------
-
-
-def estimate(row, digits: int = 2) -> str:
-    """`+0.52 [+0.31, +0.73]` of a row with mean, ci_low and ci_high; the mean alone without an interval."""
-    style = f"+.{digits}f"
-    return f"{number(row.mean, style)} {interval(row.ci_low, row.ci_high, style)}".removesuffix(" –")
-
-
-def small_p(p: float) -> str:
-    """As `tables.p_value`, but with its power of ten where it is small: that is what is compared."""
-    return f"{p:.0e}" if p < 0.001 else p_value(p)
-
-
-def disagreement_table(arm: Arm) -> pd.DataFrame:
-    """`disagreement` for people, and the same contrasts over trained models."""
-    table, seeds = disagreement(arm), over_seeds(arm)
-    titles = ("contrast", "trained models", "p < 0.05, positive", "p < 0.05, negative")
-    table = table.set_axis([*titles, "interval misses the mean over seeds"], axis=1)
-    rows = list(seeds.loc[table["contrast"]].itertuples())
-    return table.assign(**{"over seeds [95 %]": list(map(estimate, rows)), "p": [small_p(r.p) for r in rows]})
-
-
-def three_ways_table(arm: Arm) -> pd.DataFrame:
-    """`three_ways` for people."""
-    rows = [(r.analysis, r.n, estimate(r, 3), small_p(r.p)) for r in three_ways(arm).itertuples()]
-    return frame(rows, "analysis", "n", "mean [95 %]", "p")
-
-
-def model_by_model(arm: Arm) -> plt.Figure:
-    """Three contrasts in every trained model with its interval over facts, then over the models."""
-    table, seeds = by_seed(arm), list(arm.seeds)
-    names, last = list(dict.fromkeys(table["contrast"]))[:3], len(seeds) + 0.4
-    drawn, axes = figure(1.3 + 0.19 * len(seeds), 1, max(1, len(names)), sharey=True, squeeze=False)
-    for ax, contrast in zip(axes.flat, names, strict=False):
-        mine, mean = table[table["contrast"] == contrast], over_seeds(arm).loc[[contrast]]
-        _intervals(ax, mine, mine["seed"].map(seeds.index), color=OVER_FACTS, fmt="o", ms=3.5, lw=1.4)
-        _intervals(ax, mean, [last], color=OVER_SEEDS, fmt="s", ms=6, lw=3)
-        ax.axvspan(*mean[["ci_low", "ci_high"]].iloc[0], color=OVER_SEEDS, alpha=0.15, lw=0, zorder=0)
-        ax.axvline(0, color=MUTED, lw=0.9, zorder=0)
-        ax.set_title(contrast.replace(" − ", "\n− "), fontweight="normal", fontsize=9.5)
-    labels = [f"seed {s}, {arm.target_of[s]}" for s in seeds]
-    axes[0, 0].set_yticks([*range(len(seeds)), last], [*labels, "over seeds"])
-    axes[0, 0].set_ylim(len(seeds) + 1, -0.8)
-    axes[0, 0].tick_params(axis="y", labelsize=8)
-    drawn.supxlabel("difference of $D_F$ (nats); right of zero favours the second", fontsize=9.5)
-    return drawn
-
-
-def _intervals(ax: plt.Axes, table: pd.DataFrame, places, **style) -> None:
-    reach = [table["mean"] - table["ci_low"], table["ci_high"] - table["mean"]]
-    ax.errorbar(table["mean"], places, xerr=[side.astype(float) for side in reach], **style)

@@ -8,18 +8,15 @@ seed, and that lead this control by at least the margin.
 
 from functools import cache
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from unlearnkit import claims
 from unlearnkit.report import tables
-from unlearnkit.report.ch00_overview import duration
 from unlearnkit.report.ch07_facts import RANDOM, WRONG, fact_readings
 from unlearnkit.report.contrasts import contrast
-from unlearnkit.report.figures import COLOURS, INK, MUTED, figure, note
 from unlearnkit.report.readings import by_setting, matched_damage, path_table
-from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.run import Arm
 
 CONTROLS = ("wrong_person", "random_direction")
 MARGIN = next(claim.margin for claim in claims.CLAIMS if claim.id == "C1")  # nats of D_F that matter
@@ -32,16 +29,8 @@ MODELS = {
     "random_direction": "random direction (control)",
     "oracle": "oracle (retrained)",
 }
-LEFT = {  # reading of `left_behind`: its title, and how it is written
-    "forget_nll": ("forget NLL", ".2f"),
-    "still": ("still known", ".0%"),
-    "past": ("past the oracle", ".0%"),
-    "paraphrase_nll": ("paraphrases, NLL", ".2f"),
-    "paraphrase_distance": ("paraphrases, D_F", ".2f"),
-    "exact_memorisation": ("tokens memorised", ".0%"),
-    "rougeL_recall": ("ROUGE-L", ".2f"),
-}
-OTHER = "#4D4D4D"  # a method without a colour of its own
+LEFT = ("forget_nll", "still", "past", "paraphrase_nll", "paraphrase_distance")
+LEFT += ("exact_memorisation", "rougeL_recall")
 
 
 # -- which setting ----------------------------------------------------------------------------------------
@@ -51,11 +40,12 @@ OTHER = "#4D4D4D"  # a method without a colour of its own
 def ranked(arm: Arm) -> pd.DataFrame:
     """Every update and layer selection at matched retain damage, the farthest ahead of the controls first.
 
-    Columns: layers, method, control (whether it is one), n (seeds), reach (share of them that pay the agreed
-    damage; the others are read at their longest step), distance (mean D_F), start (the fine-tuned model's, in
-    the same seeds), ahead (D_F of each seed's best control on all layers less the setting's own, paired),
-    ci_low, ci_high, p_holm (over all settings but controls), wins (seeds where it is ahead), advised (by the
-    module's rule). The best control of a seed is picked after looking, which flatters the controls.
+    Columns: layers, method, setting (both in words), control (whether it is one), n (seeds), reach (share of
+    them that pay the agreed damage; the others are read at their longest step), distance (mean D_F), start
+    (the fine-tuned model's, in the same seeds), ahead (D_F of each seed's best control on all layers less the
+    setting's own, paired), ci_low, ci_high, p_holm (over all settings but controls), wins (seeds where it is
+    ahead), advised (by the module's rule). The best control of a seed is picked after looking, which flatters
+    the controls.
     """
     table, wide = matched_damage(arm, layers=None, methods=None), by_setting(arm).dropna(axis=1, how="all")
     start = path_table(arm, methods=()).set_index("seed")["oracle_distance"]
@@ -72,6 +62,7 @@ def ranked(arm: Arm) -> pd.DataFrame:
     found = found.join(pd.concat(families)[["difference", "ci_low", "ci_high", "p_holm"]])
     found = found.rename(columns={"difference": "ahead"})
     found["wins"] = [int((best > wide[key]).sum()) for key in found.index]
+    found["setting"] = [name(*key) for key in found.index]
     found = found.reset_index().sort_values("ahead", ascending=False, kind="stable", ignore_index=True)
     seeds = len(arm.seeds)
     every = (found["n"] == seeds) & (found["wins"] == seeds) & (found["reach"] == 1) & (seeds > 1)
@@ -92,56 +83,6 @@ def name(layers: str, method: str) -> str:
     return told if layers == "all" else f"{told}, {layers} only"
 
 
-def settings_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `ranked` for people."""
-    titles = ("setting", "seeds", "D_F before → after", "closer than the best control by [95 %]", "p (Holm)")
-    rows = []
-    for r in table.itertuples():
-        ahead = f"{r.ahead:+.2f} {tables.interval(r.ci_low, r.ci_high)}".removesuffix(" –")
-        row = (name(r.layers, r.method), r.n, f"{r.start:.2f} → {r.distance:.2f}", ahead)
-        rows.append((*row, tables.p_value(r.p_holm), f"{r.wins} of {r.n}", f"{r.reach:.0%}"))
-    return tables.frame(rows, *titles, "closer in", "reach the damage")
-
-
-def advice_table(run: Run) -> pd.DataFrame:
-    """The advised setting of every arm, for people."""
-    chosen = [settings_table(ranked(arm).query("advised")).assign(arm=arm.name) for arm in run.arms]
-    table = pd.concat(chosen, ignore_index=True)
-    return table[["arm", *table.columns.drop("arm")]]
-
-
-def ranking(table: pd.DataFrame) -> plt.Figure:
-    """Rows of `ranked`. Left: D_F, from the fine-tuned model's. Right: how far ahead of the best control."""
-    drawn, (left, right) = figure(1.3 + 0.22 * len(table), 1, 2, sharey=True, width_ratios=[1, 1.1])
-    for place, r in enumerate(table.itertuples()):
-        style = {"color": COLOURS.get(r.method, OTHER), "marker": "s" if r.control else "o"}
-        left.plot([r.start, r.distance], [place, place], color=style["color"], lw=1.2, alpha=0.5)
-        left.plot(r.start, place, "|", color=INK, ms=8)
-        left.plot(r.distance, place, ms=5.5, **style)
-        right.plot([r.ci_low, r.ci_high], [place, place], color=style["color"], lw=1.6)
-        right.plot(r.ahead, place, ms=5.5, **style)
-    right.axvline(0, color=MUTED, lw=1)
-    size = 3 * (table["ahead"].abs().max() or 1.0)  # intervals of few seeds would hide the estimates
-    low, high = right.get_xlim()
-    right.set_xlim(max(low, -size), min(high, size))
-    left.set_yticks(range(len(table)), [name(r.layers, r.method) for r in table.itertuples()], color=INK)
-    left.tick_params(axis="y", length=0, labelsize=8.5)
-    left.set(xlim=(0, None), ylim=(len(table) - 0.4, -0.6))
-    left.set_xlabel("distance to the oracle $D_F$ (nats)\n| before, ● setting, ■ control", fontsize=9)
-    right.set_xlabel("closer than the best control by (nats)\n95 % interval over seeds", fontsize=9)
-    for text, shift, side in (("farther", -5, "right"), ("closer", 5, "left")):
-        note(right, text, (0, 1), ("data", "axes fraction"), (shift, 3), ha=side, fontsize=8.5)
-    return drawn
-
-
-def persons(arm: Arm) -> pd.DataFrame:
-    """D_F of the first epoch on all layers at matched damage: forgotten, seeds, low, mean, high."""
-    table = matched_damage(arm, methods=("first_epoch",))
-    groups = table.groupby(table["seed"].map(arm.target_of), sort=False)["oracle_distance"]
-    found = groups.agg(seeds="size", low="min", mean="mean", high="max")
-    return found.rename_axis("forgotten").reset_index()
-
-
 # -- what it leaves behind --------------------------------------------------------------------------------
 
 
@@ -149,10 +90,10 @@ def persons(arm: Arm) -> pd.DataFrame:
 def left_behind(arm: Arm) -> pd.DataFrame:
     """What each model still knows of the target, a row a seed and model.
 
-    Columns: seed, model, distance (D_F), and the keys of LEFT: still and past are shares of the forget facts
-    whose NLL is below, or above, the oracles' by more than NEAR. Of the close-ups, measured at the step that
-    matches the damage; of the two controls, which have none, as read off their paths, and NaN where a path
-    does not look. An oracle is held against the others of its target.
+    Columns: seed, model (in MODELS' order), distance (D_F), and those of LEFT: still and past are shares of
+    the forget facts whose NLL is below, or above, the oracles' by more than NEAR. Of the close-ups, measured
+    at the step that matches the damage; of the two controls, which have none, as read off their paths, and
+    NaN where a path does not look. An oracle is held against the others of its target.
     """
     rows = pd.concat([arm.observations(stage) for stage in ("portraits", "oracle")], ignore_index=True)
     rows = rows[rows["method"].isin(MODELS)]
@@ -165,7 +106,8 @@ def left_behind(arm: Arm) -> pd.DataFrame:
     controls = _shares(controls.assign(gap=controls["nll"] - controls["oracle"]))
     both = pd.concat([_shares(_against_oracle(forget)).join([asked, said]), controls]).reset_index()
     both = both.rename(columns={"method": "model"}).reindex(columns=["seed", "model", "distance", *LEFT])
-    return both.sort_values("seed", kind="stable", ignore_index=True)
+    order = list(MODELS).index
+    return both.sort_values("model", key=lambda m: m.map(order), kind="stable", ignore_index=True)
 
 
 def _against_oracle(rows: pd.DataFrame) -> pd.DataFrame:
@@ -187,19 +129,6 @@ def _shares(facts: pd.DataFrame) -> pd.DataFrame:
     told[["still", "past"]] = told[["still", "past"]].astype(float).where(gap.notna(), axis=0)
     columns = ["forget_nll", "distance", "still", "past"]
     return told.groupby(["seed", "method"])[columns].mean()
-
-
-def left_table(arm: Arm) -> pd.DataFrame:
-    """`left_behind` for people, over seeds."""
-    rows = []
-    for model, label in MODELS.items():
-        mine = left_behind(arm)[left_behind(arm)["model"] == model]
-        if len(mine):
-            known = mine["distance"].dropna()
-            row = {"model": label, "D_F": tables.mean_and_range(known) if len(known) else "–"}
-            row |= {title: tables.number(mine[k].mean(), style) for k, (title, style) in LEFT.items()}
-            rows.append(row | {"seeds": len(mine)})
-    return tables.frame(rows, "model", "D_F", *(title for title, _ in LEFT.values()), "seeds")
 
 
 # -- what it costs ----------------------------------------------------------------------------------------
@@ -224,19 +153,3 @@ def prices(arm: Arm) -> dict[str, float]:
         **{method: seconds.get(method, np.nan) for method in ("first_epoch", "all_epochs")},
         **{key: kept.get(key, np.nan) for key in ("records", "ledger_bytes", "weights_bytes")},
     }
-
-
-def prices_table(arm: Arm) -> pd.DataFrame:
-    """`prices` for people: duration, memory and disk of each piece of work."""
-    rows = [
-        ("fine-tuning, gradients recorded", "train_seconds", "train_gb", "ledger_bytes"),
-        ("first-epoch update, once", "first_epoch", "path_gb", ""),
-        ("all-epochs update, once", "all_epochs", "path_gb", ""),
-        ("retraining without the person", "oracle_seconds", "", ""),
-    ]
-    told, found = [], prices(arm) | {"": np.nan}
-    for work, *keys in rows:
-        took, space, size = (found[key] for key in keys)
-        took = f"{took:.1f} s" if took < 10 else duration(took)
-        told.append((work, took, round(space, 2), "–" if np.isnan(size) else tables.bytes_of(size)))
-    return tables.frame(told, "work", "duration", "peak memory (GB)", "disk")

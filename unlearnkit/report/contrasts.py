@@ -54,6 +54,12 @@ def contrast(reference: pd.Series, others: Mapping[object, pd.Series]) -> pd.Dat
     return with_holm(pd.DataFrame(rows, columns=columns))
 
 
+def family(pairs: Mapping[object, tuple[pd.Series, pd.Series]]) -> pd.DataFrame:
+    """`contrast` of pairs without a common reference: the first minus the second of each, Holm over all."""
+    found = [contrast(first, {label: second}) for label, (first, second) in pairs.items()]
+    return with_holm(pd.concat(found or [contrast(pd.Series(dtype=float), {})], ignore_index=True))
+
+
 def with_holm(table: pd.DataFrame, within: str = "") -> pd.DataFrame:
     """The rows as one family of tests, or one for each value of `within`: p_holm over all that have a p."""
     table = table.assign(p_holm=np.nan)
@@ -125,10 +131,15 @@ def verdicts(run: Run, ids: Iterable[str] = ()) -> list[dict]:
     return [row for row in rows if not ids or row["id"] in ids]
 
 
-def holds(run: Run, claim: str, arm: Arm, verdict: str) -> Markdown | None:
-    """Nothing where the claim's verdict is as the text says; else a warning beside it."""
-    found = next((r["verdict"] for r in verdicts(run, (claim,)) if r["arm"] == arm.name), "not tested")
-    if found == verdict:
-        return None
-    text = f"the text says that {claim} is {verdict} on {arm.name}; in this run it is **{found}**"
-    return Markdown(f"> ⚠ **Not so here:** {text}.")
+def holds(run: Run, ids: str | tuple[str, ...], arm: Arm, verdict: str) -> Markdown | None:
+    """Nothing where the verdict on a claim, or on each of several, is as the text says; else a warning."""
+    ids = (ids,) if isinstance(ids, str) else ids
+    found = dict.fromkeys(ids, "not tested")
+    found |= {r["id"]: r["verdict"] for r in verdicts(run, ids) if r["arm"] == arm.name}
+    wrong = ", ".join(f"{i} is **{told}**" for i, told in found.items() if told != verdict)
+    return unless(not wrong, f"{wrong} on {arm.name}, where the text says {verdict}")
+
+
+def unless(so: bool, text: str) -> Markdown | None:
+    """Nothing where what the text says is so in this run; else a warning to be shown beside the text."""
+    return None if so else Markdown(f"> ⚠ **Not so here:** {text}.")

@@ -5,7 +5,7 @@ oracles are all those without the facts, whatever their order of training. Perpl
 logarithm, the NLL of running text.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -13,7 +13,6 @@ import pandas as pd
 
 from unlearnkit.report.oracles import oracle_distance, oracle_nll
 from unlearnkit.report.run import Arm, Run
-from unlearnkit.report.tables import mean_and_range
 from unlearnkit.study.readings import at, crossing, start
 
 CORE = ("first_epoch", "all_epochs", "wrong_person", "random_direction")
@@ -27,23 +26,6 @@ READ = ("forget_nll", "oracle_distance", "oracle_gap", "utility_rise", "rougeL_r
 def of_arms(run: Run, table: Callable[[Arm], pd.DataFrame]) -> pd.DataFrame:
     """`table` of every arm, one below the other, with the arm's name in a column arm."""
     return pd.concat([table(arm).assign(arm=arm.name) for arm in run.arms], ignore_index=True)
-
-
-def over_seeds(
-    table: pd.DataFrame, by: str | list[str], titles: Mapping[str, str], **digits: int
-) -> pd.DataFrame:
-    """A row a group of `by`, in order of appearance: mean [95 % interval] of columns, under their titles.
-
-    `digits` by column; 2 where not told. A column that was never measured is left out.
-    """
-    groups = table.groupby(by, sort=False)
-    known = [column for column in titles if table[column].notna().any()]
-    told = {titles[c]: groups[c].agg(_mean_of_known, digits.get(c, 2)) for c in known}
-    return pd.DataFrame(told, index=groups.size().index).reset_index()
-
-
-def _mean_of_known(values: pd.Series, digits: int) -> str:
-    return mean_and_range(values.dropna(), digits)
 
 
 # -- paths ------------------------------------------------------------------------------------------------

