@@ -64,7 +64,7 @@ def test_the_contrast_against_damage_is_the_claims_at_the_reading_point(arm):
 
 
 def test_influence_is_tested_over_facts_and_over_seeds(arm):
-    tests = influence.tests(arm).set_index(["metric", "unit"])
+    tests = influence.paired_tests(arm).set_index(["metric", "unit"])
     facts, seeds = (tests.loc["influence_activation", unit] for unit in influence.UNITS)
     assert (facts["n"], seeds["n"]) == (20, 4)
     assert seeds["change"] == pytest.approx(seeds["after"] - seeds["before"])

@@ -18,7 +18,7 @@ STORED_NOW = INFLUENCES["influence_gradient"]
 IN_ORACLE = (STORED_NOW, INFLUENCES["influence_activation"])  # curvature was not taken there
 
 
-def tests(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
+def paired_tests(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
     """The paper's paired t test (facts of seed 0 as replicates), then the one over training seeds.
 
     Columns: score, metric, unit, n, before, after, change, those of `contrasts.paired`, d_av (change over the
