@@ -45,14 +45,7 @@ def test_persons_with_few_facts_go_together_and_the_target_by_its_name():
     arm = arm_of(
         memorised("Ann", "retain", 5) + memorised("Bob", "retain", 1) + memorised("Eva", "forget", 1)
     )
-    assert set(chapter.memorisation_by_person(arm)["person"]) == {"Ann", "few facts each", "Eve"}
-
-
-def test_memorisation_names_the_target_and_counts_the_others():
-    arm = arm_of([r for p in ("Ann", "Bob", "Eve") for r in memorised(p, "retain", 5)])
-    arm.settings = [SimpleNamespace(target="Eve")]
-    drawn = chapter.memorisation([arm])
-    assert {text.get_text() for text in drawn.axes[0].texts} == {"Eve", "2 others"}
+    assert set(chapter.memorisation(arm)["person"]) == {"Ann", "few facts each", "Eve"}
 
 
 def test_perplexity_of_a_set_weighs_answers_by_their_tokens():
@@ -81,15 +74,3 @@ def test_yardstick_counts_only_kinds_of_facts_that_the_hold_out_has():
     assert table["is_target"].to_dict() == {"Zoe": False, "Yan": False, "Eve": True}
     setting.holdout = ()
     assert not len(chapter.yardstick(arm_of(rows, settings=[setting])))
-
-
-def test_ledgers_are_measured_a_record_at_a_time():
-    rows = [
-        ("m, AdamW", 0, metric, value)
-        for metric, value in (("records", 20), ("ledger_bytes", 4e6), ("weights_bytes", 1e6))
-    ]
-    table = pd.DataFrame(rows, columns=["arm", "seed", "metric", "value"])
-    run = SimpleNamespace(table=lambda _: table, arm=lambda _: SimpleNamespace(recipe={"epochs": 5}))
-    assert chapter.ledger(run).iloc[0].tolist() == ["m, AdamW, seed 0", 4, 5, "4 MB", "200 kB", "20 MB"]
-    empty = SimpleNamespace(table=lambda _: table[:0])
-    assert not len(chapter.ledger(empty))

@@ -2,12 +2,13 @@
 
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from planted_run import World, planted
 
 from unlearnkit.report import ch02_first_epoch as chapter
+from unlearnkit.report import ch03_influence as influence
 from unlearnkit.report import contrasts, readings
 
 
@@ -15,23 +16,40 @@ from unlearnkit.report import contrasts, readings
 def arm(monkeypatch, tmp_path):
     """Four seeds of a world in which the first epoch wins and influence falls to about a quarter."""
     monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
-    yield planted(tmp_path, World(), model="gpt2-tiny-pretrained", seeds_adamw=4).arms[0]
-    plt.close("all")
+    return planted(tmp_path, World(), model="gpt2-tiny-pretrained", seeds_adamw=4).arms[0]
 
 
-def test_changes_are_taken_from_each_seeds_own_start_over_the_same_seeds(monkeypatch):
-    """Seed 1 lacks epoch 2, so that only seed 0 counts."""
+@pytest.fixture
+def walked(monkeypatch):
+    """An arm of two epochs whose seeds start 4, 6 and 10 nats from the oracle; seed 2 lacks epoch 2."""
     rows = [
         ("all", 0, "first_epoch", 3.0), ("all", 0, "epoch_2", 2.5), ("all", 0, "all_epochs", 2.0),
-        ("all", 1, "first_epoch", 9.0), ("all", 1, "all_epochs", 8.0), ("last2", 0, "first_epoch", 1.0),
+        ("all", 1, "first_epoch", 4.0), ("all", 1, "epoch_2", 4.5), ("all", 1, "all_epochs", 4.0),
+        ("all", 2, "first_epoch", 9.0), ("all", 2, "all_epochs", 8.0), ("last2", 0, "first_epoch", 1.0),
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["layers", "seed", "method", "value"])
     wide = table.pivot_table(index="seed", columns=["layers", "method"], values="value", dropna=False)
-    begin = pd.DataFrame({"seed": [0, 1], "oracle_distance": [4.0, 10.0]})
+    begin = pd.DataFrame({"seed": [0, 1, 2], "oracle_distance": [4.0, 6.0, 10.0]})
     monkeypatch.setattr(readings, "by_setting", lambda *_: wide)
     monkeypatch.setattr(readings, "path_table", lambda *_, **__: begin)
-    found = chapter.by_epoch(SimpleNamespace(recipe={"epochs": 2}))
-    assert found["epoch"].tolist() == ["1", "2", "all"]
+    return SimpleNamespace(recipe={"epochs": 2}), wide
+
+
+def test_changes_are_taken_from_each_seeds_own_start_over_the_same_seeds(walked):
+    arm, _ = walked
+    found = chapter.by_epoch(arm).set_index("epoch")
+    assert found["change"].to_dict() == pytest.approx({"1": -1.5, "2": -1.5, "all": -2.0})
+    assert set(found["n"]) == {2}
+    reach = 12.706 * np.sqrt(0.5) / np.sqrt(2)  # t of one degree of freedom; the changes are -1 and -2
+    assert found.loc["1", ["ci_low", "ci_high"]].tolist() == pytest.approx(
+        [-1.5 - reach, -1.5 + reach], abs=1e-3
+    )
+
+
+def test_one_seed_has_changes_without_an_interval(walked):
+    arm, wide = walked
+    wide.loc[1] = np.nan
+    found = chapter.by_epoch(arm)
     assert found["change"].tolist() == pytest.approx([-1.0, -1.5, -2.0])
     assert set(found["n"]) == {1}
     assert found["ci_low"].isna().all()
@@ -43,27 +61,13 @@ def test_the_contrast_against_damage_is_the_claims_at_the_reading_point(arm):
     claimed = contrasts.claim_values(arm)["C1"]
     assert here.to_dict() == pytest.approx(claimed.to_dict())
     assert set(table.groupby("damage").size()) == {4}  # a damage that some seed never reaches is left out
-    assert chapter.contrast_by_damage([arm], arm.run.damage).axes[0].lines
 
 
 def test_influence_is_tested_over_facts_and_over_seeds(arm):
-    tests = chapter.influence_tests(arm).set_index(["metric", "unit"])
-    facts, seeds = (tests.loc["influence_activation", unit] for unit in chapter.UNITS)
+    tests = influence.paired_tests(arm).set_index(["metric", "unit"])
+    facts, seeds = (tests.loc["influence_activation", unit] for unit in influence.UNITS)
     assert (facts["n"], seeds["n"]) == (20, 4)
     assert seeds["change"] == pytest.approx(seeds["after"] - seeds["before"])
     assert seeds["after"] / seeds["before"] == pytest.approx(0.25, rel=0.1)  # planted
     assert seeds["ci_high"] < 0
     assert seeds["p"] < seeds["p_holm"] < 0.05  # two scores were observed
-    assert len(chapter.influence(arm)) == len(tests)
-
-
-def test_tables_have_a_row_an_update_and_a_row_a_seed(arm):
-    assert chapter.matched(arm)["update"].iloc[0] == "first epoch's gradients"
-    assert len(chapter.matched(arm)) == 4
-    assert chapter.turning_points(arm)["seed"].tolist() == [0, 1, 2, 3]
-
-
-def test_a_step_along_a_persons_own_gradient_hits_that_person(arm):
-    aimed = chapter.aim(arm)
-    assert aimed.loc["first_epoch", "rise"] > aimed.loc["first_epoch", "bystander_damage"]
-    assert len(set(aimed["share"])) == 1

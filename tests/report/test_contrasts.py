@@ -6,6 +6,7 @@ import pytest
 
 from unlearnkit import stats
 from unlearnkit.claims import NOT_REPLICATED, REPLICATED
+from unlearnkit.errors import DataError
 from unlearnkit.report import contrasts
 
 SEEDS = pd.RangeIndex(4, name="seed")
@@ -46,3 +47,13 @@ def test_a_guard_speaks_of_the_claims_that_are_not_so(monkeypatch):
     assert "C2b is **not replicated**" in said
     assert "C5 is **not tested** on one" in said  # only the other arm tests it
     assert "C1 " not in said
+
+
+def test_pairs_of_other_seeds_are_an_error():
+    with pytest.raises(DataError, match="seeds"):
+        contrasts.paired(pd.Series([1.0, 2.0], [0, 1]), pd.Series([1.0, 2.0], [1, 2]))
+
+
+def test_a_guard_is_silent_where_the_text_is_right():
+    assert contrasts.unless(True, "x") is None
+    assert "x" in contrasts.unless(False, "x").data

@@ -11,41 +11,11 @@ import pytest
 from unlearnkit.report import figures, paths, tables
 
 
-def path_table(seeds: int) -> pd.DataFrame:
-    """Two methods that forget at different speed; columns as `readings.path_table` gives them."""
-    rows = []
-    for seed, (method, speed) in itertools.product(range(seeds), (("first_epoch", 1), ("all_epochs", 2))):
-        for share in (0.01, 0.1, 0.2):
-            rise = speed * share * 20 + seed * 0.1
-            rows.append({"seed": seed, "method": method, "share": share, "forget_nll": 0.2 + rise})
-    rows += [{"seed": s, "method": "finetuned", "share": 0.0, "forget_nll": 0.2} for s in range(seeds)]
-    table = pd.DataFrame(rows)
-    rise = table["forget_nll"] - 0.2
-    return table.assign(
-        layers="all",
-        retain_nll=0.2 + rise / 3,
-        rise=rise,
-        damage=rise / 3,
-        bystander_damage=rise / 3,
-        alpha_lr=table["share"] * 1000,
-        oracle_distance=(5 - rise).abs(),
-        oracle_gap=rise - 5,
-        rougeL_recall=1 / (1 + rise),
-        utility_rise=np.log1p(rise),
-    )
-
-
-def oracles(seeds: int) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "forget_nll": [5.0 + s / 10 for s in range(seeds)],
-            "retain_nll": 0.3,
-            "damage": 0.1,
-            "bystander_damage": 0.1,
-            "rougeL_recall": 0.2,
-            "utility_rise": 0.0,
-        }
-    )
+def along(seeds: int) -> pd.DataFrame:
+    """One method's path: seed s rises by 20 nats a step length of 1, and by s / 10 at every step."""
+    rows = itertools.product(range(seeds), (0.0, 0.01, 0.1, 0.2))
+    table = pd.DataFrame(rows, columns=["seed", "share"])
+    return table.assign(rise=20 * table["share"] + table["seed"] / 10)
 
 
 @pytest.fixture
@@ -59,27 +29,34 @@ def no_figure_left():
     plt.close("all")
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_path_figures_draw_every_method_with_few_or_many_seeds(run, seeds):
-    table, marks = path_table(seeds), oracles(seeds)
-    drawn = paths.distance_and_cost(table, None if seeds == 1 else 0.3, 0.05)
-    texts = {text.get_text() for text in drawn.axes[0].texts}
-    assert {"first epoch", "all epochs"} <= texts
-    assert ("oracles among themselves" in texts) == (seeds > 1)
-    figures.save(paths.selectivity(table, marks), run, "selectivity")
-    figures.save(paths.measures_along(table, marks), run, "measures")
-    assert {p.name for p in run.figures.glob("*.svg")} == {"selectivity.svg", "measures.svg"}
+def test_a_method_has_a_thick_line_of_means_over_a_thin_one_a_seed():
+    _, ax = plt.subplots()
+    end = paths.method_line(ax, along(3), "share", "rise", "first_epoch")
+    *thin, mean, points = ax.lines
+    assert len(thin) == 3
+    assert end == (0.2, pytest.approx(4.1))
+    assert points.get_ydata() == pytest.approx([0.1, 0.3, 2.1, 4.1])
+    assert mean.get_ydata()[[0, -1]] == pytest.approx([0.1, 4.1])
 
 
-def test_alpha_is_written_below_the_step(run):
-    drawn = paths.measures_along(path_table(1), oracles(1))
-    labels = [label.get_text() for label in drawn.axes[-1].get_xticklabels()]
-    assert labels == ["0\n0", "1%\n10", "10%\n100", "20%\n200"]
+def test_one_seed_needs_no_thin_line_and_steps_without_a_reading_are_passed_over():
+    _, ax = plt.subplots()
+    table = along(1).assign(rise=[0.0, np.nan, 2.0, 4.0])
+    paths.method_line(ax, table, "share", "rise", "first_epoch")
+    assert len(ax.lines) == 2
+    assert list(ax.lines[-1].get_xdata()) == [0.0, 0.1, 0.2]
 
 
-def test_slider_figure_shows_the_step_it_is_asked_for():
-    drawn = paths.at_step(path_table(1), oracles(1), 0.1)
-    assert "10.0%" in drawn.axes[0].get_title(loc="left")
+def test_lines_bend_with_a_logarithmic_axis_as_readings_interpolate():
+    xs, ys = paths.straight([0.0, 1.0, 5.0], [0.0, 2.0, 0.0])
+    assert len(xs) == 61
+    assert np.interp(3.0, xs, ys) == pytest.approx(1.0)
+
+
+def test_damage_has_its_reading_point_and_no_tick_beyond_what_is_seen():
+    _, ax = plt.subplots()
+    paths.damage_axis(ax, 0.05, pd.Series([0.0, 1.5]))
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "0.05", "0.2", "1"]
 
 
 def test_labels_are_spread_but_not_reordered():

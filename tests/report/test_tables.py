@@ -34,3 +34,8 @@ def test_over_seeds_leaves_out_what_was_never_measured_and_passes_over_gaps():
 def test_extremes_are_those_of_the_values():
     assert tables.mean_and_extremes(pd.Series([0.1, 0.2, 0.6])) == "0.30 (0.10 to 0.60)"
     assert tables.mean_and_extremes(pd.Series([np.nan]), ".0%") == "– (– to –)"
+
+
+def test_times_have_a_unit():
+    told = [tables.duration(s) for s in (89, 90, 5400, np.nan)]
+    assert told == ["89 s", "2 min", "1.5 h", "–"]

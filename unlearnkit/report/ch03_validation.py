@@ -8,15 +8,11 @@ from collections.abc import Callable
 from functools import cache
 from itertools import product
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from scipy.stats import rankdata
 
 from unlearnkit import stats
-from unlearnkit.report.ch03_influence import WHOSE
-from unlearnkit.report.figures import FAINT, INK, MUTED, figure
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import grid
 
@@ -24,7 +20,7 @@ TRACIN = {"tracin_first": "TracIn, first epoch", "tracin_all": "TracIn, all epoc
 BASELINES = {"other_query": "scores of another query", "count": "counting the person's facts"}
 NAMES = TRACIN | BASELINES
 HELD_EQUAL = "own fact held equal"
-OWN = {"own fact counted": MUTED, HELD_EQUAL: INK}
+OWN = ("own fact counted", HELD_EQUAL)
 HALF = "half "  # how the labels of random halves begin
 RESAMPLES = 1000
 FEWEST = 3  # halves, for a rank correlation to say anything
@@ -127,7 +123,7 @@ def leave_one_person_out(arm: Arm) -> pd.DataFrame:
 def datamodel_scores(arm: Arm) -> pd.DataFrame:
     """LDS by query: rank correlation over random halves of predicted and actual -NLL (Park et al. 2023).
 
-    Columns: scores, own (a key of OWN), query, rho. "counted": over all halves, in which the query's own fact
+    Columns: scores, own (one of OWN), query, rho. "counted": over all halves, in which the query's own fact
     is or is not. "held equal": within the halves that have it and within those that do not, averaged by their
     number; only groups of FEWEST halves count. NaN where scores do not tell halves apart.
     """
@@ -160,13 +156,6 @@ def lead(arm: Arm, score: str = "tracin_all") -> pd.DataFrame:
     return pd.DataFrame(found, columns=["over", "queries", "lead", "ci_low", "ci_high"])
 
 
-def lead_table(arm: Arm) -> pd.DataFrame:
-    """`lead` for people."""
-    table = lead(arm)
-    told = [f"{r.lead:+.2f} [{r.ci_low:.2f}, {r.ci_high:.2f}]" for r in table.itertuples()]
-    return table[["over", "queries"]].assign(lead=told)
-
-
 def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Rank correlation along the last axis; NaN where one side does not vary."""
     ranks = [rankdata(v, axis=-1) for v in (x, y)]
@@ -191,47 +180,7 @@ def bootstrap(
     return float(statistic(units)), float(low), float(high)
 
 
-# -- figures ----------------------------------------------------------------------------------------------
-
-POINTS = {"linestyle": "none", "err_kws": {"linewidth": 2}, "markersize": 5, "orient": "h"}
-
-
-def _t_interval(values: pd.Series) -> tuple[float, float]:
+def t_interval(values: pd.Series) -> tuple[float, float]:
+    """The 95 % interval of a mean by Student's t."""
     found = stats.mean_ci(values)
     return found.ci_low, found.ci_high
-
-
-def influencers(arm: Arm) -> plt.Figure:
-    """Mean influence, with its interval, of each person's facts on two persons' facts; a panel a score."""
-    table = sources(arm)
-    colours = dict(zip(table["owner"].unique(), WHOSE.values(), strict=False))  # the target comes first
-    drawn, axes = figure(0.4 * table["person"].nunique() + 1.4, 1, len(TRACIN), sharey=True)
-    for ax, title in zip(axes, TRACIN.values(), strict=True):
-        here = {"data": table[table["score"] == title], "x": "value", "y": "person", "hue": "owner", "ax": ax}
-        sns.pointplot(
-            palette=colours, errorbar=_t_interval, dodge=0.3, legend=ax is axes[0], **here, **POINTS
-        )
-        ax.axvline(0, color=FAINT, lw=1, zorder=0)
-        ax.tick_params(axis="y", length=0, labelcolor=INK)
-        ax.ticklabel_format(axis="x", scilimits=(-2, 3), useMathText=True)
-        ax.set(xlabel="", ylabel="")
-        ax.set_title(title, fontweight="normal")
-    drawn.supxlabel("mean influence of a fact on others than itself", fontsize=10)
-    handles, names = axes[0].get_legend_handles_labels()
-    axes[0].get_legend().remove()
-    names = [f"on {name}'s facts" for name in names]
-    drawn.legend(handles, names, loc="outside upper right", ncols=2, frameon=False, fontsize=9)
-    return drawn
-
-
-def against_halves(arm: Arm) -> plt.Figure:
-    """Every score's LDS, mean over queries with its interval, own fact counted and held equal."""
-    scores = datamodel_scores(arm).dropna().replace({"scores": NAMES})
-    drawn, ax = figure(2.4)
-    look = {"hue": "own", "palette": OWN, "markers": ["o", "s"], "dodge": 0.3, "ax": ax, **POINTS}
-    sns.pointplot(scores, x="rho", y="scores", errorbar=lambda v: bootstrap(v.to_numpy())[1:], **look)
-    ax.axvline(0, color=FAINT, lw=1, zorder=0)
-    ax.tick_params(axis="y", length=0, labelcolor=INK)
-    ax.set(xlabel="linear datamodelling score (rank correlation over random halves)", ylabel="")
-    ax.legend(title="", frameon=False, fontsize=8.5, loc="lower right")
-    return drawn

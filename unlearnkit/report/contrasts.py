@@ -28,7 +28,12 @@ TESTED = ("ci_low", "ci_high", "t", "p", "d_z", "g_z")
 
 
 def paired(values: pd.Series, against: pd.Series | float = 0.0) -> dict[str, float]:
-    """n, mean, 95 % interval, t, p, d_z, g_z of values minus others, paired; n and mean without a test."""
+    """n, mean, 95 % interval, t, p, d_z, g_z of values minus others, paired; n and mean without a test.
+
+    DataError where the two are of different seeds.
+    """
+    if isinstance(against, pd.Series) and set(against.index) != set(values.index):
+        raise DataError("values of other seeds cannot be paired: give both sides the same ones")
     other = values * 0 + against
     row = {"n": len(values), "mean": (values - other).mean()}
     try:

@@ -112,9 +112,10 @@ def note(ax: plt.Axes, text: str, place: tuple, within, shift: tuple, **options)
 def label_ends(ax: plt.Axes, ends: dict[str, tuple[float, float]], gap: float = 12, **extra: str) -> None:
     """Write each name beside the last point of its line, pushed apart to `gap` points where they meet.
 
-    `ends` maps a method, or a name whose colour is in `extra`, to its line's last (x, y) in data units.
-    Call it once the figure is laid out (`canvas.draw`).
+    `ends` maps a method, or a name whose colour is in `extra`, to its line's last (x, y) in data units. Call
+    it when nothing else moves the axes any more.
     """
+    ax.figure.canvas.draw()  # lays the figure out
     scale = ax.figure.dpi / 72
     there = {name: ax.transData.transform(point)[1] / scale for name, point in ends.items()}
     names = sorted(there, key=there.get)

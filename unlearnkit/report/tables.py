@@ -11,6 +11,7 @@ from IPython.display import Markdown
 from unlearnkit import files, stats
 from unlearnkit.errors import DataError
 from unlearnkit.report.run import Run
+from unlearnkit.study import scheduler
 
 NAMES = {
     "first_epoch": "first epoch's gradients",
@@ -124,6 +125,11 @@ def p_value(p: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 seed`, `3 seeds`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours; a dash where there is none."""
+    return scheduler.duration(seconds) if np.isfinite(seconds) else "–"
 
 
 def bytes_of(number: float) -> str:
