@@ -37,6 +37,7 @@ class World:
     rate: float = 0.05
     spread: float = 0.03  # relative, of c_a over seeds
     seed_noise: float = 0.0
+    known: float = 1.0  # share of the answers' tokens that training teaches
     without_oracle: frozenset[int] = field(default_factory=frozenset)
 
     def learned(self, curvature: float, share: float) -> tuple[float, float]:
@@ -112,8 +113,11 @@ def observations_of(cell: Cell, world: World) -> pd.DataFrame:
 
 
 def _train(config: dict, world: World) -> tuple[list[tuple], list[str]]:
-    rows = [(*r, "finetuned", 0, np.nan) for r in _nll(world, config, 0, 0, 0)]
-    rows += [(*r, "finetuned", EPOCHS, np.nan) for r in _point(config, world)]
+    first, last = _nll(world, config, 0, 0, 0), _point(config, world)
+    rows = [(*r, "finetuned", 0, np.nan) for r in first]
+    rows += [(*r, "finetuned", EPOCHS, np.nan) for r in last]
+    for epoch, known in ((0, 0.0), (EPOCHS, world.known)):
+        rows += [(*r[:3], "exact_memorisation", known, "finetuned", epoch, np.nan) for r in first]
     rows.append(("", "", "", "displacement", DISPLACEMENT, "finetuned", np.nan, np.nan))
     return rows, ["method", "epoch", "step"]
 

@@ -1,5 +1,7 @@
 """The decision rule, on contrasts whose truth is planted."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -72,3 +74,24 @@ def test_every_claim_of_the_paper_is_there_once():
     assert len(set(ids)) == len(ids)
     assert {i[:2] for i in ids} == {"C1", "C2", "C3", "C4", "C5"}
     assert all(c.kind in claims.KINDS and c.margin > 0 for c in claims.CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"memorised": 0.0, "distance": 0.04}, "0% of the forget facts.*make recipe"),
+        ({"memorised": np.nan, "distance": 3.0}, "make recipe"),  # never measured is not known
+        ({"memorised": 0.9, "distance": 0.04}, "0.04 nats from the oracle.*forget others"),
+        ({"memorised": 0.9, "distance": 3.0, "missed": 0.01}, "rewind misses.*1.00%"),
+    ],
+)
+def test_an_arm_that_learnt_nothing_or_cannot_be_replayed_gets_no_verdict(given, told):
+    why = claims.unfit(**given)
+    assert re.search(told, why)
+    strong = {"C1": [5.0, 5.1, 4.9, 5.2]}
+    assert verdicts(strong, "arm")[0]["verdict"] == REPLICATED
+    assert verdicts(strong, "arm", why_not=why)[0]["verdict"] == claims.NO_VERDICT
+
+
+def test_an_arm_that_learnt_is_fit():
+    assert claims.unfit(0.97, 3.5, 0.0) == ""

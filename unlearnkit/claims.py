@@ -13,6 +13,8 @@ difference     replicated      p_holm < 0.05, and the estimate is at least the m
 no impact      replicated      the whole interval lies within +- the margin
                not replicated  p_holm < 0.05, and the estimate lies outside of the margins
 both           undecided       otherwise; the smallest effect that this many seeds could have found is given
+
+No verdict is given on an arm where there was nothing to unlearn, or whose ledger does not hold (`unfit`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +27,11 @@ from unlearnkit import stats
 from unlearnkit.errors import ConfigError
 
 ALPHA = 0.05
+LEARNT = 0.5  # least share of the forget facts' answer tokens that the fine-tuned model must know
+FAR = 0.5  # nats: least distance (D_F) between that model and the oracle
+MISSED = 1e-4  # most of the way travelled by which the ledger's rewind may miss the start, beyond rounding
 REPLICATED, NOT_REPLICATED, UNDECIDED = "replicated", "not replicated", "undecided"
+NO_VERDICT = "no verdict"
 KINDS = ("difference", "no impact")
 
 
@@ -109,10 +115,37 @@ def with_margin(margin: float) -> tuple[Claim, ...]:
     return tuple(replace(claim, margin=margin) for claim in CLAIMS)
 
 
+def unfit(memorised: float, distance: float, missed: float = 0.0) -> str:
+    """Why an arm can bear no verdict, and what to change; "" where it can.
+
+    `memorised` and `distance` are of the fine-tuned model: the share of the forget facts' answer tokens that
+    it predicts, and D_F in nats; `missed` is the rewind's error beyond that of rounding, as a share of the
+    way travelled.
+    """
+    if not memorised >= LEARNT:
+        return (
+            f"only {memorised:.0%} of the forget facts' answers were learnt (at least {LEARNT:.0%} are "
+            "needed): train longer or with a larger learning rate; `make recipe` looks for one"
+        )
+    if not distance >= FAR:
+        return (
+            f"the model is {distance:.2f} nats from the oracle before any unlearning (at least {FAR:g} are "
+            "needed): it knew the answers without these facts, or others give them away; forget others"
+        )
+    if missed > MISSED:
+        return (
+            f"the ledger's rewind misses the start by {missed:.2%} of the way (at most {MISSED:.2%}): this "
+            "model's gradients are not kept well enough"
+        )
+    return ""
+
+
 def verdicts(
-    contrasts: Mapping[str, Sequence[float]], arm: str, claims: Sequence[Claim] = CLAIMS
+    contrasts: Mapping[str, Sequence[float]], arm: str, claims: Sequence[Claim] = CLAIMS, why_not: str = ""
 ) -> list[dict]:
     """A row a claim that `contrasts` (claim id -> one number a training seed) has values for.
+
+    With `why_not`, a reason of `unfit`, every verdict is NO_VERDICT.
 
     Keys: id, statement, arm, contrast, margin, estimate, ci_low, ci_high, p, p_holm, n_seeds, detectable,
     verdict, paper_says. Holm's family is the arm's claims that can be tested; one seed is never a verdict.
@@ -128,7 +161,7 @@ def verdicts(
     for row, corrected in zip(tested, stats.holm([r["p"] for r in tested]) if tested else (), strict=True):
         row["p_holm"] = float(corrected)
     for row in rows:
-        row["verdict"] = _decide(known[row["id"]], row)
+        row["verdict"] = NO_VERDICT if why_not else _decide(known[row["id"]], row)
     return rows
 
 

@@ -20,7 +20,7 @@ def own(tiny_model, tiny_tokenizer, folder, **given):
 
 
 def test_it_ends_with_the_gentlest_rate_that_is_enough(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
-    """An untrained model of 16 dimensions: tiny steps teach nothing, large ones all; what is past is not tried."""
+    """An untrained model of 16 dimensions: tiny steps teach nothing, large ones all."""
     monkeypatch.setitem(search.SEARCHED, "adamw", (1e-7, 3e-2, 1.0))
     profile = own(tiny_model, tiny_tokenizer, tmp_path, epochs=40)
     found = list(search.search(profile))

@@ -129,10 +129,29 @@ def _effect_of_last_blocks(arm: Arm) -> pd.Series:
     return pd.Series(found)
 
 
+def unfit(arm: Arm) -> str:
+    """Why an arm can bear no verdict; "" where it can. The rewind was made on the first arm's model."""
+    start = path_table(arm, methods=()).query("method == 'finetuned'")
+    back = arm.observations("rewind").set_index("metric")["value"]
+    missed = back["ledger_error"] - back["floor_error"] if len(back) else 0.0
+    known, distance = start[["exact_memorisation", "oracle_distance"]].mean()
+    return claims.unfit(known, distance, missed)
+
+
+def warnings(run: Run) -> Markdown | None:
+    """What stands above the verdicts where some arm can bear none."""
+    told = [f"> ⚠ **No verdict on {arm.name}:** {why}." for arm in run.arms if (why := unfit(arm))]
+    return Markdown("\n>\n".join(told)) if told else None
+
+
 def verdicts(run: Run, ids: Iterable[str] = ()) -> list[dict]:
     """A row a claim and arm, of all claims or those named; see `claims.verdicts`. Holm over all of an arm."""
     registered = claims.with_margin(run.margin) if run.margin else claims.CLAIMS
-    rows = [row for arm in run.arms for row in claims.verdicts(claim_values(arm), arm.name, registered)]
+    rows = [
+        row
+        for arm in run.arms
+        for row in claims.verdicts(claim_values(arm), arm.name, registered, unfit(arm))
+    ]
     return [row for row in rows if not ids or row["id"] in ids]
 
 

@@ -27,6 +27,7 @@ LOOK = {
     claims.REPLICATED: ("●", {"color": "#0072B2", "marker": "o"}),
     claims.NOT_REPLICATED: ("■", {"color": "#D55E00", "marker": "s"}),
     claims.UNDECIDED: ("◇", {"color": "#6b6b6b", "marker": "D", "mfc": "white"}),
+    claims.NO_VERDICT: ("×", {"color": "#6b6b6b", "marker": "x"}),
 }
 COLUMNS = 2  # of the figure's panels
 NEAR = 3.0  # an axis reaches this many times as far as its panel's estimates; longer intervals are cut
@@ -94,7 +95,10 @@ def summary(run: Run) -> str:
     told = tables.markdown(pd.DataFrame(rows, columns=["update", "distance to the oracle"]))
     head = f"**{arm.name}**, {tables.count(len(arm.seeds), 'training seed')}, forgetting "
     head += f"{', '.join(arm.targets)}. Distance to the retrained oracle, in nats, where the retain facts "
-    return f"{head}have lost {run.damage:g} nats:\n\n{told}\n\n{markdown_for_readme(run)}"
+    parts = [f"{head}have lost {run.damage:g} nats:", told, markdown_for_readme(run)]
+    if warned := contrasts.warnings(run):
+        parts.insert(0, warned.data)
+    return "\n\n".join(parts)
 
 
 def figure(rows: list[dict]) -> plt.Figure:
@@ -112,9 +116,12 @@ def figure(rows: list[dict]) -> plt.Figure:
         ax.set_xlabel("share of the score before" if claim[:2] == "C3" else "nats", fontsize=8)
     for ax in axes.flat[len(wanted) :]:
         ax.set_visible(False)
-    marks = [plt.Line2D([], [], **style) for _, style in LOOK.values()]
+    looks = {
+        v: look for v, look in LOOK.items() if v != claims.NO_VERDICT or v in {r["verdict"] for r in rows}
+    }
+    marks = [plt.Line2D([], [], **style) for _, style in looks.values()]
     marks.append(plt.Rectangle((0, 0), 1, 1, color=figures.FAINT, alpha=0.5, lw=0))
-    drawn.legend(marks, [*LOOK, "within the margin"], loc="outside upper center", ncols=4, frameon=False)
+    drawn.legend(marks, [*looks, "within the margin"], loc="outside upper center", ncols=4, frameon=False)
     return drawn
 
 

@@ -6,7 +6,6 @@ only what is new.
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 
@@ -230,18 +229,6 @@ def recipe_cell(arm: Arm) -> Cell:
     seconds = training_s + point_s * seed.arm.recipe["epochs"]
     cell = seed.cell("recipe", "train", given, seconds)
     return replace(cell, chain=cell.title)
-
-
-def search_cells(arm: Arm, rates: Sequence[float]) -> list[Cell]:
-    """The arm's fine-tuning with each learning rate, nothing kept."""
-    seed = Seed(arm, arm.settings[0])
-    training_s, point_s = seed.seconds
-    seconds = training_s + point_s * arm.recipe["epochs"]
-    given = [seed.base | {"recipe": seed.base["recipe"] | {"lr": rate}, "record": []} for rate in rates]
-    return [
-        seed.cell("recipe", "train", told, seconds, (), f"lr={rate:g}")
-        for rate, told in zip(rates, given, strict=True)
-    ]
 
 
 def rewind_cell(arm: Arm) -> Cell:

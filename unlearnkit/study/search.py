@@ -50,7 +50,20 @@ def search(profile: Profile) -> Iterator[Tried]:
 def cells_of(profile: Profile) -> list[Cell]:
     """The trainings that `search` may make."""
     arm = plan.arms(profile)[0]
-    return grid.search_cells(arm, SEARCHED[arm.optimizer])
+    seed = grid.Seed(arm, arm.settings[0])
+    training_s, point_s = seed.seconds
+    seconds = training_s + point_s * arm.recipe["epochs"]
+    return [
+        seed.cell(
+            "recipe",
+            "train",
+            seed.base | {"recipe": seed.base["recipe"] | {"lr": rate}, "record": []},
+            seconds,
+            (),
+            f"lr={rate:g}",
+        )
+        for rate in SEARCHED[arm.optimizer]
+    ]
 
 
 def _tried(rate: float, rows: pd.DataFrame) -> Tried:
@@ -70,7 +83,8 @@ def advice(found: list[Tried], epochs: int) -> str:
         return (
             f"training diverges at lr={last.lr:g}, and less is not enough: more epochs (epochs={2 * epochs})"
         )
-    return f"none is enough, the last knows {last.after:.0%}: more epochs (epochs={2 * epochs}), or a larger model"
+    more = f"more epochs (epochs={2 * epochs}) or a larger model"
+    return f"none is enough, the last knows {last.after:.0%}: {more}"
 
 
 def tell(profile: Profile) -> None:
