@@ -53,8 +53,8 @@ def require_fit(
         named = ", ".join(f"{id!r} ({n})" for id, n in long[:SHOWN])
         more = f" and {len(long) - SHOWN} more" if len(long) > SHOWN else ""
         raise DataError(
-            f"too long for the model, which has {limit} positions (tokens in brackets): {named}{more}. Shorten "
-            "these texts, cut each in two, or take a model with more positions"
+            f"too long for the model, which has {limit} positions (tokens in brackets): {named}{more}. "
+            "Shorten these texts, cut each in two, or take a model with more positions"
         )
 
 
