@@ -263,3 +263,16 @@ def test_a_long_temporary_folder_is_no_obstacle(project, tmp_path, monkeypatch):
     project.run("reproduce")
     assert outputs(project, "00_overview")[-1][0]["text"] == ["still 12.0\n"]
     assert not list(long.iterdir())
+
+
+def test_a_user_without_a_home_needs_only_the_folders(project, monkeypatch, tmp_path):
+    """As in some containers: neither HOME nor an entry in the system's list of users."""
+    no_home = "import os, pwd\npwd.getpwuid = {}.__getitem__\n"
+    no_home += "if os.environ.get('HOME') == '-':\n    del os.environ['HOME']\n"
+    (project.root / "sitecustomize.py").write_text(no_home)
+    monkeypatch.setenv("HOME", "-")
+    monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "user-cache"))
+    assert project.python("import os; print(os.path.expanduser('~'))") == "~"
+    project.write("00_overview", notebook("Overview", READ, "print('still', number)"))
+    project.run("reproduce")
+    assert outputs(project, "00_overview")[-1][0]["text"] == ["still 12.0\n"]
