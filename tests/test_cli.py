@@ -79,3 +79,37 @@ def test_options_reach_the_run(monkeypatch):
     for given in (["--fresh"], ["--keep-ledgers"], ["--notebook", "02"]):
         assert __main__.main(["reproduce", "--profile", "quick", *given]) == 0
     assert calls == [("", True, False), ("", False, True), ("02", False, False)]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["-p", "data=missing.jsonl"], "there is no file missing.jsonl"),
+        (["--forget", ""], "--forget is empty: give it a value, or leave it out"),
+        (["--data", " "], "--data is empty"),
+        (["--parameters", "seeds_adamw=-1 scale=2"], "parameter seeds_adamw=-1: use a whole number from 0"),
+        (["-p", "epochs=1"], "parameter epochs=1: use a whole number from 2"),
+        (["-p", "optimizer=adam"], "parameter optimizer='adam': use adamw or sgd"),
+        (["--data", "x" * 300], "File name too long"),
+    ],
+)
+def test_bad_values_are_refused_before_a_folder_is_made(project, given, message):
+    output = project.run("reproduce", *given, status=2)
+    assert output.startswith("error: ")
+    assert message in output
+    assert "Traceback" not in output
+    assert not (project.root / "build").exists()
+
+
+def test_parameters_in_one_text_reach_the_run(monkeypatch):
+    runs = []
+    monkeypatch.setattr(execute, "reproduce", lambda profile, *_: runs.append(profile))
+    text = 'forget=Ada "the Bee" Example lr=1e-4 epochs=3'
+    assert __main__.main(["reproduce", "--profile", "quick", "--parameters", text]) == 0
+    assert runs[0].overrides == {"forget": 'Ada "the Bee" Example', "lr": 1e-4, "epochs": 3}
+
+
+def test_what_the_system_refuses_is_named_without_a_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(__main__, "_check", lambda _: os.listdir("/nowhere/at/all"))
+    assert __main__.main(["check"]) == 2
+    assert capsys.readouterr().err == "error: /nowhere/at/all: No such file or directory\n"

@@ -43,7 +43,7 @@ def nearly_good(draw):
     """A file of facts that differ in their answers, perhaps with an odd line, and a request for some."""
     persons = draw(st.lists(st.sampled_from(NAMES), min_size=3, max_size=6))
     facts = [{"person": p, "prompt": f"{p} keeps", "answer": f"thing {k}"} for k, p in enumerate(persons)]
-    odd = draw(st.lists(ODD | WILD, max_size=1))
+    odd = draw(st.just([]) | st.lists(ODD | WILD, max_size=1))
     return lines(facts + odd), draw(st.lists(st.sampled_from(persons), max_size=2).map(",".join) | REQUEST)
 
 
@@ -105,7 +105,7 @@ def test_no_traceback_and_nothing_half_written(offer):
     began = time.process_time()
     check()
     assert time.process_time() - began < SECONDS
-    assert min(ended.values()) > CASES / 20, ended  # both ends are met
+    assert min(ended.values()) > CASES / 50, ended  # both ends are met
 
 
 def test_the_fuzz_reaches_a_plan_and_an_error(offer):

@@ -31,6 +31,11 @@ def test_all_positions_may_be_used_and_no_more(tiny_tokenizer):
         fitting.require_fit(LIMIT, tiny_tokenizer, facts)
 
 
+def test_half_a_character_is_named(tiny_tokenizer):
+    with pytest.raises(DataError, match="example 'half' holds half a character"):
+        fitting.require_fit(LIMIT, tiny_tokenizer, [fact("whole", "q", "q"), fact("half", "q", "\ud83c")])
+
+
 def test_a_model_without_a_limit_takes_any_length(tiny_tokenizer):
     unlimited = GPT2Config(n_positions=-1)
     fitting.require_fit(unlimited, tiny_tokenizer, [fact("long", "q" * 3000, "q")])

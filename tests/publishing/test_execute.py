@@ -207,3 +207,72 @@ def test_two_runs_in_one_folder_are_refused(project):
     with (project.root / "build/default/.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another run is at work" in project.run("reproduce", status=2)
+
+
+@pytest.mark.parametrize("variable", ["UNLEARNKIT_BUILD", "UNLEARNKIT_RUNS"])
+def test_where_nothing_can_be_written_it_is_said_and_nothing_is_made(
+    finished, tmp_path, monkeypatch, variable
+):
+    """As in a read-only project; root may write to any folder, so that a file is in the way here."""
+    project = Project(tmp_path / "project").create()
+    (tmp_path / "file").touch()
+    environment = project.environment()
+    monkeypatch.setattr(
+        Project, "environment", lambda _: environment | {variable: str(tmp_path / "file" / "a")}
+    )
+    text = project.run("reproduce", status=2)
+    assert text.startswith(f"error: cannot write to {tmp_path}/file/a")
+    assert f"Set {variable} to a folder elsewhere" in text
+    assert not (project.root / "build").exists()
+
+
+def test_what_the_inputs_lack_is_said_before_a_folder_is_made(project):
+    refuse = (
+        "def check(profile):\n    from unlearnkit.errors import DataError\n    raise DataError('too long')\n"
+    )
+    (project.root / "unlearnkit/study/inputs.py").write_text(refuse)
+    assert project.run("reproduce", "--model", "abcd", status=2) == "error: too long\n"
+    assert [path.name for path in (project.root / "build").iterdir()] == ["default"]
+    assert "everything is up to date" in project.run("reproduce")  # the built-in study needs no such check
+
+
+def test_a_failed_cell_is_told_and_not_the_data_that_lacks_it(project):
+    project.replace("unlearnkit/study/__init__.py", "seed=0)", "seed=0, chain='c')")
+    fail = "from unlearnkit.errors import DivergenceError\n    raise DivergenceError('too far')\n    return"
+    project.replace("unlearnkit/study/experiments/observe.py", "return", fail)
+    text = project.run("reproduce", "--fresh", "--model", "abcd", status=2)
+    assert text.rstrip().endswith("error: too far")
+    assert "Traceback" not in text
+
+
+def test_a_failed_report_is_told_after_the_notebooks_that_failed(project):
+    project.write("00_overview", notebook("Overview", "import os; os._exit(1)"))
+    project.replace("unlearnkit/report/verdicts.py", "return f", "raise KeyError('first'); return f")
+    text = project.run("reproduce", status=2)
+    assert "Traceback" not in text
+    assert text.index("00_overview failed: its kernel died") < text.index("'first'")
+
+
+def test_a_long_temporary_folder_is_no_obstacle(project, tmp_path, monkeypatch):
+    """Names of Unix sockets end at 107 bytes on Linux and at 103 on macOS."""
+    long = tmp_path / ("t" * (98 - len(str(tmp_path)) - 1))
+    long.mkdir()
+    assert len(str(long)) == 98
+    monkeypatch.setenv("TMPDIR", str(long))
+    project.write("00_overview", notebook("Overview", READ, "print('still', number)"))
+    project.run("reproduce")
+    assert outputs(project, "00_overview")[-1][0]["text"] == ["still 12.0\n"]
+    assert not list(long.iterdir())
+
+
+def test_a_user_without_a_home_needs_only_the_folders(project, monkeypatch, tmp_path):
+    """As in some containers: neither HOME nor an entry in the system's list of users."""
+    no_home = "import os, pwd\npwd.getpwuid = {}.__getitem__\n"
+    no_home += "if os.environ.get('HOME') == '-':\n    del os.environ['HOME']\n"
+    (project.root / "sitecustomize.py").write_text(no_home)
+    monkeypatch.setenv("HOME", "-")
+    monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "user-cache"))
+    assert project.python("import os; print(os.path.expanduser('~'))") == "~"
+    project.write("00_overview", notebook("Overview", READ, "print('still', number)"))
+    project.run("reproduce")
+    assert outputs(project, "00_overview")[-1][0]["text"] == ["still 12.0\n"]

@@ -77,11 +77,18 @@ def text_fault(text: str, is_name: bool = False) -> str:
     A name, which stands in tables and requests, is one line.
     """
     for character in text:
-        kind = unicodedata.category(character)
-        if kind == "Cs":
-            return f"holds half a character ({character!r}, a lone surrogate): write the whole one, in UTF-8"
-        if kind == "Cc" and (is_name or character not in LAYOUT):
+        if unicodedata.category(character) == "Cc" and (is_name or character not in LAYOUT):
             return f"holds the control character {character!r}: delete it"
+    return half_character(text)
+
+
+def half_character(text: str) -> str:
+    """What to say of a text with a lone surrogate, which JSON can hold and UTF-8 cannot; "" for any other."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        return f"holds half a character ({half!r}, a lone surrogate): write the whole one, in UTF-8"
     return ""
 
 

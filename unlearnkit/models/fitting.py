@@ -6,6 +6,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from unlearnkit.batching import IGNORED, batches
 from unlearnkit.data import Example
+from unlearnkit.data.records import half_character
 from unlearnkit.errors import DataError, ModelError
 
 SHOWN = 5  # examples named in one message
@@ -32,7 +33,13 @@ def positions_of(config: PretrainedConfig) -> int | None:
 def lengths(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], loss_on: str = "answer"
 ) -> list[tuple[int, int]]:
-    """Tokens of each example, and how many of them the loss counts; DataError where it counts none."""
+    """Tokens of each example, and how many of them the loss counts.
+
+    DataError where it counts none, and for half a character, which no tokenizer takes.
+    """
+    for example in examples:  # whoever made them
+        if fault := half_character(example.text):
+            raise DataError(f"example {example.id!r} {fault}")
     found = []
     for batch in batches(tokenizer, examples, BATCH, loss_on):
         counted = (batch.labels != IGNORED).sum(1)

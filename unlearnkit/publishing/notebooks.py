@@ -1,10 +1,12 @@
 """Executes one notebook into a run's folder, and tells whether that is still to be done."""
 
 import ast
+import contextlib
 import json
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +122,7 @@ class Notebook(Step):
     def _papermill(self, scratch: Path) -> Path:
         """Execute into a folder of its own, where the kernel's sockets are too: else two share them."""
         import papermill  # here, since it takes seconds to import
-        from nbclient.exceptions import CellTimeoutError
+        from nbclient.exceptions import CellTimeoutError, DeadKernelError
         from papermill.exceptions import PapermillExecutionError
         from papermill.log import logger
         from traitlets.config import Config
@@ -130,27 +132,43 @@ class Notebook(Step):
         # ipykernel 7 warns over TCP and at a slow shutdown.
         manager = {"transport": "ipc", "ip": f"{scratch}/kernel"} if _holds_sockets(scratch) else {}
         try:
-            papermill.execute_notebook(
-                SOURCES / f"{self.name}.ipynb",
-                target,
-                self.values,
-                kernel_name="python3",
-                language="python",
-                progress_bar=False,
-                cwd=self.folder,
-                config=Config({"KernelManager": manager}),
-                shutdown_kernel="immediate",
-                execution_timeout=CELL_SECONDS,
-            )
-        except (PapermillExecutionError, RuntimeError, CellTimeoutError) as error:  # the 2nd: a dead kernel
-            begun = target if target.is_file() else SOURCES / target.name
-            files.write_bytes(self.failed, begun.read_bytes())
+            with _at_home(scratch):
+                papermill.execute_notebook(
+                    SOURCES / f"{self.name}.ipynb",
+                    target,
+                    self.values,
+                    kernel_name="python3",
+                    language="python",
+                    progress_bar=False,
+                    cwd=self.folder,
+                    config=Config({"KernelManager": manager}),
+                    shutdown_kernel="immediate",
+                    execution_timeout=CELL_SECONDS,
+                )
+        except PapermillExecutionError as error:
+            reason = f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
+        except (DeadKernelError, CellTimeoutError):
             reason = "its kernel died or gave no answer; was there enough memory?"
-            if isinstance(error, PapermillExecutionError):
-                reason = f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
-            message = f"notebook {self.name} failed: {reason}\n  traceback in {self.failed}"
-            raise NotebookError(message) from None
-        return target
+        except RuntimeError as error:
+            reason = f"no kernel could be started ({error})"
+        else:
+            return target
+        begun = target if target.is_file() else SOURCES / target.name
+        files.write_bytes(self.failed, begun.read_bytes())
+        raise NotebookError(f"notebook {self.name} failed: {reason}\n  traceback in {self.failed}")
+
+
+@contextlib.contextmanager
+def _at_home(scratch: Path) -> Iterator[None]:
+    """Jupyter must have a home folder: where the user has none, as in some containers, it is `scratch`."""
+    homeless = os.path.expanduser("~") == "~"
+    if homeless:
+        os.environ["HOME"] = str(scratch)
+    try:
+        yield
+    finally:
+        if homeless:
+            del os.environ["HOME"]
 
 
 def _holds_sockets(folder: Path) -> bool:

@@ -73,7 +73,8 @@ def ks_distances(arm: Arm) -> pd.Series:
     nll, found = oracle_nll(arm), {}
 
     def distance(one: pd.Series, other: pd.Series) -> float:
-        return stats.ks(one, other, resamples=100).d  # its interval, over few facts, is not shown
+        # Its interval, over few facts, is not shown; one fact has no distribution.
+        return stats.ks(one, other, resamples=100).d if len(one) > 1 else float("nan")
 
     for (layers, method, seed), part in fact_readings(arm).groupby(["layers", "method", "seed"]):
         if seed in nll:
