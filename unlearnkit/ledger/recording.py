@@ -32,7 +32,7 @@ def create(
     named = dict(model.named_parameters())
     head = {
         "model": {"name": type(model).__name__, "fingerprint": models.fingerprint(model)},
-        "weights": {identity.START: identity.sketch(model)},
+        "weights": {identity.START: identity.digests(model)},
         "recipe": recipe,
         "dtype": dtype,
         "expected": list(ids),
@@ -56,7 +56,7 @@ def record(
     divisor: float = 1.0,
     dtype: str = "float32",
 ) -> GradientLedger:
-    """Gradients of the model as it is, one epoch, no step taken: l_i / divisor for each example.
+    """Gradients of the model as it is, without dropout, one epoch, no step: l_i / divisor for each example.
 
     Used for gradients at theta_0, for influence against the current model, and for tests.
     """
@@ -79,7 +79,7 @@ def record_batches(
     ids = [i for batch in batches for i in batch.ids]
     store = create(path, model, ids, {"epochs": 1, "loss_on": loss_on}, dtype)
     recorder = Recorder(model, store)
-    with _activations_only(model), recorder:
+    with forward.evaluation_mode(model), _activations_only(model), recorder:
         for step, batch in enumerate(batches):
             recorder.expect(batch, range(len(batch.ids)))
             (forward.losses(model, batch).sum() / divisor).backward()

@@ -14,8 +14,8 @@ from unlearnkit import writing
 from unlearnkit.batching import Batch, across, collate, encode
 from unlearnkit.data import Example
 from unlearnkit.errors import DataError
-from unlearnkit.forward import selected
-from unlearnkit.metrics.forward import by_length, evaluation_mode
+from unlearnkit.forward import evaluation_mode, selected
+from unlearnkit.metrics.forward import by_length
 
 MEASURES = ("rouge1", "rouge2", "rougeL")
 _STEMMED_FROM = 4  # rouge_score stems words of more than three characters only

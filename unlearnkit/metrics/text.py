@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit.errors import ConfigError, DataError, DivergenceError, ModelError
-from unlearnkit.metrics.forward import evaluation_mode
+from unlearnkit.forward import evaluation_mode
 
 
 class Window(NamedTuple):
