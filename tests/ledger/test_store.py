@@ -143,7 +143,8 @@ def test_verify_sees_every_damage_in_every_file(optimizer, train, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train("waiting", recipe=recipe, on_epoch=die)
     for folder in (tmp_path / "finished", tmp_path / "waiting"):
-        files = sorted(folder.iterdir())
+        torn = Store.load(folder).unnamed()  # of the epoch that is to be recorded again
+        files = sorted(set(folder.iterdir()) - set(torn))
         assert {p.name[:5] for p in files} >= {"e001-", "index", "train"}
         for number, file in enumerate(files):
             for damage in damages(file, seed=number):
