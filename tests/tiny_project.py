@@ -11,7 +11,10 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parent.parent / "unlearnkit"
 MACHINERY = (
     *("__init__.py", "__main__.py", "errors.py", "files.py", "paths.py", "publishing"),
-    *(f"study/{name}.py" for name in ("cells", "collect", "config", "profiles", "scheduler", "versions")),
+    *(
+        f"study/{name}.py"
+        for name in ("cells", "collect", "config", "profiles", "scheduler", "storage", "versions")
+    ),
 )
 STUDY = '''
 """A study of one cell, which writes one number."""
