@@ -35,6 +35,7 @@ def test_what_is_read_is_what_was_written(file):
     assert same(into, KINDS)
     (only,) = weights.read(file, ["half"])
     assert torch.equal(only[1], KINDS["half"])
+    assert dict(weights.read(weights.save(file.with_name("none"), {}))) == {}
     moved = {"a matrix": KINDS["a matrix"] + 2, "scalar": torch.tensor(0.0)}
     assert weights.distance(file, moved) == pytest.approx((35 * 4 + 9) ** 0.5)
 
