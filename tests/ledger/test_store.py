@@ -115,6 +115,16 @@ def test_a_flipped_byte_in_the_index(trained, mask):
     ledger.GradientLedger.open(trained).verify()
 
 
+def test_a_dropped_checkpoint_leaves_a_whole_ledger_that_does_not_resume(train, trained):
+    before = gradients(trained)
+    Store.load(trained).drop_checkpoint()
+    assert list(trained.glob("training-*")) == []
+    ledger.GradientLedger.open(trained).verify()
+    require_same_ledgers(gradients(trained), before)
+    with pytest.raises(LedgerError, match="keeps no checkpoint to resume from"):
+        train()
+
+
 def damages(path: Path, seed: int):
     """Twelve flipped bits, three truncations and a deletion, one after the other; the file is whole after."""
     whole, draw = path.read_bytes(), random.Random(seed)
