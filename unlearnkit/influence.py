@@ -109,7 +109,7 @@ def curvature(
     trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
     batch = batch_of(tokenizer, reference, loss_on)
     values, quiet = [], {} if progress else {"disable": True}  # else TQDM_DISABLE decides
-    with _double_differentiable(model):
+    with forward.evaluation_mode(model), _double_differentiable(model):
         loss = forward.losses(model, batch).mean()
         first = torch.autograd.grad(loss, list(trainable.values()), create_graph=True)
         for example in tqdm(ids, desc="curvature", **quiet):

@@ -43,13 +43,19 @@ def fetch_all(spec: str, members: dict[str, str]) -> list[Path]:
     def missing() -> list[str]:
         return [m for m, t in targets.items() if not (t.is_file() and file_sha256(t) == members[m])]
 
+    lacking = missing()
+    damaged = [targets[m] for m in lacking if targets[m].exists()]
     try:
-        if missing():
+        if lacking:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock"):
                 _fill(folder / ".partial", spec, {m: targets[m] for m in missing()}, members)
     except OSError as error:
         raise disk_error(error, folder) from error
+    except ModelError as error:
+        if damaged:
+            raise ModelError(f"{damaged[0]} is damaged, and is not mended: {error}") from error
+        raise
     return list(targets.values())
 
 

@@ -14,7 +14,6 @@ from worlds import (
 
 from unlearnkit import ledger, unlearning
 from unlearnkit.errors import LedgerError
-from unlearnkit.ledger.store import Store
 
 
 def test_other_weights_of_the_same_shapes_are_refused(train, trained, tiny_model):
@@ -74,14 +73,14 @@ def test_the_ledgers_own_model_is_accepted_wherever_unlearning_took_it(
         ledger.GradientLedger.open(tmp_path / "l", foreign)
 
 
-def test_an_index_without_weights_takes_any_model_that_fits(trained, tiny_model):
-    store = Store.load(trained)
-    del store.head["weights"]
-    store.publish(store.epochs, **store.progress)
-    book = ledger.GradientLedger.open(trained, tiny_model("gpt2", seed=1))
-    unlearning.apply("first_epoch", tiny_model("gpt2", seed=2), request=IDS[:1], ledger=book, alpha=0.1)
-    with pytest.raises(LedgerError, match="differs at parameter"):
-        ledger.GradientLedger.open(trained, tiny_model("llama"))
+def test_one_changed_token_row_is_seen_and_its_tensor_named(trained, tiny_model):
+    """One bit of one weight, in whichever row: no sample of the weights would do."""
+    name = "transformer.wte.weight"
+    for row in (0, 7, 100, 319):
+        model = tiny_model("gpt2")
+        model.get_parameter(name).data.view(torch.int32)[row, row % 16] ^= 1
+        with pytest.raises(LedgerError, match=f"1 of 40 parameters differ from theta_0's, '{name}' first"):
+            ledger.GradientLedger.open(trained, model)
 
 
 def test_an_unfinished_ledger_knows_the_weights_of_its_last_commit(train, tmp_path):

@@ -3,10 +3,12 @@
 import dataclasses
 
 import pytest
+from transformers import GPT2Config, GPT2LMHeadModel
 from worlds import DAVE as FACTS
 from worlds import DAVE_IDS as IDS
 from worlds import (
     RECIPE,
+    autograd_gradient,
     gradients,
     relative_error,
     require_same_ledgers,
@@ -56,3 +58,19 @@ def test_accumulation_gives_the_same_records(accumulate, train, tmp_path):
     assert ours.keys() == theirs.keys()
     assert max(relative_error(ours[k], theirs[k]) for k in theirs) < 1e-3  # rounding, grown over the steps
     assert max(relative_error(ours[i, 1], theirs[i, 1]) for i in ("long", *IDS)) < 1e-4
+
+
+def test_record_is_without_dropout_and_leaves_every_modules_mode(tiny_tokenizer, tmp_path):
+    """Half of all activations would be dropped; one of the modules was in evaluation mode before."""
+    config = GPT2Config(vocab_size=320, n_embd=16, n_layer=2, n_head=2, n_positions=64)
+    config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.5
+    model = GPT2LMHeadModel(config).train()
+    model.transformer.h[1].eval()
+    modes = {name: module.training for name, module in model.named_modules()}
+    assert len(set(modes.values())) == 2
+    book = ledger.record(model, tiny_tokenizer, FACTS, tmp_path / "l")
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    model.eval()
+    for example in FACTS:
+        expected = autograd_gradient(model, tiny_tokenizer, example, "answer")
+        assert relative_error(book.gradient(example.id, 1), expected) < 1e-4

@@ -2,7 +2,6 @@
 
 import dataclasses
 import multiprocessing
-import os
 import random
 import resource
 import signal
@@ -22,7 +21,7 @@ from worlds import (
     weights_of,
 )
 
-from unlearnkit import ledger, models, training
+from unlearnkit import ledger, training
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger import slab
 from unlearnkit.ledger.store import FORMAT, Store
@@ -90,7 +89,7 @@ def test_a_torn_tail_is_dropped_and_said(train, tmp_path, caplog):
     with pytest.raises(LedgerError, match=r"incomplete: 2 of 3 epochs.*resumes"):
         book.verify()
     model, _ = train()
-    assert "dropped 4 files of an unfinished epoch 3" in caplog.text
+    assert "dropped 6 files of an unfinished epoch 3" in caplog.text
     whole, _ = train("whole")
     assert same(weights_of(model), weights_of(whole))
     require_same_ledgers(gradients(tmp_path / "l"), gradients(tmp_path / "whole"))
@@ -116,11 +115,57 @@ def test_a_flipped_byte_in_the_index(trained, mask):
     ledger.GradientLedger.open(trained).verify()
 
 
-def test_a_damaged_checkpoint_stops_a_resumption(train, tmp_path):
-    train()
-    os.truncate(tmp_path / "l" / "training-003.safetensors", 1000)
-    with pytest.raises(models.registry.ModelError, match="training-003.safetensors is damaged"):
+def test_a_dropped_checkpoint_leaves_a_whole_ledger_that_does_not_resume(train, trained):
+    before = gradients(trained)
+    Store.load(trained).drop_checkpoint()
+    assert list(trained.glob("training-*")) == []
+    ledger.GradientLedger.open(trained).verify()
+    require_same_ledgers(gradients(trained), before)
+    with pytest.raises(LedgerError, match="keeps no checkpoint to resume from"):
         train()
+
+
+def damages(path: Path, seed: int):
+    """Twelve flipped bits, three truncations and a deletion, one after the other; the file is whole after."""
+    whole, draw = path.read_bytes(), random.Random(seed)
+    for place in {0, 8, len(whole) - 1, *draw.sample(range(len(whole)), 9)}:
+        flip(path, place, 1 << draw.randrange(8))
+        yield f"bit flipped in byte {place}"
+        path.write_bytes(whole)
+    for size in (0, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        yield f"cut to {size} bytes"
+    path.unlink()
+    yield "deleted"
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("optimizer", training.OPTIMIZERS)
+def test_verify_sees_every_damage_in_every_file(optimizer, train, tmp_path):
+    """Of a finished ledger and of one that waits to be resumed, with its optimizer's state."""
+
+    def die(epoch, _model):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    recipe = dataclasses.replace(RECIPE, optimizer=optimizer, epochs=2)
+    train("finished", recipe=recipe)
+    with pytest.raises(KeyboardInterrupt):
+        train("waiting", recipe=recipe, on_epoch=die)
+    for folder in (tmp_path / "finished", tmp_path / "waiting"):
+        torn = Store.load(folder).unnamed()  # of the epoch that is to be recorded again
+        files = sorted(set(folder.iterdir()) - set(torn))
+        assert {p.name[:5] for p in files} >= {"e001-", "index", "train"}
+        for number, file in enumerate(files):
+            for damage in damages(file, seed=number):
+                with pytest.raises(LedgerError) as caught:
+                    ledger.GradientLedger.open(folder).verify()
+                assert file.name in str(caught.value), damage
+                if file.name.startswith("training"):
+                    with pytest.raises(LedgerError) as caught:
+                        train(folder.name, recipe=recipe)
+                    assert file.name in str(caught.value), damage
+    ledger.GradientLedger.open(tmp_path / "finished").verify()
 
 
 @pytest.mark.parametrize(

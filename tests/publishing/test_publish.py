@@ -9,6 +9,7 @@ from tiny_project import DRAW, READ, Project, notebook
 from unlearnkit import paths
 from unlearnkit.errors import DataError
 from unlearnkit.publishing import publish
+from unlearnkit.study import storage
 
 RANDOM = """
 import uuid, datetime
@@ -117,15 +118,20 @@ def test_a_readme_without_a_place_is_refused():
 )
 def test_data_that_is_too_large_is_refused(tmp_path, monkeypatch, part, limit):
     target, data = tmp_path / "published", tmp_path / "data"
+    told = {"cells": [], "machines": [], "files": {}}
     for folder in (target, data):
         folder.mkdir()
-        (folder / "manifest.json").write_text('{"cells": [], "machines": []}')
-    (data / part).write_bytes(b'{"cells": [], "machines": []}' + b" " * 100)
+        storage.write_manifest(folder, told)
+    before = (target / "manifest.json").read_text()
+    if part == "manifest.json":
+        storage.write_manifest(data, told | {"run": " " * 400})
+    else:
+        (data / part).write_bytes(b" " * 401)
     monkeypatch.setattr(publish.collect, "published", lambda: target)
-    monkeypatch.setattr(publish, limit, 100)
+    monkeypatch.setattr(publish, limit, 400)
     with pytest.raises(publish.PublishError, match="too large"):
         publish._publish_data(data)
-    assert (target / "manifest.json").read_text() == '{"cells": [], "machines": []}'
+    assert (target / "manifest.json").read_text() == before
 
 
 def executed_notebook():

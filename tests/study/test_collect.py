@@ -10,10 +10,11 @@ import pytest
 
 from unlearnkit import study
 from unlearnkit.errors import DataError
-from unlearnkit.study import collect, profiles
+from unlearnkit.study import collect, profiles, storage
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.profiles import Profile
 
+PUBLISHED = collect.published()
 STAGES = ("train", "oracle", "path")
 WHO = {"example": "dave-1", "person": "Dave"}
 
@@ -135,6 +136,50 @@ def test_the_same_cells_make_the_same_bytes(collected, profile):
     assert content(collected) == before
 
 
+def table_of(name):
+    return name.removesuffix(".csv.gz").rstrip("0123456789").removesuffix("-")
+
+
+def test_every_damage_in_every_file_is_an_error_that_names_it(collected, profile, monkeypatch):
+    """Flipped bits, cuts and deletions: no table is read otherwise than it was written."""
+    size = (collected / "path.csv.gz").stat().st_size
+    monkeypatch.setattr(storage, "LARGEST", size - 1)  # so that a table has parts
+    monkeypatch.setattr(collect, "_facts", lambda _: pd.DataFrame({"id": ["a"]}))
+    cells = plan_of(profile)
+    collect.collect(profile, cells)
+    paths, draw = sorted(collected.iterdir()), random.Random(5)
+    assert len([p for p in paths if table_of(p.name) == "path"]) > 1
+    for path in paths:
+        whole = path.read_bytes()
+        places = {0, len(whole) - 1, *draw.sample(range(len(whole)), 10)}
+        flipped = [whole[:k] + bytes([whole[k] ^ 1 << draw.randrange(8)]) + whole[k + 1 :] for k in places]
+        for damaged in [*flipped, b"", whole[: len(whole) // 2], whole[:-1], None]:
+            path.unlink() if damaged is None else path.write_bytes(damaged)
+            acts = [
+                lambda: collect.verify(collected),
+                lambda p=path: collect.read(collected, table_of(p.name)),
+            ]
+            for act in acts:
+                with pytest.raises(DataError) as caught:
+                    act()
+                assert path.name in str(caught.value)
+            assert not collect.is_current(profile, cells)
+            path.write_bytes(whole)
+    assert collect.is_current(profile, cells)
+
+
+def test_the_published_data_is_whole():
+    collect.verify(PUBLISHED)
+
+
+def test_damaged_data_is_collected_anew(collected, profile):
+    before = content(collected)
+    for name in before:
+        (collected / name).write_bytes(b"half")
+        collect.collect(profile, plan_of(profile))
+        assert content(collected) == before
+
+
 def test_data_is_current_until_a_cell_changes(collected, profile):
     cells = plan_of(profile)
     assert collect.is_current(profile, cells)
@@ -193,7 +238,7 @@ def test_a_large_table_is_split_into_parts_that_read_back_whole(tmp_path, monkey
     draw = random.Random(0)
     numbers = [draw.random() if k > 2000 else 0.0 for k in range(12000)]  # the second half packs less well
     table = pd.DataFrame({"cell": "00000001", "example": [f"e{k}" for k in range(12000)], "value": numbers})
-    monkeypatch.setattr(collect, "LARGEST", 5_000)
+    monkeypatch.setattr(storage, "LARGEST", 5_000)
     run = Profile("tiny", "", {})
     monkeypatch.setattr(collect, "_facts", lambda _: pd.DataFrame({"id": ["a"]}))
     collect.write(tmp_path, run, [], [], {"path": table, "path-like": table[:1]})

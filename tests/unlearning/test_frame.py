@@ -135,6 +135,16 @@ def test_a_path_of_step_lengths(trained):
         assert moved == pytest.approx(norm, rel=1e-4)
 
 
+def test_dropout_is_off_on_the_way_and_every_mode_restored(trained):
+    model = trained.model.train()
+    model.transformer.h[0].eval()
+    modes = [module.training for module in model.modules()]
+    for _ in trained.path("first_epoch", alphas=(0.1, 0.2)):
+        assert not any(module.training for module in model.modules())
+    assert [module.training for module in model.modules()] == modes
+    assert len(set(modes)) == 2
+
+
 @pytest.mark.parametrize("end", ["break", "close", "error", "divergence"])
 def test_a_path_left_early_restores_the_weights(end, trained, tmp_path):
     trained.steepen(tmp_path / "steep")

@@ -119,7 +119,18 @@ class GradientLedger:
                 )
 
     def verify(self) -> None:
-        """Read everything: checksums, and that every example is there in every epoch. Raises LedgerError."""
+        """Read everything, and the checkpoint beside it: every bit is what was written, every record there.
+
+        Raises LedgerError naming the file, or the example, that is not.
+        """
+        self.reader = Reader(self.store)  # opens every shard anew
+        for number, entry in enumerate(self.store.shards):
+            shard = self.reader.shard(number)
+            for name in shard.names:
+                for place in range(len(entry["examples"])):
+                    shard.raw(name, [place])
+        if self.store.checkpoint:
+            self.store.read_checkpoint()
         expected_epochs = self.recipe.get("epochs", self.store.epochs)
         if self.store.epochs < expected_epochs:
             raise LedgerError(
@@ -132,14 +143,8 @@ class GradientLedger:
         if left := self.store.unnamed():
             raise LedgerError(
                 f"ledger {self.store.path} holds {left[0].name}, which its index does not name: an "
-                "interrupted purge left it, with records that should be gone. Delete that file"
+                "interrupted training or purge left it, perhaps with records that should be gone. Delete it"
             )
-        self.reader = Reader(self.store)  # opens every shard anew
-        for number, entry in enumerate(self.store.shards):
-            shard = self.reader.shard(number)
-            for name in shard.names:
-                for place in range(len(entry["examples"])):
-                    shard.raw(name, [place])
 
     def purge(self, ids: Iterable[str]) -> int:
         """Remove every record of these examples from disk; returns the bytes freed. See `purging`."""

@@ -37,7 +37,7 @@ def create(
     _tell_of_autograd(Path(path), sites, len(ids), recipe.get("epochs", 1), DTYPES[dtype].itemsize)
     head = {
         "model": {"name": type(model).__name__, "fingerprint": models.fingerprint(model)},
-        "weights": {identity.START: identity.sketch(model)},
+        "weights": {identity.START: identity.digests(model)},
         "recipe": recipe,
         "dtype": dtype,
         "expected": list(ids),
@@ -83,7 +83,7 @@ def record(
     divisor: float = 1.0,
     dtype: str = "float32",
 ) -> GradientLedger:
-    """Gradients of the model as it is, one epoch, no step taken: l_i / divisor for each example.
+    """Gradients of the model as it is, without dropout, one epoch, no step: l_i / divisor for each example.
 
     Used for gradients at theta_0, for influence against the current model, and for tests.
     """
@@ -106,7 +106,7 @@ def record_batches(
     ids = [i for batch in batches for i in batch.ids]
     store = create(path, model, ids, {"epochs": 1, "loss_on": loss_on}, dtype)
     recorder = Recorder(model, store)
-    with _activations_only(recorder), recorder:
+    with forward.evaluation_mode(model), _activations_only(recorder), recorder:
         for step, batch in enumerate(batches):
             recorder.expect(batch, range(len(batch.ids)))
             losses = forward.losses(model, batch)

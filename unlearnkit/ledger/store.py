@@ -3,20 +3,24 @@
     index.json         what is recorded, for which model and recipe; replaced atomically at each epoch's end
     e001-000000.safetensors  shards (epoch, number in the ledger); one that the index does not name was left
                              by an interruption
+    training-001.safetensors what the training resumes from, if it keeps that: the weights after the last
+                             published epoch, and the optimizer's state
 
 Whatever happens between two publications of the index, the ledger on disk is the last published one.
 """
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from unlearnkit import files
-from unlearnkit.errors import LedgerError
+import torch
+
+from unlearnkit import files, weights
+from unlearnkit.errors import LedgerError, ModelError
 from unlearnkit.ledger.shard import Piece, digest, write
 
-FORMAT = 2
+FORMAT = 3
 INDEX = "index.json"
 log = logging.getLogger("unlearnkit.ledger")
 
@@ -31,12 +35,14 @@ class Store:
 
     `head` describes the ledger (model, weights, recipe, sites, slots, dtype, expected examples); it never
     changes but for theta_T among the weights and for purged examples. `epochs` counts the finished epochs;
-    `progress` is the trainer's own note of them.
+    `progress` is the trainer's own note of them, and `checkpoint` the name and seal of its file, or empty.
     """
 
-    def __init__(self, path: Path, head: dict, shards: list[dict], epochs: int, progress: dict):
+    def __init__(
+        self, path: Path, head: dict, shards: list[dict], epochs: int, progress: dict, checkpoint: list
+    ):
         self.path, self.head, self.shards = Path(path), head, shards
-        self.epochs, self.progress = epochs, progress
+        self.epochs, self.progress, self.checkpoint = epochs, progress, checkpoint
 
     @property
     def dtype(self) -> str:
@@ -55,7 +61,7 @@ class Store:
             raise LedgerError(f"ledger folder {path} is not empty and holds no ledger: choose another folder")
         for partial in found:  # a killed creation left it
             partial.unlink()
-        store = cls(path, {"format": FORMAT, **head}, [], 0, {})
+        store = cls(path, {"format": FORMAT, **head}, [], 0, {}, [])
         store._save()
         return store
 
@@ -82,17 +88,17 @@ class Store:
             raise LedgerError(
                 f"{path} has ledger format {data['head']['format']}; this version reads {FORMAT}"
             )
-        return cls(path, data["head"], data["shards"], data["epochs"], data["progress"])
+        return cls(path, data["head"], data["shards"], data["epochs"], data["progress"], data["checkpoint"])
 
     @classmethod
     def exists(cls, path: Path) -> bool:
         return (Path(path) / INDEX).exists()
 
     def unnamed(self) -> list[Path]:
-        """Files that an interrupted epoch or purge left: half-written ones, shards not in the index."""
-        named = {s["file"] for s in self.shards}
-        shards = [p for p in self.path.glob("e*.safetensors") if p.name not in named]
-        return sorted([*self.path.glob(f"*{files.PARTIAL}"), *shards])
+        """Files that an interrupted epoch or purge left: half-written ones, and those not in the index."""
+        named = {s["file"] for s in self.shards} | set(self.checkpoint[:1])
+        finished = [p for p in self.path.glob("*.safetensors") if p.name not in named]
+        return sorted([*self.path.glob(f"*{files.PARTIAL}"), *finished])
 
     def drop_torn_tail(self) -> None:
         """Delete, and say so, files that an interrupted epoch left behind."""
@@ -125,13 +131,46 @@ class Store:
         told = {"examples": list(ids), "steps": list(steps), "rates": list(rates)}
         self.shards.append({"file": name, "epoch": epoch, **told, **entry})
 
+    def save_checkpoint(self, epoch: int, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Write what the training resumes from after this epoch. It counts once the index is published."""
+        path = self.path / f"training-{epoch:03d}.safetensors"
+        try:
+            weights.save(path, tensors)
+        except ModelError as error:
+            raise LedgerError(f"epoch {epoch} of ledger {self.path} is not kept: {error}") from error
+        self.checkpoint = [path.name, weights.seal(path)]
+
+    def read_checkpoint(self, into: Mapping[str, torch.Tensor] | None = None) -> None:
+        """Read the checkpoint through, or `into` tensors in place. LedgerError if it is damaged or gone."""
+        if not self.checkpoint:
+            raise LedgerError(
+                f"ledger {self.path} keeps no checkpoint to resume from: delete it and train again"
+            )
+        name, seal = self.checkpoint
+        try:
+            if into is not None:
+                weights.copy_into(self.path / name, into, seal)
+            else:
+                for _ in weights.read(self.path / name, sealed=seal):
+                    pass
+        except ModelError as error:
+            raise LedgerError(str(error)) from error
+
+    def drop_checkpoint(self) -> None:
+        """Delete the checkpoint of a training that need not be resumed any more."""
+        self.checkpoint = []
+        self._save()
+        for path in self.unnamed():
+            path.unlink()
+
     def publish(self, epoch: int, **progress) -> None:
         """Make everything appended so far count."""
         self.epochs, self.progress = epoch, progress
         self._save()
 
     def _save(self) -> None:
-        body = {"head": self.head, "shards": self.shards, "epochs": self.epochs, "progress": self.progress}
+        names = ("head", "shards", "epochs", "progress", "checkpoint")
+        body = {name: getattr(self, name) for name in names}
         try:
             files.write_text(self.path / INDEX, _sealed(body))
         except OSError as error:

@@ -16,8 +16,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit.batching import batch_of
 from unlearnkit.data import Example
+from unlearnkit.forward import evaluation_mode
 from unlearnkit.layers import blocks
-from unlearnkit.metrics.forward import by_length, evaluation_mode, require_finite
+from unlearnkit.metrics.forward import by_length, require_finite
 from unlearnkit.metrics.likelihood import answer_tokens
 
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit.batching import collate, encode
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DataError
-from unlearnkit.metrics.forward import evaluation_mode
+from unlearnkit.forward import evaluation_mode
 from unlearnkit.metrics.rouge import greedy
 
 NGRAM = 2  # tokens; the paper's ten are more than a short answer has

@@ -1,24 +1,11 @@
-"""What the metrics share: evaluation mode, batches of similar length, and the check for finite values."""
+"""What the metrics share: batches of similar length, and the check for finite values."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DataError, DivergenceError
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Dropout off inside, the model's own mode restored after."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def by_length(examples: Sequence[Example], batch_size: int) -> list[list[int]]:

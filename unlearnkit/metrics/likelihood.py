@@ -12,8 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit.batching import Batch, batch_of
 from unlearnkit.data import Example
 from unlearnkit.errors import DataError
-from unlearnkit.forward import target_logits
-from unlearnkit.metrics.forward import by_length, evaluation_mode, require_finite
+from unlearnkit.forward import evaluation_mode, target_logits
+from unlearnkit.metrics.forward import by_length, require_finite
 from unlearnkit.metrics.text import perplexity_of
 
 

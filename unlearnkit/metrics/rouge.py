@@ -1,6 +1,5 @@
 """Greedy continuations of the prompts, and ROUGE of them against the reference answers (Lin 2004)."""
 
-import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -11,11 +10,12 @@ from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenizers import Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit.batching import Batch, collate, encode
+from unlearnkit import writing
+from unlearnkit.batching import Batch, across, collate, encode
 from unlearnkit.data import Example
 from unlearnkit.errors import DataError
-from unlearnkit.forward import selected
-from unlearnkit.metrics.forward import by_length, evaluation_mode
+from unlearnkit.forward import evaluation_mode, selected
+from unlearnkit.metrics.forward import by_length
 
 MEASURES = ("rouge1", "rouge2", "rougeL")
 _STEMMED_FROM = 4  # rouge_score stems words of more than three characters only
@@ -30,8 +30,9 @@ def continuations(
 ) -> list[str]:
     """What the model says after each prompt, greedily, in as many tokens as the reference answer has.
 
-    In input order; the prompt is not part of it. The model's generation settings (sampling, penalties) play
-    no role. An end-of-text token ends the continuation early.
+    In input order; the prompt is not part of it, nor its end where that is in the answer's first token. The
+    model's generation settings (sampling, penalties) play no role. An end-of-text token ends the continuation
+    early.
     """
     said: dict[int, str] = {}
     with evaluation_mode(model):
@@ -46,7 +47,9 @@ def continuations(
                 prompts.append((tokens[:start], labelled[:start]))
             batch = collate(prompts, [examples[i].id for i in indices], pad_id=0, side="left")
             new = greedy(model, batch, max(counts)).tolist()
-            said |= {i: _decode(tokenizer, row[:n]) for i, row, n in zip(indices, new, counts, strict=True)}
+            for i, row, count in zip(indices, new, counts, strict=True):
+                known = across(tokenizer, examples[i].prompt, examples[i].answer)
+                said[i] = _decode(tokenizer, row[:count]).removeprefix(known).strip()
     return [said[i] for i in range(len(examples))]
 
 
@@ -75,7 +78,7 @@ def _decode(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> str:
 
 
 class _Words(Tokenizer):
-    """rouge_score's tokenizer with letters of every alphabet.
+    """rouge_score's tokenizer with the words of every script: `writing.units`, stemmed.
 
     The library's own keeps [a-z0-9] only: "Łódź" becomes "d" and a Greek name vanishes, so that a wrong
     answer can score 1. On ASCII text the two agree.
@@ -85,15 +88,15 @@ class _Words(Tokenizer):
         self._stem = PorterStemmer().stem
 
     def tokenize(self, text: str) -> list[str]:
-        words = re.findall(r"[^\W_]+", text.lower())
-        return [self._stem(w) if len(w) >= _STEMMED_FROM else w for w in words]
+        return [self._stem(w) if len(w) >= _STEMMED_FROM else w for w in writing.units(text)]
 
 
 def rouge(predictions: Sequence[str], references: Sequence[str]) -> pd.DataFrame:
     """ROUGE-1, -2 and -L of each prediction, words stemmed: columns rouge1_recall, rouge1_f, ...
 
-    ROUGE-2 is 0 for a reference of one word, as it has no pair. Raises DataError for lists of unequal
-    length and for a reference without a word.
+    In scripts without spaces (Chinese, Japanese, Thai, ...) a grapheme cluster counts as a word. ROUGE-2 is 0
+    for a reference of one word, as it has no pair. Raises DataError for lists of unequal length and for a
+    reference without a word.
     """
     if len(predictions) != len(references):
         raise DataError(f"{len(predictions)} predictions for {len(references)} references: give one for each")

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit.errors import ConfigError, DataError, DivergenceError
-from unlearnkit.metrics.forward import evaluation_mode
+from unlearnkit.errors import ConfigError, DataError, DivergenceError, ModelError
+from unlearnkit.forward import evaluation_mode
 
 
 class Window(NamedTuple):
@@ -67,6 +67,11 @@ def windows(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context: int, max_tokens: int | None
 ) -> Iterator[Window]:
     """Consecutive windows of the texts; the last target of one is the first input of the next."""
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"{type(tokenizer).__name__} tells no offsets, without which the characters of a text's part are "
+            "not known: use the tokenizer's fast version"
+        )
     left = math.inf if max_tokens is None else max_tokens
     for text in texts:
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)

@@ -84,7 +84,7 @@ def figures_in(folder: Path) -> set[str]:
 
 def _publish_data(data: Path) -> None:
     """Copy a run's data into figures/data, its manifest last."""
-    collect.manifest(data)  # complete: it is written last
+    collect.verify(data)
     sizes = {path.name: path.stat().st_size for path in data.iterdir()}
     if max(sizes.values()) > LIMIT_BYTES or sum(sizes.values()) > DATA_BYTES:
         raise PublishError(f"the data is too large: {sizes}")

@@ -2,14 +2,12 @@
 
 A run's `data` folder holds a CSV a stage (gzipped, tidy: a row a number), the facts, what models said, and
 `manifest.json`: the arms, every cell with its key, cost and the machine that made it, and each file's digest.
-Only metrics that the report reads are kept, with six significant digits. The published run's folder is
-figures/data, and a cell whose key is in its manifest counts as done. Imports no torch.
+Only metrics that the report reads are kept, with six significant digits. The published
+run's folder is figures/data, and a cell whose key is in its manifest counts as done. Imports no torch.
 """
 
-import gzip
-import hashlib
-import io
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cache
@@ -17,16 +15,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from unlearnkit import files, paths
+from unlearnkit import paths
 from unlearnkit.errors import DataError
-from unlearnkit.study import plan
+from unlearnkit.study import plan, storage
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.profiles import Profile
+from unlearnkit.study.storage import MANIFEST
 from unlearnkit.study.tables import read as read_table
 
-MANIFEST = "manifest.json"
 KEY_DIGITS = 8  # of a cell's key, in the data's `cell` column
-LARGEST = 900_000  # bytes of a file; a larger table is written in parts
 METRICS = (
     *("nll", "exact_memorisation", "n_tokens", "rougeL_recall", "extraction_likelihood"),
     *("influence_activation", "influence_gradient", "influence_curvature", "gram"),
@@ -53,19 +50,34 @@ def is_data(folder: Path) -> bool:
 
 
 def manifest(folder: Path) -> dict:
-    """A data folder's manifest; DataError where there is none."""
+    """A data folder's manifest; DataError where there is none, or it is not what was written."""
     if not is_data(folder):
-        raise DataError(f"no data in {folder}: run `make reproduce`, or read run = 'published'")
-    found = json.loads((folder / MANIFEST).read_text())
+        raise DataError(
+            f"no data in {folder} (no {MANIFEST}): run `make reproduce`, or read run = 'published'"
+        )
+    found = storage.read_manifest(folder)
     for cell in found["cells"]:
         cell["made"] = found["machines"][cell["made"]]
     return found
 
 
 def read(folder: Path, name: str) -> pd.DataFrame:
-    """A table of a data folder, by its name without ending; no rows where the run has none."""
-    parts = sorted([*folder.glob(f"{name}.csv.gz"), *folder.glob(f"{name}-[0-9][0-9].csv.gz")])
-    return pd.concat(map(read_table, parts), ignore_index=True) if parts else pd.DataFrame()
+    """A table of a data folder, by its name without ending; no rows where the run has none.
+
+    DataError naming the file where a part of it is missing or damaged.
+    """
+    whole = manifest(folder)
+    parts = sorted(f for f in whole["files"] if re.fullmatch(rf"{re.escape(name)}(-\d\d)?\.csv\.gz", f))
+    tables = [storage.read_table(folder, whole["files"], part) for part in parts]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def verify(folder: Path) -> dict:
+    """The manifest of a data folder, each of whose files is what was written; else DataError names it."""
+    whole = manifest(folder)
+    for name in whole["files"]:
+        storage.content(folder, whole["files"], name)
+    return whole
 
 
 def is_current(profile: Profile, cells: Iterable[Cell]) -> bool:
@@ -73,7 +85,10 @@ def is_current(profile: Profile, cells: Iterable[Cell]) -> bool:
     folder = profile.folder / "data"
     if not (is_data(folder) and all(cell.done() for cell in cells)):
         return False
-    return manifest(folder)["cells"] == [_described(cell) for cell in cells]
+    try:
+        return verify(folder)["cells"] == [_described(cell) for cell in cells]
+    except DataError:
+        return False
 
 
 def collect(profile: Profile, cells: list[Cell]) -> Path:
@@ -96,22 +111,15 @@ def write(
     (folder / MANIFEST).unlink(missing_ok=True)
     written = {}
     for name, table in tables.items():
-        written |= _write(folder, name, table.dropna(axis="columns", how="all"))
-    written |= _write(folder, "facts", _facts(arms))
+        written |= storage.write_table(folder, name, table.dropna(axis="columns", how="all"))
+    written |= storage.write_table(folder, "facts", _facts(arms))
     for stale in set(folder.glob("*.csv.gz")) - {folder / name for name in written}:
         stale.unlink()
     machines = list({json.dumps(cell["made"]): cell["made"] for cell in cells}.values())
     told = [cell | {"made": machines.index(cell["made"])} for cell in cells]
     whole = {"run": profile.name, "parameters": _portable(profile), "arms": [_arm(a) for a in arms]}
     whole |= {"files": written, "machines": machines, "cells": told}
-    files.write_text(folder / MANIFEST, _by_line(whole) + "\n")
-
-
-def _by_line(whole: dict) -> str:
-    """The manifest as JSON with an entry of its lists a line, so that versions of it can be compared."""
-    lists = {k: ",\n  ".join(map(json.dumps, v)) for k, v in whole.items() if isinstance(v, list)}
-    parts = [f'"{k}": ' + (f"[\n  {lists[k]}\n ]" if k in lists else json.dumps(v)) for k, v in whole.items()]
-    return "{\n " + ",\n ".join(parts) + "\n}"
+    storage.write_manifest(folder, whole)
 
 
 def _portable(profile: Profile) -> dict:
@@ -191,29 +199,3 @@ def _arm(arm: plan.Arm) -> dict:
     ]
     told = {"model": Path(arm.model).name, "optimizer": arm.optimizer, "recipe": arm.recipe}
     return told | {"whole_map": arm.whole_map, "settings": settings}
-
-
-def _write(folder: Path, name: str, table: pd.DataFrame) -> dict[str, dict]:
-    """Write a table, the same bytes for the same rows, in parts where it is large; their manifest lines."""
-    parts, told = _parts(table), {}
-    for k, part in enumerate(parts):
-        packed = _packed(part)
-        path = folder / (f"{name}-{k + 1:02}.csv.gz" if len(parts) > 1 else f"{name}.csv.gz")
-        files.write_bytes(path, packed)
-        told[path.name] = {"rows": len(part), "sha256": hashlib.sha256(packed).hexdigest()}
-    return told
-
-
-def _parts(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """A table in two halves, and those in two, until each part's file is small enough."""
-    if len(_packed(table)) <= LARGEST:
-        return [table]
-    half = len(table) // 2
-    return _parts(table.iloc[:half]) + _parts(table.iloc[half:])
-
-
-def _packed(table: pd.DataFrame) -> bytes:
-    packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
-        file.write(table.to_csv(index=False, float_format="%.6g").encode())
-    return packed.getvalue()

@@ -1,5 +1,6 @@
 """Tables of observations and facts, read as they were written: a text stays one, whatever it looks like."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +13,13 @@ TEXTS = (
 MISSING = ["nan", ""]  # how a missing number is written
 
 
-def read(path: Path) -> pd.DataFrame:
+def read(source: Path | io.BytesIO) -> pd.DataFrame:
     """A CSV file's rows; a missing number is NaN, an empty text "". Gzipped ones are told by their name."""
-    columns = list(pd.read_csv(path, nrows=0))
+    columns = list(pd.read_csv(source, nrows=0))
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
     return pd.read_csv(
-        path,
+        source,
         keep_default_na=False,
         na_values={c: MISSING for c in columns if c not in TEXTS},
         dtype={c: str for c in TEXTS if c in columns},

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from unlearnkit import models, weights
-from unlearnkit.errors import LedgerError, ModelError
+from unlearnkit.errors import LedgerError
 from unlearnkit.ledger import recording
 from unlearnkit.ledger.recorder import Recorder
 from unlearnkit.ledger.store import Store
@@ -67,9 +67,6 @@ class Session:
             self.store = Store.load(path)
             self._require_same(wanted, description, dtype)
             self.store.drop_torn_tail()
-            for file in self.store.path.glob("training-*.safetensors"):
-                if file != self._file(self.done):  # killed between a checkpoint and the index, or just after
-                    file.unlink()
             if self.done:
                 self._restore()
         else:
@@ -103,14 +100,11 @@ class Session:
                 f"there and {_short(here[key])} here. Choose another folder, or delete that one"
             )
 
-    def _file(self, epoch: int) -> Path:
-        return self.store.path / f"training-{epoch:03d}.safetensors"
-
     def _restore(self) -> None:
         unfinished = self.done < self.recipe.epochs
         if unfinished and self.recipe.optimizer == "adamw":
             self.state.make_moments()
-        weights.copy_into(self._file(self.done), self.state.tensors(optimizer=unfinished))
+        self.store.read_checkpoint(self.state.tensors(optimizer=unfinished))
         self.state.progress = Progress(**self.store.progress)
 
     def commit(self, epoch: int) -> None:
@@ -119,13 +113,11 @@ class Session:
         if not last and time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
             self.recorder.end_epoch()
             return
-        before = self._file(self.done)
-        try:  # nobody resumes a finished run's optimizer
-            weights.save(self._file(epoch), self.state.tensors(optimizer=not last))
-        except ModelError as error:
-            raise LedgerError(f"epoch {epoch} of ledger {self.store.path} is not kept: {error}") from error
+        # nobody resumes a finished run's optimizer
+        self.store.save_checkpoint(epoch, self.state.tensors(optimizer=not last))
         self.recorder.commit(epoch, **vars(self.state.progress))
-        before.unlink(missing_ok=True)
+        for before in self.store.unnamed():
+            before.unlink()
         self.saved_at = time.monotonic()
 
 

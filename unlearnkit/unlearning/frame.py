@@ -168,18 +168,18 @@ def _stops(method: Method, strengths: dict[str, Sequence[float] | None]) -> Stop
 def walk(method: Method, inputs: Inputs, stops: Stops, options: dict, keep: bool) -> Iterator[Result]:
     """A Result at every stop, the model standing there; the start again in the end, unless it is to `keep`.
 
-    A walk that fails or is left early always ends at the start.
+    Dropout is off meanwhile. A walk that fails or is left early always ends at the start.
     """
+    from unlearnkit.forward import evaluation_mode
     from unlearnkit.ledger import identity
 
     started, before = time.perf_counter(), identity.place(inputs.model)
     originals, arrived = inputs.originals, False
     try:
-        with closing(method.walk(inputs, stops, **options)) as places:
+        with evaluation_mode(inputs.model), closing(method.walk(inputs, stops, **options)) as places:
             for told in places:
                 seconds = time.perf_counter() - started
-                identity.note_change(inputs.model, before)
-                alpha, here = told.pop("alpha", None), identity.place(inputs.model)
+                alpha, here = told.pop("alpha", None), identity.note_change(inputs.model, before)
                 where = (alpha, originals.distance(), seconds, inputs.layers, told)
                 yield Result(method.name, *where, originals, inputs.model, here)
                 started = time.perf_counter()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file
 
 from unlearnkit import paths, weights
 from unlearnkit.errors import DivergenceError, MethodError
@@ -62,7 +61,7 @@ class Stored:
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
         for file in self.files:
-            yield from load_file(file).items()
+            yield from weights.read(file)
 
 
 def length(direction: Direction) -> float:

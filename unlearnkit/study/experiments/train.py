@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from unlearnkit import data, ledger, models, training, weights
 from unlearnkit.data import Example
+from unlearnkit.ledger.store import Store
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure
 
@@ -39,8 +40,7 @@ def train(cell: Cell) -> pd.DataFrame:
     kept = {"ledger": cell.folder / "ledger", "record": cell.config["record"]}
     rows, model = _watched(cell.config, **kept)
     weights.save(cell.folder / WEIGHTS, weights.parameters(model))
-    for checkpoint in (cell.folder / "ledger").glob("training-*.safetensors"):
-        checkpoint.unlink()  # the weights are kept once
+    Store.load(cell.folder / "ledger").drop_checkpoint()  # the weights are kept once
     return pd.concat([rows, kept_of(cell.folder)])
 
 

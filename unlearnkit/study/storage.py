@@ -1,0 +1,96 @@
+"""The files of a data folder: tables as gzipped CSV, and the sealed manifest that names them.
+
+Nothing is read of a file that is not what was written: a flipped bit is an error that names the file.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from unlearnkit import files
+from unlearnkit.errors import DataError
+from unlearnkit.study import tables
+
+MANIFEST = "manifest.json"
+LARGEST = 900_000  # bytes of a file; a larger table is written in parts
+
+
+def write_manifest(folder: Path, whole: dict) -> None:
+    """Write a manifest with a digest of what it says."""
+    files.write_text(folder / MANIFEST, _sealed(whole))
+
+
+def read_manifest(folder: Path) -> dict:
+    """A folder's manifest; DataError where it is not to the letter what was written."""
+    try:
+        text = (folder / MANIFEST).read_bytes().decode()
+        whole = {k: v for k, v in json.loads(text).items() if k != "seal"}
+        intact = text == _sealed(whole)
+    except (ValueError, AttributeError):
+        intact = False
+    if not intact:
+        raise _damaged(folder / MANIFEST)
+    return whole
+
+
+def _sealed(whole: dict) -> str:
+    """The manifest as it is written: with a digest of what it says."""
+    return _by_line(whole | {"seal": hashlib.sha256(_by_line(whole).encode()).hexdigest()}) + "\n"
+
+
+def _by_line(whole: dict) -> str:
+    """The manifest as JSON with an entry of its lists a line, so that versions of it can be compared."""
+    lists = {k: ",\n  ".join(map(json.dumps, v)) for k, v in whole.items() if isinstance(v, list)}
+    parts = [f'"{k}": ' + (f"[\n  {lists[k]}\n ]" if k in lists else json.dumps(v)) for k, v in whole.items()]
+    return "{\n " + ",\n ".join(parts) + "\n}"
+
+
+def write_table(folder: Path, name: str, table: pd.DataFrame) -> dict[str, dict]:
+    """Write a table, the same bytes for the same rows, in parts where it is large; their manifest lines."""
+    parts, told = _parts(table), {}
+    for k, part in enumerate(parts):
+        packed = _packed(part)
+        path = folder / (f"{name}-{k + 1:02}.csv.gz" if len(parts) > 1 else f"{name}.csv.gz")
+        files.write_bytes(path, packed)
+        told[path.name] = {"rows": len(part), "sha256": hashlib.sha256(packed).hexdigest()}
+    return told
+
+
+def _parts(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """A table in two halves, and those in two, until each part's file is small enough."""
+    if len(_packed(table)) <= LARGEST:
+        return [table]
+    half = len(table) // 2
+    return _parts(table.iloc[:half]) + _parts(table.iloc[half:])
+
+
+def _packed(table: pd.DataFrame) -> bytes:
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
+        file.write(table.to_csv(index=False, float_format="%.6g").encode())
+    return packed.getvalue()
+
+
+def read_table(folder: Path, listed: dict, name: str) -> pd.DataFrame:
+    """A file of those that the manifest lists, as a table. DataError where it is damaged or missing."""
+    return tables.read(io.BytesIO(gzip.decompress(content(folder, listed, name))))
+
+
+def content(folder: Path, listed: dict, name: str) -> bytes:
+    """The bytes of a file of those that the manifest lists. DataError where it is damaged or missing."""
+    path = folder / name
+    found = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(found).hexdigest() != listed[name]["sha256"]:
+        raise _damaged(path)
+    return found
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(
+        f"{path} is damaged or missing: it is not what was written there. Restore it (`git checkout "
+        "figures/data`), or, if it is of your own run, call `make reproduce` again: that collects it anew"
+    )
