@@ -36,18 +36,18 @@ def proven(model: PreTrainedModel) -> list[Site]:
     """
     key = _signature(model)
     if key not in _proven:
-        batch, training = _probe(model), model.training
-        model.eval()
+        batch = _probe(model)
         try:
-            _require_alone(model, batch)
-            sites = discover(model, batch)
-            if apart := _different(model, batch, sites):
-                sites = discover(model, batch, apart)
-                if wrong := _different(model, batch, sites):
-                    raise LedgerError(
-                        f"the recorded gradient of {wrong[0]!r} is not autograd's: freeze it "
-                        "(requires_grad_(False)), or report this model"
-                    )
+            with forward.evaluation_mode(model):
+                _require_alone(model, batch)
+                sites = discover(model, batch)
+                if apart := _different(model, batch, sites):
+                    sites = discover(model, batch, apart)
+                    if wrong := _different(model, batch, sites):
+                        raise LedgerError(
+                            f"the recorded gradient of {wrong[0]!r} is not autograd's: freeze it "
+                            "(requires_grad_(False)), or report this model"
+                        )
         except UnlearnkitError:
             raise
         except Exception as error:
@@ -55,8 +55,6 @@ def proven(model: PreTrainedModel) -> list[Site]:
                 f"{type(model).__name__} cannot be recorded: on a batch of two texts it fails with "
                 f"{type(error).__name__}: {error}"
             ) from error
-        finally:
-            model.train(training)
         _proven[key] = sites
     return _proven[key]
 
