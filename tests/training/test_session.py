@@ -1,9 +1,10 @@
 """Exact resumption."""
 
 import pytest
-from worlds import same
+from worlds import FACTS, TWO_EPOCHS, same
 
 from unlearnkit import ledger, training
+from unlearnkit.errors import LedgerError
 from unlearnkit.training import Recipe, session
 
 
@@ -30,3 +31,15 @@ def test_it_resumes_exactly(optimizer, stop, train, tmp_path, monkeypatch):
     assert same(weights, resumed)
     assert (rerun.losses, rerun.notes) == (run.losses, run.notes)
     assert len(list((tmp_path / "l").glob("training-*"))) == 1
+
+
+def test_a_model_that_would_be_recorded_in_another_way_is_refused(
+    train, tiny_model, tiny_tokenizer, tmp_path
+):
+    """The same weights and recipe, but a layer is wrapped since, so that other things would be kept."""
+    train(ledger=tmp_path / "l")
+    model = tiny_model("gpt2")
+    norm = model.transformer.ln_f
+    norm.register_forward_hook(lambda module, _inputs, output: output * module.weight)
+    with pytest.raises(LedgerError, match="in another way"):
+        training.fine_tune(model, tiny_tokenizer, FACTS, TWO_EPOCHS, ledger=tmp_path / "l", progress=False)

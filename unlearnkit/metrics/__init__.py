@@ -4,8 +4,9 @@ A metric never trains and never changes the model; it puts the model in evaluati
 """
 
 from unlearnkit.metrics.activation import activation_gradient
+from unlearnkit.metrics.generation import continuations
 from unlearnkit.metrics.likelihood import paraphrased, score, set_perplexity
-from unlearnkit.metrics.rouge import continuations, rouge
+from unlearnkit.metrics.rouge import rouge
 from unlearnkit.metrics.text import perplexity
 
 __all__ = [

@@ -7,11 +7,11 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit.batching import collate, encode
+from unlearnkit.batching import encode
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DataError
 from unlearnkit.forward import evaluation_mode
-from unlearnkit.metrics.rouge import greedy
+from unlearnkit.metrics.generation import greedy
 
 NGRAM = 2  # tokens; the paper's ten are more than a short answer has
 
@@ -41,9 +41,8 @@ def extraction_likelihood(
     with evaluation_mode(model):
         for start in range(0, len(cut), batch_size):
             pieces = cut[start : start + batch_size]
-            rows = [(beginning, [False] * len(beginning)) for _, beginning, _ in pieces]
-            batch = collate(rows, [examples[number].id for number, _, _ in pieces], pad_id=0, side="left")
-            said = greedy(model, batch, max(len(rest) for _, _, rest in pieces)).tolist()
+            beginnings = [beginning for _, beginning, _ in pieces]
+            said = greedy(model, beginnings, max(len(rest) for _, _, rest in pieces))
             for (number, _, rest), tokens in zip(pieces, said, strict=True):
                 shares.setdefault(number, []).append(overlap(tokens[: len(rest)], rest, n))
     values = [np.mean(shares[number]) if number in shares else np.nan for number in range(len(examples))]

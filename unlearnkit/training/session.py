@@ -11,7 +11,9 @@ from transformers import PreTrainedModel
 from unlearnkit import models, weights
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger import recording
+from unlearnkit.ledger.proof import proven
 from unlearnkit.ledger.recorder import Recorder
+from unlearnkit.ledger.sites import Site
 from unlearnkit.ledger.store import Store
 from unlearnkit.training.recipe import Recipe
 
@@ -98,6 +100,11 @@ class Session:
             raise LedgerError(
                 f"{self.store.path} already holds a ledger of another run: {key} is {_short(there.get(key))} "
                 f"there and {_short(here[key])} here. Choose another folder, or delete that one"
+            )
+        if [Site.from_json(site) for site in head["sites"]] != proven(self.state.model):
+            raise LedgerError(
+                f"the ledger {self.store.path} recorded this model in another way: it has other hooks or "
+                "adapters now, or transformers another version. Choose another folder, or delete that one"
             )
 
     def _restore(self) -> None:
