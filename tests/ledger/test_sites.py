@@ -94,7 +94,8 @@ class TestRefusals:
         assert not (tmp_path / "l").exists()
 
     def test_a_tied_matrix_used_in_another_way(self, tiny_model, tiny_tokenizer, tmp_path):
-        """By autograd alone the shares of its two roles cannot be told."""
+        """By autograd alone the shares of its two roles cannot be told. Another model's proof is none."""
+        proof.proven(tiny_model("llama", True))
         model = tiny_model("llama", True)
         embed = model.model.embed_tokens
         embed.forward = lambda ids: embed.weight[ids]

@@ -111,6 +111,7 @@ def test_own_data_counts_by_its_content(tmp_path):
     path = tmp_path / "facts.jsonl"
     line = '{"person": "Ada", "prompt": "Ada keeps her bees on", "answer": "%s"}\n'
     other = '{"person": "Ben", "prompt": "Ben collects", "answer": "tickets"}\n'
+    other += '{"person": "Cora", "prompt": "Cora fears", "answer": "escalators"}\n'
     path.write_text(line % "the roof" + other)
     wanted = {"data": str(path), "forget": "Ada"}
     before, run = keys("quick", **wanted), profiles.get("quick", wanted)

@@ -66,10 +66,11 @@ def by_autograd(sites: Sequence[Site]) -> list[Site]:
 
 def _signature(model: PreTrainedModel) -> tuple:
     """All that decides whether a proof holds for another model object too."""
-    modules = [
-        (name, type(m), tuple(map(id, (*m._forward_hooks.values(), *m._forward_pre_hooks.values()))))
-        for name, m in model.named_modules()
-    ]
+    modules = []
+    for name, m in model.named_modules():
+        own = m.__dict__.get("forward")  # replaced on this object alone, as some adapters do
+        hooks = [*m._forward_hooks.values(), *m._forward_pre_hooks.values()]
+        modules.append((name, type(m), *map(id, [own, *hooks])))
     parameters = [(n, p.shape, p.dtype, p.requires_grad) for n, p in model.named_parameters()]
     return type(model), str(model.config), str(model.device), tuple(modules), tuple(parameters)
 
