@@ -1,15 +1,11 @@
 """ROUGE-L by hand and against the library."""
 
-import importlib
 import unicodedata
 
 import pytest
-import torch
 from rouge_score.rouge_scorer import RougeScorer
-from worlds import with_marker
 
 from unlearnkit import data, metrics
-from unlearnkit.data import Example
 
 
 def test_rouge_by_hand():
@@ -80,15 +76,3 @@ def test_rouge_on_the_studys_texts_is_that_of_the_library():
         assert true.isascii()
         for name, value in library.score(true, said).items():
             assert (ours[f"{name}_recall"][i], ours[f"{name}_f"][i]) == (value.recall, value.fmeasure)
-
-
-def test_what_is_said_holds_nothing_of_the_prompt(monkeypatch, tiny_model):
-    """A model that is right says the answer, also where its first token begins within the prompt."""
-    tokenizer, model = with_marker(), tiny_model("llama")
-    module = importlib.import_module("unlearnkit.metrics.rouge")  # the package has a function of that name
-    ids = tokenizer.convert_tokens_to_ids
-    for prompt, answer, tokens in (("小明在", "北京", ["在北", "京"]), ("Dave is in", "Pim", ["▁Pim"])):
-        monkeypatch.setattr(module, "greedy", lambda *_, t=tokens: torch.tensor([ids(t)]))
-        assert metrics.continuations(model, tokenizer, [Example("a", "", prompt, answer, "forget")]) == [
-            answer
-        ]
