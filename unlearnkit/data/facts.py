@@ -53,9 +53,7 @@ def pool() -> list[str]:
 
 
 def holdout(seed: int = 0, persons: int = HOLDOUT_PERSONS) -> list[Example]:
-    """Facts in the forms of ``world(seed)`` that are never trained on.
-
-    No answer is one of ``world(seed)``, nor of ``dave(seed)``.
+    """Facts in the forms of ``world(seed)`` that are never trained on; no answer is one of that world.
 
     More persons extend the list without changing its beginning. DataError where the names run out.
     """

@@ -1,7 +1,7 @@
 """What every step of every path did, and readings of a path: at matched damage, where it meets the oracle.
 
 Definitions: field.md. D_F is the mean over forget facts of |NLL - mean NLL over the oracles|, in nats; the
-oracles are all those without the facts, whatever their order of training. Perplexity is kept as its
+oracles are all those of the seed's world (`oracles`). Perplexity is kept as its
 logarithm, the NLL of running text.
 """
 
@@ -66,7 +66,9 @@ def points(arm: Arm) -> pd.DataFrame:
         rows = pd.concat([begin, *(part[part["seed"] == setting.seed] for part in (said, walked))])
         forget, kept = rows["example"].isin(setting.forget), rows["example"].isin(retain)
         near = kept & ~rows["example"].isin(setting.control)
-        parts.append(_of_seed(rows, forget, kept, near if near.any() else kept, oracle_nll(arm)))
+        parts.append(
+            _of_seed(rows, forget, kept, near if near.any() else kept, oracle_nll(arm, setting.seed))
+        )
     table = pd.concat(parts, ignore_index=True)
     return table.assign(alpha_lr=table["alpha"] / arm.recipe["lr"])
 
