@@ -22,7 +22,7 @@ def oracle_nll(arm: Arm, seed: int) -> pd.DataFrame:
 
 
 def orders(rows: pd.DataFrame) -> pd.Series:
-    """Which of its seed's oracles a row is of: 1 is in the order of the fine-tuning, and says nothing of it."""
+    """Which of its seed's oracles each row is of: 1, in the order of the fine-tuning, where it says none."""
     return rows["order"].fillna(1).astype(int) if "order" in rows else pd.Series(1, rows.index)
 
 

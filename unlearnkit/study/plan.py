@@ -25,7 +25,7 @@ from unlearnkit.study.profiles import Profile, is_built_in
 
 @dataclass(frozen=True)
 class Setting:
-    """What one training seed works on: the seed draws the order of training, and in the built-in study a world."""
+    """What one training seed works on: it draws the order of training, and the world of the built-in study."""
 
     seed: int
     facts: tuple[Example, ...]  # in the order of the data; the request's have the split "forget"
@@ -62,7 +62,7 @@ class Arm:
 
     @cached_property
     def world_of(self) -> dict[int, int]:
-        """By seed, the first one with the same facts and the same to forget: seeds of a world have a number."""
+        """By seed, the first seed with the same facts and the same of them to forget: its world."""
         first: dict[tuple[Example, ...], int] = {}
         return {s.seed: first.setdefault(s.facts, s.seed) for s in self.settings}
 

@@ -15,8 +15,10 @@ from unlearnkit.study.experiments.train import WEIGHTS, start, told
 def oracle(cell: Cell) -> pd.DataFrame:
     """Retrained without the forget set, from the same start and in the same order of everything else.
 
-    Where the configuration names another `order`, that is a column of the rows; such an oracle is measured,
-    and neither its weights nor what it said are kept. Influence in the oracle is taken with the gradients that the fine-tuning without it recorded.
+    Where the configuration names another `order`, so do the rows; of such an oracle neither the weights nor
+    what it said are kept.
+
+    Influence in the oracle is taken with the gradients that the fine-tuning without it recorded.
     """
     config, (trained,) = cell.config, cell.needs
     facts, model, tokenizer, recipe = start(config)
