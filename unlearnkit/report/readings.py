@@ -201,7 +201,7 @@ def distance_at(arm: Arm, where: tuple, norm: float) -> float:
     """
     path = fact_paths(arm)[where]
     nll = pd.Series({fact: at(path[fact].dropna(), norm) for fact in path})
-    return oracle_distance(nll, oracle_nll(arm, key[0]))
+    return oracle_distance(nll, oracle_nll(arm, where[0]))
 
 
 def turning_points(arm: Arm, method: str = "first_epoch", layers: str = "all") -> pd.DataFrame:

@@ -25,7 +25,7 @@ from unlearnkit.study.profiles import Profile, is_built_in
 
 @dataclass(frozen=True)
 class Setting:
-    """What one training seed works on: it draws the order of training, and the world of the built-in study."""
+    """What one training seed works on: its order of training, and in the built-in study its world."""
 
     seed: int
     facts: tuple[Example, ...]  # in the order of the data; the request's have the split "forget"
