@@ -153,22 +153,17 @@ class Seed:
     @cached_property
     def oracles(self) -> tuple[Cell, ...]:
         """Retrained without the forget set: in the order of the fine-tuning, then in orders of no seed."""
-        training_s, point_s = self.seconds
-        found = []
-        for order in range(1, config.ORACLES.get(self.arm.model, 1) + 1):
-            given, what = self.groups | self.wide, ""
-            if order > 1:
-                seed = self.setting.seed + (order - 1) * config.MOST_SEEDS
-                given |= {"order": order, "recipe": given["recipe"] | {"seed": seed}}
-                what = f"order {order}"
-            seconds = training_s + 4 * point_s
-            found.append(self.cell("oracle", "oracles", given, seconds, (self.train,), what))
+        base, seconds = self.groups | self.wide, self.seconds[0] + 4 * self.seconds[1]
+        found = [self.cell("oracle", "oracles", base, seconds, (self.train,))]
+        for order in range(2, config.ORACLES.get(self.arm.model, 1) + 1):
+            seed = self.setting.seed + (order - 1) * config.MOST_SEEDS
+            given = base | {"order": order, "recipe": base["recipe"] | {"seed": seed}}
+            found.append(self.cell("oracle", "oracles", given, seconds, (self.train,), f"order {order}"))
         return tuple(found)
 
     def cells(self) -> list[Cell]:
         """Every cell, each after those it needs."""
-        point_s = self.seconds[1]
-        train, base = self.train, self.groups
+        train, base, point_s = self.train, self.groups, self.seconds[1]
         walks = [self.walk("all", spec) for spec in paths_at_all(self.arm, self.setting)]
         for layers in layers_of(self.arm, self.setting):
             walks += [self.walk(layers, spec) for spec in paths_on(self.arm, self.setting, layers)]
