@@ -99,7 +99,7 @@ def test_leftovers_tell_what_is_known(arm):
     assert means.loc["first_epoch", "distance"] < means.loc["finetuned", "distance"]
     assert np.isnan(means.loc["wrong_person", "paraphrase_nll"])
     asked = means.loc["finetuned", "paraphrase_nll"] - means.loc["finetuned", "forget_nll"]
-    assert asked == pytest.approx(PARAPHRASE)
+    assert asked == pytest.approx(PARAPHRASE, abs=1e-5)  # data files keep six digits
     assert list(left["model"].unique()) == list(practice.MODELS)
 
 
