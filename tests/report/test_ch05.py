@@ -159,7 +159,7 @@ def test_facts_on_both_sides_are_interpolated_one_by_one(monkeypatch):
     """One fact passes its oracle on the way, another is where it should be all along."""
     walked = pd.DataFrame({"a": [1.0, 5.0], "b": [2.0, 2.0]}, index=[0.0, 1.0])
     monkeypatch.setattr(readings, "fact_paths", lambda arm: {(0, "all", "first_epoch"): walked})
-    monkeypatch.setattr(readings, "oracle_nll", lambda arm: pd.DataFrame({0: {"a": 3.0, "b": 2.0}}))
+    monkeypatch.setattr(readings, "oracle_nll", lambda arm, seed: pd.DataFrame({0: {"a": 3.0, "b": 2.0}}))
     assert readings.distance_at(None, (0, "all", "first_epoch"), 0.5) == pytest.approx(0)
     assert readings.distance_at(None, (0, "all", "first_epoch"), 1.0) == pytest.approx(1)
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from planted_run import World, planted
 
-from unlearnkit import stats
+from unlearnkit import data, stats
 from unlearnkit.report import ch07_equivalence as equivalence
 from unlearnkit.report import ch07_facts as facts
 from unlearnkit.report import ch07_statistics as statistics
@@ -13,8 +13,10 @@ from unlearnkit.report import contrasts
 from unlearnkit.report.contrasts import claim_values, verdicts
 from unlearnkit.report.oracles import oracle_floor
 from unlearnkit.report.readings import by_setting
+from unlearnkit.study import plan
 
-SEEDS = 7  # five persons: two of them recur
+SEEDS = 7
+TURNS = data.persons(data.dave())  # five persons: two of them recur among as many seeds
 
 
 def world_of(folder, seeds_adamw, world=None, **options):
@@ -23,11 +25,14 @@ def world_of(folder, seeds_adamw, world=None, **options):
 
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory):
-    """One world for most tests: observations and readings are made once."""
+    """A run for most tests, in which seeds share persons as in the first published one; made once."""
     folder = tmp_path_factory.mktemp("build")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNLEARNKIT_BUILD", str(folder))
+        patch.setattr(data, "world", lambda seed: data.dave(target=TURNS[seed % len(TURNS)]))
+        plan._built_in.cache_clear()
         yield world_of(folder, SEEDS).arms[0]
+    plan._built_in.cache_clear()
 
 
 @pytest.fixture
@@ -142,7 +147,7 @@ def test_oracles_are_equivalent_to_each_other_and_controls_are_not(arm):
     assert len(table) == 2 * (len(facts.UPDATES) + 1)
 
 
-def test_margin_is_fixed_where_no_person_has_two_oracles(build):
+def test_margin_is_fixed_where_no_world_has_two_oracles(build):
     run = world_of(build, 2)
     arm = run.arms[0]
     assert equivalence.oracle_margin(arm)[0] == equivalence.FIXED_MARGIN

@@ -112,7 +112,11 @@ def test_rows_read_back_whole(collected, profile):
     assert said["text"].tolist() == ["", 'a mill, "he" said\n'] * 2
     assert collect.read(collected, "no such table").empty
     facts = collect.read(collected, "facts")
-    assert set(facts["target"]) >= {"Dave"}
+    assert not facts.duplicated(["world", "id"]).any()
+    for setting in collect.manifest(collected)["arms"][0]["settings"]:
+        own = facts[facts["world"] == setting["world"]].set_index("id")
+        assert set(own.index[own["split"] == "forget"]) == set(setting["forget"])
+        assert list(own.index[own["split"] == "holdout"]) == setting["holdout"]
 
 
 def test_the_manifest_tells_files_cells_and_arms(collected, profile):

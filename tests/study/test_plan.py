@@ -35,8 +35,9 @@ def test_the_default_plan_keeps_its_promises():
     for arm in arms.values():
         found = grid.cells(arm)
         for stage in ("train", "oracle", "portraits", "alignment"):
+            count = config.ORACLES.get(arm.model, 1) if stage == "oracle" else 1
             seeds = [c.seed for c in found if c.stage == stage]
-            assert seeds == list(arm.seeds), (arm.name, stage)
+            assert seeds == [s for s in arm.seeds for _ in range(count)], (arm.name, stage)
         for setting in arm.settings:
             assert not set(setting.forget) & set(setting.control)
             assert len(setting.retain()) == config.RETAIN_FACTS
@@ -44,14 +45,33 @@ def test_the_default_plan_keeps_its_promises():
             assert set(setting.forget) < set(setting.fuzzy)  # and more: the neighbours that it catches
 
 
-def test_a_seed_draws_the_order_and_the_target():
+def test_a_seed_draws_the_order_and_the_world():
     arm = arm_named(TINY_ARM)
-    assert arm.settings[0].target == "Dave"
-    assert len(arm.targets) == 5
+    assert len(arm.targets) == len(set(arm.world_of.values())) == len(arm.seeds)
     for setting in arm.settings:
         assert {e.person for e in setting.facts if e.split == "forget"} == {setting.target}
+        assert list(setting.facts) == data.world(setting.seed)
+        assert set(setting.holdout) < set(data.holdout(setting.seed))
+        assert {e.attribute for e in setting.holdout} == {e.attribute for e in setting.facts}
+    other = arm_named("gpt2-tiny-pretrained, SGD")
+    assert [s.facts for s in other.settings] == [s.facts for s in arm.settings[: len(other.seeds)]]
     recipes = [c.config["recipe"]["seed"] for c in grid.cells(arm) if c.stage == "train"]
     assert recipes == list(arm.seeds)
+
+
+def test_a_second_oracle_differs_in_its_order_alone_and_in_no_order_of_a_training():
+    arm = arm_named("smollm2-135m, AdamW")
+    made = [c for c in grid.cells(arm) if c.stage == "oracle"]
+    assert len(made) == 2 * len(arm.seeds)
+    for first, second in zip(made[::2], made[1::2], strict=True):
+        assert first.config["recipe"]["seed"] == first.seed == second.seed
+        assert second.config["recipe"]["seed"] >= config.MOST_SEEDS
+        differ = {k for k in second.config if second.config[k] != first.config.get(k)}
+        assert differ == {"order", "recipe"}
+        assert second.config["recipe"] | {"seed": first.seed} == first.config["recipe"]
+        assert first.needs == second.needs
+        aligned = next(c for c in grid.cells(arm) if c.stage == "alignment" and c.seed == first.seed)
+        assert aligned.needs[1].key == first.key  # the way that the fine-tuning's own order goes
 
 
 def test_the_factorial_is_sliced_through_the_reference_cell():
@@ -86,6 +106,7 @@ def test_the_request_decides_the_split():
     """Somebody else's request, or a user's data, is read by its own forget set, in every seed."""
     arm = arm_named("smollm2-135m, AdamW", {"forget": "Rosa"})
     assert arm.targets == ["Rosa"]
+    assert set(arm.world_of.values()) == {0}
     facts = arm.settings[-1].facts
     assert {e.id for e in facts if e.split == "forget"} == set(arm.settings[-1].forget)
     assert {e.split for e in facts if e.person == "Dave"} == {"retain"}

@@ -1,7 +1,7 @@
 """The study's facts, a user's own, and the texts that measure utility."""
 
 from unlearnkit.data.example import Example
-from unlearnkit.data.facts import background_facts, dave, holdout, persons, retarget
+from unlearnkit.data.facts import background_facts, dave, holdout, persons, pool, retarget, world
 from unlearnkit.data.files import load, load_jsonl, save_jsonl
 from unlearnkit.data.text import biographies, news, utility_text
 from unlearnkit.data.tofu import load_tofu
@@ -17,7 +17,9 @@ __all__ = [
     "load_tofu",
     "news",
     "persons",
+    "pool",
     "retarget",
     "save_jsonl",
     "utility_text",
+    "world",
 ]

@@ -1,45 +1,23 @@
 """Invented persons and their facts: Dave, those trained beside him, the hold-out and the background.
 
-The world is in ``forms.toml``: twenty forms, each with a few prompts and an answer pattern of two slots. A
-seed shuffles the words of each slot; person number i then takes pair i on the diagonal of the slots, and the
-i-th from the end as the contradiction. So no two persons share an answer, and persons close in number, such
-as all trained ones, do not even share the word of the second slot.
+A form has a few prompts and an answer pattern of two slots. A seed shuffles the words of each slot; person
+number i then takes pair i on the diagonal of the slots, and the i-th from the end as the contradiction. So no
+two persons share an answer, and persons close in number, such as all trained ones, do not even share the word
+of the second slot.
 """
 
 import random
-import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from math import gcd
-from pathlib import Path
 
 from unlearnkit.data.example import Example
+from unlearnkit.data.forms import Form, canonical, drawn, read, words
 from unlearnkit.errors import DataError
 
 HOLDOUT_PERSONS = 40
 BACKGROUND_SEED = 0
 TARGETABLE = ("forget", "retain")
-
-
-@dataclass(frozen=True)
-class Form:
-    """An attribute, its prompts (the first one is trained on) and the words that fill its answer."""
-
-    attribute: str
-    prompts: tuple[str, ...]
-    pattern: str
-    first: tuple[str, ...]
-    background: tuple[str, ...]  # takes the place of ``first`` for the background persons
-    second: tuple[str, ...]
-
-    def values(self, seed: int, background: bool = False) -> list[str]:
-        """Every answer of this form, all distinct, in the order that ``seed`` draws."""
-        # A string seeds through sha512, which is the same on every platform; hash() is not.
-        rng = random.Random(f"{seed}/{self.attribute}")
-        first, second = list(self.background if background else self.first), list(self.second)
-        rng.shuffle(first)
-        rng.shuffle(second)
-        return [self.pattern.format(first=a, second=b) for a, b in _diagonal(first, second)]
+BESIDE = 3  # persons in a drawn world beside Dave and its target
 
 
 def dave(seed: int = 0, target: str = "") -> list[Example]:
@@ -48,33 +26,51 @@ def dave(seed: int = 0, target: str = "") -> list[Example]:
     110 in all: five persons with the same twenty forms, then facts that only look like the target's
     ("neighbour"). The target is Dave unless another of the five is named; their facts stay the same.
     """
-    world = _world()
-    names = [world["names"]["target"], *world["names"]["others"]]
-    facts = _facts(names, seed, first_number=0, split="retain")
-    target = target or names[0]
-    return [*retarget(facts, target), *_neighbours(target, seed, number=len(names))]
+    names = _canonical_names()
+    return _trained(names, target or names[0], seed, canonical())
+
+
+def world(seed: int, target: str = "") -> list[Example]:
+    """The trained facts of a seed's world, split as in ``dave``, which is the world of seed 0.
+
+    Every other seed draws whom to forget and three more persons beside Dave, their order, twenty forms and
+    their words, and the answers. Targets differ until all ``pool()`` has had a turn; then they come again, in
+    worlds of their own. The target is the drawn one unless another of the five is named.
+    """
+    if seed == 0:
+        return dave(0, target)
+    targets = _targets()
+    asked = targets[(seed - 1) % len(targets)]
+    rng = random.Random(f"{seed}/persons")
+    names = ["Dave", asked, *rng.sample(sorted(set(targets) - {asked}), BESIDE)]
+    rng.shuffle(names)
+    return _trained(names, target or asked, seed, drawn(seed))
+
+
+def pool() -> list[str]:
+    """Everybody who may be among a world's five, Dave first."""
+    return [*_canonical_names(), *read("worlds")["persons"]]
 
 
 def holdout(seed: int = 0, persons: int = HOLDOUT_PERSONS) -> list[Example]:
-    """Facts in the same forms that are never trained on; no answer of ``dave(seed)`` is among them.
+    """Facts in the forms of ``world(seed)`` that are never trained on; no answer is one of that world.
 
     More persons extend the list without changing its beginning. DataError where the names run out.
     """
-    world = _world()
-    names = _words(world["names"]["holdout"])
+    names = words(read("forms")["names"]["holdout"])
     if not 1 <= persons <= len(names):
         raise DataError(f"holdout persons must lie between 1 and {len(names)}, got {persons}")
-    first_number = 1 + len(world["names"]["others"]) + 1  # after the trained persons and the neighbours
-    return _facts(names[:persons], seed, first_number, split="holdout")
+    first_number = len(_canonical_names()) + 1  # after the trained persons and the neighbours
+    return _facts(names[:persons], seed, drawn(seed), first_number, split="holdout")
 
 
 def background_facts() -> list[Example]:
     """Other persons' facts in the same forms, for pretraining.
 
-    No name and no answer is one of ``dave`` or ``holdout``, whatever their seed.
+    No name and no answer is one of ``dave``, ``world`` or ``holdout``, whatever their seed.
     """
-    names = _words(_world()["names"]["background"])
-    return _facts(names, BACKGROUND_SEED, first_number=0, split="background", background=True)
+    names = words(read("forms")["names"]["background"])
+    return _facts(names, BACKGROUND_SEED, canonical(), first_number=0, split="background", background=True)
 
 
 def persons(examples: list[Example]) -> list[str]:
@@ -93,36 +89,61 @@ def retarget(examples: list[Example], person: str) -> list[Example]:
     ]
 
 
+def _canonical_names() -> list[str]:
+    """The five persons of seed 0, Dave first."""
+    names = read("forms")["names"]
+    return [names["target"], *names["others"]]
+
+
+@cache
+def _targets() -> list[str]:
+    """Whom the seeds from 1 on forget, in turn: all of the pool but Dave, who is seed 0's."""
+    names = pool()[1:]
+    random.Random("targets").shuffle(names)
+    return names
+
+
+def _trained(names: list[str], target: str, seed: int, forms: tuple[Form, ...]) -> list[Example]:
+    """All forms of these persons, with one of them as "forget", and the target's near-neighbours."""
+    facts = retarget(_facts(names, seed, forms, first_number=0, split="retain"), target)
+    return [*facts, *_neighbours(target, seed, forms, number=len(names))]
+
+
 def _facts(
-    names: list[str], seed: int, first_number: int, split: str, background: bool = False
+    names: list[str],
+    seed: int,
+    forms: tuple[Form, ...],
+    first_number: int,
+    split: str,
+    background: bool = False,
 ) -> list[Example]:
     """All forms of every person in ``names``, numbered from ``first_number``."""
-    drawn = [(form, form.values(seed, background)) for form in _forms()]
+    values = [(form, form.values(seed, background)) for form in forms]
     return [
         Example(
-            id=f"{name.lower()}-{form.attribute}",
+            id=f"{_slug(name)}-{form.attribute}",
             person=name,
             split=split,
             attribute=form.attribute,
             **_prompts([prompt.format(name=name) for prompt in form.prompts]),
-            **_answers(values, number),
+            **_answers(found, number),
         )
         for number, name in enumerate(names, start=first_number)
-        for form, values in drawn
+        for form, found in values
     ]
 
 
-def _neighbours(target: str, seed: int, number: int) -> list[Example]:
+def _neighbours(target: str, seed: int, forms: tuple[Form, ...], number: int) -> list[Example]:
     """Facts that a fuzzy request for the target may catch though they are not about that person.
 
     They share one person's number, since no two of them have the same form.
     """
-    world = _world()
-    names = {"name": target} | {f"like{k}": name for k, name in enumerate(world["lookalikes"][target])}
-    values = {form.attribute: form.values(seed) for form in _forms()}
+    lookalikes = read("forms")["lookalikes"] | read("worlds")["persons"]
+    names = {"name": target} | {f"like{k}": name for k, name in enumerate(lookalikes[target])}
+    values = {form.attribute: form.values(seed) for form in forms}
     return [
         Example(
-            id=entry["id"].format(**names).lower(),
+            id=_slug(entry["id"].format(**names)),
             person=entry["person"].format(**names),
             split="neighbour",
             attribute=entry["form"],
@@ -130,7 +151,7 @@ def _neighbours(target: str, seed: int, number: int) -> list[Example]:
             **_prompts([prompt.format(**names) for prompt in entry["prompts"]]),
             **_answers(values[entry["form"]], number),
         )
-        for entry in world["neighbours"]
+        for entry in read("forms")["neighbours"]
     ]
 
 
@@ -143,31 +164,6 @@ def _answers(values: list[str], number: int) -> dict[str, str]:
     return {"answer": values[number], "contradiction": values[-1 - number]}
 
 
-def _diagonal(first: list[str], second: list[str]) -> list[tuple[str, str]]:
-    """All pairs of two lists, ordered so that consecutive pairs share no element for as long as possible."""
-    rows, columns = len(first), len(second)
-    lap = rows * columns // gcd(rows, columns)  # after one lap the diagonal repeats, so it moves on by one
-    return [(first[i % rows], second[(i + i // lap) % columns]) for i in range(rows * columns)]
-
-
-@cache
-def _world() -> dict:
-    return tomllib.loads(Path(__file__).with_name("forms.toml").read_text(encoding="utf-8"))
-
-
-@cache
-def _forms() -> tuple[Form, ...]:
-    return tuple(
-        Form(
-            attribute,
-            tuple(entry["prompts"]),
-            entry["pattern"],
-            *(tuple(_words(entry[key])) for key in ("first", "background", "second")),
-        )
-        for attribute, entry in _world()["forms"].items()
-    )
-
-
-def _words(text: str) -> list[str]:
-    """The comma-separated entries of a wrapped list."""
-    return [word for part in text.split(",") if (word := " ".join(part.split()))]
+def _slug(name: str) -> str:
+    """A name as it stands in an id."""
+    return name.lower().replace(" ", "-")

@@ -64,14 +64,14 @@ def yardstick(arm: Arm) -> pd.DataFrame:
     """Mean answer NLL of never-trained persons and of the targets, under the oracle and the fine-tuned model.
 
     Columns: person, is_target, then `oracle` and `finetuned` (means over seeds, nats). A person counts only
-    in the seeds that forget him or her. Only attributes that the hold-out covers count, for a target too;
-    empty without a hold-out.
+    in the seeds that forget him or her. Only attributes that the seed's hold-out covers count, for a target
+    too; empty without a hold-out.
     """
-    held = arm.settings[0].holdout
-    attributes, owner = {e.attribute for e in held}, {e.id: e.person for e in held}
+    owner = {}
     for setting in arm.settings:
+        attributes = {e.attribute for e in setting.holdout}
         wanted = [e for e in setting.facts if e.id in setting.forget and e.attribute in attributes]
-        owner |= {e.id: setting.target for e in wanted}
+        owner |= {e.id: e.person for e in setting.holdout} | {e.id: setting.target for e in wanted}
     rows = _closeups(arm)
     rows = rows[(rows["metric"] == "nll") & rows["split"].isin(["forget", "holdout"])]
     rows = rows[rows["method"].isin(["oracle", "finetuned"]) & rows["example"].isin(list(owner))]

@@ -13,21 +13,20 @@ from unlearnkit.report.run import Arm
 from unlearnkit.report.tables import frame
 from unlearnkit.study.config import TINY
 
-FIXED_MARGIN = 0.25  # nats; of a run without several oracles of one target, fixed before looking
+FIXED_MARGIN = 0.25  # nats; of a run without several oracles of one world, fixed before looking
 ORACLE = "an oracle (against the others)"
 
 
 def oracle_margin(arm: Arm) -> tuple[float, str]:
-    """(nats, where from): how far one oracle lies from the others of its target, on average over seeds.
+    """(nats, where from): how far one oracle lies from the others of its world, on average over seeds.
 
-    Of the tiny model's AdamW arm, which has several oracles of each target; else of the arm itself; else
-    fixed.
+    Of the arm itself where it has several oracles a world; else of the tiny model's AdamW arm; else fixed.
     """
     tiny = [a for a in arm.run.arms if a.model == TINY and a.optimizer == "adamw"]
-    for source in (*tiny, arm):
+    for source in (arm, *tiny):
         if spread := oracle_floor(source):
             return spread, f"mean distance of one oracle from the others, {source.name}"
-    return FIXED_MARGIN, "fixed beforehand, since no person here has two oracles"
+    return FIXED_MARGIN, "fixed beforehand, since no world here has two oracles"
 
 
 def equivalence(arm: Arm) -> pd.DataFrame:
@@ -68,20 +67,21 @@ def _tost(values: pd.Series, size: float) -> dict:
 def ks_distances(arm: Arm) -> pd.Series:
     """KS distance D between the forget facts' NLLs under an update and under the oracle: by update, seed.
 
-    The oracle's is its mean D from the other oracles of its target: what two oracles have between them.
+    The oracle is the seed's first one; its own D is the mean from the others of its world.
     """
-    nll, found = oracle_nll(arm), {}
+    found = {}
 
     def distance(one: pd.Series, other: pd.Series) -> float:
         # Its interval, over few facts, is not shown; one fact has no distribution.
         return stats.ks(one, other, resamples=100).d if len(one) > 1 else float("nan")
 
+    oracles = {seed: oracle_nll(arm, seed) for seed in arm.seeds}
+    own = {seed: nll[seed, 1] for seed, nll in oracles.items() if (seed, 1) in nll}
     for (layers, method, seed), part in fact_readings(arm).groupby(["layers", "method", "seed"]):
-        if seed in nll:
-            found[UPDATES[layers, method], seed] = distance(part["nll"], nll[seed].reindex(part["example"]))
-    for seed in nll:
-        own = nll[seed].dropna()
-        others = nll.drop(columns=seed).reindex(own.index).dropna(axis=1)
+        if seed in own:
+            found[UPDATES[layers, method], seed] = distance(part["nll"], own[seed].reindex(part["example"]))
+    for seed, nll in own.items():
+        others = oracles[seed].drop(columns=[(seed, 1)])
         if others.shape[1]:
-            found[ORACLE, seed] = sum(distance(own, others[s]) for s in others) / others.shape[1]
+            found[ORACLE, seed] = sum(distance(nll, others[k]) for k in others) / others.shape[1]
     return pd.Series(found, dtype=float, index=pd.MultiIndex.from_tuples(found, names=["update", "seed"]))

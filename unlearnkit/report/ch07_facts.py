@@ -40,14 +40,15 @@ MAIN_CONTRAST = next(iter(CONTRASTS))  # claim C1's
 def fact_readings(arm: Arm) -> pd.DataFrame:
     """Each forget fact under each of UPDATES, where retain facts have first lost the agreed damage.
 
-    Columns: seed, layers, method, example, nll, oracle (mean over the oracles without the fact), distance
+    Columns: seed, layers, method, example, nll, oracle (mean over the oracles of its world), distance
     (|nll - oracle|, nats). Interpolated in the step length fact by fact, just as D_F is, so that the mean
     distance of a seed is its D_F in `matched_damage`.
     """
-    norms, target, found = by_setting(arm, "norm"), oracle_nll(arm).mean(axis=1), []
+    norms, found = by_setting(arm, "norm"), []
     for (seed, layers, method), path in fact_paths(arm).items():
         if (layers, method) in UPDATES:
-            norm, aim = norms.loc[seed, (layers, method)], target.reindex(path.columns)
+            norm = norms.loc[seed, (layers, method)]
+            aim = oracle_nll(arm, seed).mean(axis=1).reindex(path.columns)
             rows = pd.DataFrame({"example": path.columns, "oracle": aim.to_numpy()})
             rows = rows.assign(seed=seed, layers=layers, method=method)
             rows["nll"] = [at(path[fact], norm) for fact in path]

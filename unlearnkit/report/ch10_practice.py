@@ -93,10 +93,10 @@ def left_behind(arm: Arm) -> pd.DataFrame:
     Columns: seed, model (in MODELS' order), distance (D_F), and those of LEFT: still and past are shares of
     the forget facts whose NLL is below, or above, the oracles' by more than NEAR. Of the close-ups, measured
     at the step that matches the damage; of the two controls, which have none, as read off their paths, and
-    NaN where a path does not look. An oracle is held against the others of its target.
+    NaN where a path does not look. An oracle is held against the others of its world.
     """
     rows = pd.concat([arm.observations(stage) for stage in ("portraits", "oracle")], ignore_index=True)
-    rows = rows[rows["method"].isin(MODELS)]
+    rows = rows[rows["method"].isin(MODELS)].assign(world=rows["seed"].map(arm.world_of))
     forget = rows[rows["split"] == "forget"]
     asked = _shares(_against_oracle(rows[rows["split"] == "paraphrase"]))
     said = forget.pivot_table(index=["seed", "method"], columns="metric", values="value")
@@ -111,13 +111,15 @@ def left_behind(arm: Arm) -> pd.DataFrame:
 
 
 def _against_oracle(rows: pd.DataFrame) -> pd.DataFrame:
-    """seed, method, nll and gap (nll minus the mean over the oracles that have the example) of each example.
+    """seed, method, nll and gap (nll minus the mean over the oracles of its world) of each example.
 
     An oracle's own gap is to the other oracles; NaN where there are none.
     """
     nll = rows[rows["metric"] == "nll"].rename(columns={"value": "nll"})
     own = nll["method"] == "oracle"
-    oracles = nll[own].groupby("example")["nll"].agg(["sum", "size"]).reindex(nll["example"]).to_numpy()
+    fact = ["world", "example"]
+    oracles = nll[own].groupby(fact)["nll"].agg(["sum", "size"])
+    oracles = oracles.reindex(pd.MultiIndex.from_frame(nll[fact])).to_numpy()
     total, count = oracles[:, 0] - np.where(own, nll["nll"], 0.0), oracles[:, 1] - own
     return nll.assign(gap=nll["nll"] - total / count.where(count > 0))
 

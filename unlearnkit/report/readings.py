@@ -1,7 +1,7 @@
 """What every step of every path did, and readings of a path: at matched damage, where it meets the oracle.
 
 Definitions: field.md. D_F is the mean over forget facts of |NLL - mean NLL over the oracles|, in nats; the
-oracles are all those without the facts, whatever their order of training. Perplexity is kept as its
+oracles are all those of the seed's world (`oracles`). Perplexity is kept as its
 logarithm, the NLL of running text.
 """
 
@@ -66,7 +66,8 @@ def points(arm: Arm) -> pd.DataFrame:
         rows = pd.concat([begin, *(part[part["seed"] == setting.seed] for part in (said, walked))])
         forget, kept = rows["example"].isin(setting.forget), rows["example"].isin(retain)
         near = kept & ~rows["example"].isin(setting.control)
-        parts.append(_of_seed(rows, forget, kept, near if near.any() else kept, oracle_nll(arm)))
+        near = near if near.any() else kept
+        parts.append(_of_seed(rows, forget, kept, near, oracle_nll(arm, setting.seed)))
     table = pd.concat(parts, ignore_index=True)
     return table.assign(alpha_lr=table["alpha"] / arm.recipe["lr"])
 
@@ -200,7 +201,7 @@ def distance_at(arm: Arm, where: tuple, norm: float) -> float:
     """
     path = fact_paths(arm)[where]
     nll = pd.Series({fact: at(path[fact].dropna(), norm) for fact in path})
-    return oracle_distance(nll, oracle_nll(arm))
+    return oracle_distance(nll, oracle_nll(arm, where[0]))
 
 
 def turning_points(arm: Arm, method: str = "first_epoch", layers: str = "all") -> pd.DataFrame:

@@ -98,26 +98,27 @@ class Arm(plan.Arm):
 
 
 def _arm(run: Run, told: dict, facts: pd.DataFrame) -> Arm:
+    world = "world" if "world" in facts else "target"  # data made when seeds shared facts has these by target
     examples = {
-        target: {row["id"]: _example(row) for row in rows.to_dict("records")}
-        for target, rows in facts.fillna("").groupby("target", sort=False)
+        name: {row.pop("id"): row for row in rows.drop(columns=world).to_dict("records")}
+        for name, rows in facts.fillna("").groupby(world, sort=False)
     }
-    held = examples.get("", {})
-    settings = [
-        plan.Setting(
-            seed=s["seed"],
-            facts=tuple(examples[s["target"]].values()),
-            target=s["target"],
-            holdout=tuple(held[i] for i in s["holdout"]),
-            **{k: tuple(s[k]) for k in ("forget", "control", "fuzzy")},
-        )
-        for s in told["settings"]
-    ]
+    settings = [_setting(s, examples[s[world]] | examples.get("", {})) for s in told["settings"]]
     chosen = settings[: run.seeds] if run.seeds else settings
     kept = {k: told[k] for k in ("model", "optimizer", "recipe", "whole_map")}
     return Arm(**kept, settings=tuple(chosen), run=run)
 
 
-def _example(row: dict) -> data.Example:
+def _setting(told: dict, rows: dict[str, dict]) -> plan.Setting:
+    """A setting of the manifest, with its world's examples, by id, from the table of facts."""
+    known = {i: _example(i, row) for i, row in rows.items()}
+    held = tuple(known.pop(i) for i in told["holdout"])
+    ids = {k: tuple(told[k]) for k in ("forget", "control", "fuzzy")}
+    return plan.Setting(
+        seed=told["seed"], facts=tuple(known.values()), target=told["target"], holdout=held, **ids
+    )
+
+
+def _example(id: str, row: dict) -> data.Example:
     texts = {k: tuple(json.loads(row[k])) for k in ("paraphrases", "mentions")}
-    return data.Example(**{k: v for k, v in row.items() if k != "target"} | texts)
+    return data.Example(id=id, **row | texts)

@@ -117,7 +117,11 @@ def write(
         stale.unlink()
     machines = list({json.dumps(cell["made"]): cell["made"] for cell in cells}.values())
     told = [cell | {"made": machines.index(cell["made"])} for cell in cells]
-    whole = {"run": profile.name, "parameters": _portable(profile), "arms": [_arm(a) for a in arms]}
+    whole = {
+        "run": profile.name,
+        "parameters": _portable(profile),
+        "arms": [_arm(a, _worlds(arms)) for a in arms],
+    }
     whole |= {"files": written, "machines": machines, "cells": told}
     storage.write_manifest(folder, whole)
 
@@ -179,22 +183,31 @@ def _labelled(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     return pd.DataFrame(labels, index=frame.index).join(frame.drop(columns=labels, errors="ignore"))
 
 
+def _worlds(arms: list[plan.Arm]) -> dict[tuple, int]:
+    """The number of each world: facts as they are split, and never-trained ones."""
+    worlds = dict.fromkeys((s.facts, s.holdout) for arm in arms for s in arm.settings)
+    return {world: number for number, world in enumerate(worlds)}
+
+
 def _facts(arms: list[plan.Arm]) -> pd.DataFrame:
-    """Every example, by the target it was labelled for; never-trained ones under the target ""."""
-    by_target = {s.target: s.facts for arm in arms for s in arm.settings}
-    held = {e.id: e for arm in arms for s in arm.settings for e in s.holdout}
-    rows = [{"target": t} | asdict(e) for t, facts in by_target.items() for e in facts]
-    rows += [{"target": ""} | asdict(e) for e in held.values()]
-    table = pd.DataFrame(rows)
+    """Every example of every world, never-trained ones last; ids are unique within a world only."""
+    table = pd.DataFrame(
+        [
+            {"world": number} | asdict(example)
+            for (facts, held), number in _worlds(arms).items()
+            for example in (*facts, *held)
+        ]
+    )
     for column in ("paraphrases", "mentions"):
         table[column] = table[column].map(json.dumps)
     return table
 
 
-def _arm(arm: plan.Arm) -> dict:
-    """An arm in JSON; its facts are in the table of facts."""
+def _arm(arm: plan.Arm, worlds: dict[tuple, int]) -> dict:
+    """An arm in JSON; a setting names its world, whose facts are in the table of facts."""
     settings = [
-        {k: v for k, v in asdict(s).items() if k != "facts"} | {"holdout": [e.id for e in s.holdout]}
+        {k: getattr(s, k) for k in ("seed", "forget", "target", "control", "fuzzy")}
+        | {"holdout": [e.id for e in s.holdout], "world": worlds[s.facts, s.holdout]}
         for s in arm.settings
     ]
     told = {"model": Path(arm.model).name, "optimizer": arm.optimizer, "recipe": arm.recipe}

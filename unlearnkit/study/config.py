@@ -77,6 +77,8 @@ CURVATURE_REFERENCE = 8  # facts whose mean loss gives the Hessian
 CURVATURE_FACTS = 4  # forget facts, and as many controls, with a curvature score
 SUBSETS = 12  # models retrained on random halves of the facts, to validate influence scores
 
+ORACLES = {"smollm2-135m": 2}  # retrained in so many orders in each seed, by model; else 1
+
 # -- step lengths, as shares of ||theta_T - theta_0||, the way that fine-tuning went ------------------------
 STEPS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 LAYER_STEPS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)  # fewer parameters bear longer steps

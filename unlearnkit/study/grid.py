@@ -150,11 +150,20 @@ class Seed:
     def train(self) -> Cell:
         return self.cell("train", "train", self.groups, self.seconds[0] * 1.3)
 
+    @cached_property
+    def oracles(self) -> tuple[Cell, ...]:
+        """Retrained without the forget set: in the order of the fine-tuning, then in orders of no seed."""
+        base, seconds = self.groups | self.wide, self.seconds[0] + 4 * self.seconds[1]
+        found = [self.cell("oracle", "oracles", base, seconds, (self.train,))]
+        for order in range(2, config.ORACLES.get(self.arm.model, 1) + 1):
+            seed = self.setting.seed + (order - 1) * config.MOST_SEEDS
+            given = base | {"order": order, "recipe": base["recipe"] | {"seed": seed}}
+            found.append(self.cell("oracle", "oracles", given, seconds, (self.train,), f"order {order}"))
+        return tuple(found)
+
     def cells(self) -> list[Cell]:
         """Every cell, each after those it needs."""
-        training_s, point_s = self.seconds
-        train, base = self.train, self.groups
-        oracle = self.cell("oracle", "oracles", base | self.wide, training_s + 4 * point_s, (train,))
+        train, base, point_s = self.train, self.groups, self.seconds[1]
         walks = [self.walk("all", spec) for spec in paths_at_all(self.arm, self.setting)]
         for layers in layers_of(self.arm, self.setting):
             walks += [self.walk(layers, spec) for spec in paths_on(self.arm, self.setting, layers)]
@@ -165,11 +174,11 @@ class Seed:
         ]
         needs = (train, *walks[: len(REFERENCE)])
         close_up = self.cell("portraits", "unlearn", given, point_s * 20, needs)
-        found = [train, oracle, *walks, close_up]
+        found = [train, *self.oracles, *walks, close_up]
         if maps(self.arm, self.setting):
             given = base | {"layers": "all", "holdout": self.wide["holdout"], "paths": _durations()}
             found.append(self.cell("durations", "duration", given, point_s * 80, (train,)))
-        return [*found, self.cell("alignment", "align", base, point_s * 5, (train, oracle))]
+        return [*found, self.cell("alignment", "align", base, point_s * 5, (train, self.oracles[0]))]
 
     def walk(self, layers: str, spec: dict) -> Cell:
         """The cell of one path; some also look at ROUGE and running text, at every second step."""

@@ -4,7 +4,7 @@ The choices are `config`'s; here they become arms of settings, a setting a train
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from unlearnkit import data, requests
@@ -25,7 +25,7 @@ from unlearnkit.study.profiles import Profile, is_built_in
 
 @dataclass(frozen=True)
 class Setting:
-    """What one training seed works on: the seed draws the order of training, and whom to forget."""
+    """What one training seed works on: its order of training, and in the built-in study its world."""
 
     seed: int
     facts: tuple[Example, ...]  # in the order of the data; the request's have the split "forget"
@@ -59,6 +59,12 @@ class Arm:
     @property
     def seeds(self) -> tuple[int, ...]:
         return tuple(s.seed for s in self.settings)
+
+    @cached_property
+    def world_of(self) -> dict[int, int]:
+        """By seed, the first seed with the same facts and the same of them to forget: its world."""
+        first: dict[tuple[Example, ...], int] = {}
+        return {s.seed: first.setdefault(s.facts, s.seed) for s in self.settings}
 
     @property
     def targets(self) -> list[str]:
@@ -122,28 +128,28 @@ def layers_of(arm: Arm, setting: Setting) -> list[str]:
 
 
 def _settings(profile: Profile, seeds: int) -> tuple[Setting, ...]:
-    """One setting a seed. Built-in persons take turns as the target, Dave first; a user's request stays."""
+    """One setting a seed: each with its own world in the built-in study, all with one of a user's own."""
     if profile["data"] or profile["forget"] != "Dave":
         facts = data.load(profile["data"]) if profile["data"] else data.dave()
-        held = () if profile["data"] else _holdout()
+        held = () if profile["data"] else _holdout(seed=0)
         forget = requests.parse(facts, profile["forget"])
         twins.refuse(facts, forget)
         one = _setting(facts, forget, profile["forget"], held)
         return tuple(replace(one, seed=seed) for seed in range(seeds))
-    persons = data.persons(data.dave())
-    return tuple(replace(_about(persons[seed % len(persons)]), seed=seed) for seed in range(seeds))
+    return tuple(_built_in(seed) for seed in range(seeds))
 
 
 @cache
-def _about(person: str) -> Setting:
-    """The built-in setting where this person is to be forgotten."""
-    facts = data.dave(target=person)
-    return _setting(facts, requests.by_person(facts, person), person, _holdout())
+def _built_in(seed: int) -> Setting:
+    """The setting of a seed's own world."""
+    facts = data.world(seed)
+    target = next(e.person for e in facts if e.split == "forget")
+    one = _setting(facts, requests.by_person(facts, target), target, _holdout(seed))
+    return replace(one, seed=seed)
 
 
-@cache
-def _holdout() -> tuple[Example, ...]:
-    held = data.holdout()
+def _holdout(seed: int) -> tuple[Example, ...]:
+    held = data.holdout(seed)
     return tuple(held[:: len(held) // HOLDOUT_FACTS + 1])  # 21 against 20 forms a person: all have a turn
 
 
