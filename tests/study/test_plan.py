@@ -74,7 +74,7 @@ def test_the_factorial_is_sliced_through_the_reference_cell():
 
 @pytest.mark.parametrize("optimizer", config.OPTIMIZERS)
 def test_adamw_s_updates_are_walked_where_it_trained(optimizer):
-    """In every seed, on all layers (twice as far as gradients go) and on the embedding."""
+    """In every seed, on all layers and on the embedding, twice as far as gradients go."""
     found = {a.optimizer: a for a in plan.arms(profiles.get("default")) if a.model == config.TINY}
     arm = found[optimizer]
     cells = [c for c in grid.cells(arm) if c.stage == "path"]
@@ -86,7 +86,8 @@ def test_adamw_s_updates_are_walked_where_it_trained(optimizer):
     ]
     each = [("adam_first", [1]), ("adam_replay", "all")]
     seeds = arm.seeds if optimizer == "adamw" else ()
-    where = [(s, layers, *e, 0.32) for s in seeds for layers in ("all", "embedding") for e in each]
+    ends = {"all": 2 * config.STEPS[-1], "embedding": 2 * config.LAYER_STEPS[-1]}
+    where = [(s, layers, *e, end) for s in seeds for layers, end in ends.items() for e in each]
     assert sorted(walked, key=str) == sorted(where, key=str)
 
 

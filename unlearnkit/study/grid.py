@@ -62,10 +62,10 @@ def paths_at_all(arm: Arm, setting: Setting) -> list[dict]:
     return found
 
 
-def _adam(arm: Arm, steps: tuple[float, ...], **more) -> list[dict]:
-    """AdamW's updates, the first epoch's and all; none where another optimizer trained."""
+def _adam(arm: Arm, steps: tuple[float, ...]) -> list[dict]:
+    """AdamW's updates, the first epoch's and all, to their end; none where another optimizer trained."""
     epochs = {"adam_first": [1], "adam_replay": "all"} if arm.optimizer == "adamw" else {}
-    return [path(name, "adam_replay", steps, options={"epochs": e}, **more) for name, e in epochs.items()]
+    return [path(name, "adam_replay", steps, options={"epochs": e}) for name, e in epochs.items()]
 
 
 def _single_epochs(arm: Arm) -> list[dict]:
@@ -85,7 +85,7 @@ def paths_on(arm: Arm, setting: Setting, layers: str) -> list[dict]:
         path(name, name, steps, stop=config.STOP_DAMAGE) for name, steps in config.LAYER_CONTROLS.items()
     ]
     if layers == "embedding":
-        found += _adam(arm, config.LAYER_STEPS, stop=config.STOP_DAMAGE)
+        found += _adam(arm, config.ADAM_LAYER_STEPS)
     if maps(arm, setting) and layers == "embedding":
         found += _single_epochs(arm)
     return found
