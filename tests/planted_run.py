@@ -54,6 +54,8 @@ class World:
         own, shared = self.own, self.shared
         if method == "all_epochs":
             own, shared = own * a / h_a, shared * s / h_s
+        elif method.startswith("adam_"):
+            own = shared = 1.0  # AdamW steps as far along each
         length = np.hypot(own, shared)
         if method == "random_direction":
             return 0.01, 0.02, 0.01

@@ -55,6 +55,14 @@ def test_every_flipped_bit_is_seen_with_the_seal_and_none_gives_other_numbers_wi
     assert same(dict(weights.read(file, sealed=sealed)), KINDS)
 
 
+def test_the_same_tensors_are_the_same_bytes(tmp_path):
+    """The digests' order too, which safetensors leaves to chance: ten names, ten files."""
+    tensors = {f"λ{k}": torch.full((k, 3), float(k)) for k in range(10)}
+    files = [weights.save(tmp_path / f"{k}.safetensors", tensors) for k in range(10)]
+    assert len({path.read_bytes() for path in files}) == 1
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in weights.read(files[0]))
+
+
 def test_a_damaged_tensor_is_not_copied(file):
     last = max(
         KINDS,

@@ -12,7 +12,7 @@ __all__ = ["FACTS", "IDS", "OTHERS", "REQUEST", "Trained", "autograd_gradient"]
 __all__ += ["error", "norm_of", "refused", "same"]
 
 REQUEST, OTHERS = IDS[:3], tuple(IDS[3:5])
-RECIPE = training.Recipe(epochs=3, lr=0.05, batch_size=3)
+RECIPE = training.Recipe("adamw", epochs=3, lr=1e-3, batch_size=3)  # adam_replay needs its moments
 OPTIONS = {
     "wrong_person": {"others": OTHERS},
     "single_epoch": {"epoch": 2},
@@ -31,8 +31,9 @@ class Trained:
         self.book = ledger.GradientLedger.open(folder, model)
 
     def steepen(self, folder):
-        """Gradients 1,000 times as large, so that alpha = 1e38 leaves float32's range."""
+        """Gradients 1,000 times as large, over moments of 0, so that alpha = 1e38 leaves float32's range."""
         self.book = ledger.record(self.model, self.tokenizer, FACTS, folder, divisor=1e-3)
+        self.book.store.save_moments(1, {n: torch.zeros_like(p) for n, p in self.weights().items()}, rate=1.0)
 
     def inputs(self, name, **changes):
         given = {

@@ -4,6 +4,7 @@ A file's own metadata holds the digest of each of its tensors, and a tensor that
 never given out. A `seal` of the file, kept elsewhere, tells it from every other file as well.
 """
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,12 +27,27 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:
         with files.replacing(path) as partial:
             values = {k: t.detach().contiguous() for k, t in tensors.items()}
             save_file(values, partial, {k: digest(t) for k, t in values.items()} or None)
+            _order_metadata(partial)
     except (OSError, SafetensorError) as error:
         size = sum(t.nbytes for t in tensors.values()) / 1e6
         raise ModelError(
             f"{size:,.0f} MB of weights could not be written to {path}: {error}. Free space there"
         ) from error
     return path
+
+
+def _order_metadata(path: Path) -> None:
+    """Sort a file's metadata, which safetensors orders by chance: the same tensors, the same bytes."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        ordered = json.dumps(
+            {k: dict(sorted(v.items())) if k == "__metadata__" else v for k, v in header.items()},
+            separators=(",", ":"),
+            ensure_ascii=False,
+        )
+        file.seek(8)
+        file.write(ordered.encode().ljust(size))
 
 
 def digest(tensor: torch.Tensor) -> str:

@@ -92,6 +92,25 @@ def test_the_factorial_is_sliced_through_the_reference_cell():
     assert len(walked["all", "first_epoch"]["steps"]) == 7
 
 
+@pytest.mark.parametrize("optimizer", config.OPTIMIZERS)
+def test_adamw_s_updates_are_walked_where_it_trained(optimizer):
+    """In every seed, on all layers and on the embedding, twice as far as gradients go."""
+    found = {a.optimizer: a for a in plan.arms(profiles.get("default")) if a.model == config.TINY}
+    arm = found[optimizer]
+    cells = [c for c in grid.cells(arm) if c.stage == "path"]
+    walked = [
+        (c.seed, c.config["layers"], spec["label"], spec["options"]["epochs"], max(spec["steps"]))
+        for c in cells
+        for spec in c.config["paths"]
+        if spec["method"] == "adam_replay"
+    ]
+    each = [("adam_first", [1]), ("adam_replay", "all")]
+    seeds = arm.seeds if optimizer == "adamw" else ()
+    ends = {"all": 2 * config.STEPS[-1], "embedding": 2 * config.LAYER_STEPS[-1]}
+    where = [(s, layers, *e, end) for s in seeds for layers, end in ends.items() for e in each]
+    assert sorted(walked, key=str) == sorted(where, key=str)
+
+
 def test_a_new_seed_or_layer_runs_only_what_is_new(monkeypatch):
     def keys(**overrides):
         return {c.key for a in plan.arms(profiles.get("quick", overrides)) for c in grid.cells(a)}

@@ -31,6 +31,9 @@ def test_it_resumes_exactly(optimizer, stop, train, tmp_path, monkeypatch):
     assert same(weights, resumed)
     assert (rerun.losses, rerun.notes) == (run.losses, run.notes)
     assert len(list((tmp_path / "l").glob("training-*"))) == 1
+    moments = sorted((tmp_path / "whole").glob("moments-*"))
+    assert len(moments) == (3 if optimizer == "adamw" else 0)
+    assert all(p.read_bytes() == (tmp_path / "l" / p.name).read_bytes() for p in moments)
 
 
 def test_a_model_that_would_be_recorded_in_another_way_is_refused(

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from unlearnkit.errors import LedgerError, RequestError
 from unlearnkit.layers import Layers, Slot, select, tags
-from unlearnkit.ledger import identity, purging
+from unlearnkit.ledger import identity, purging, wholeness
 from unlearnkit.ledger.algebra import weight_dot
 from unlearnkit.ledger.locking import alone
 from unlearnkit.ledger.reader import Key, Reader
@@ -119,32 +119,12 @@ class GradientLedger:
                 )
 
     def verify(self) -> None:
-        """Read everything, and the checkpoint beside it: every bit is what was written, every record there.
+        """Read everything, second moments and the checkpoint too: all bits as written, every record there.
 
         Raises LedgerError naming the file, or the example, that is not.
         """
         self.reader = Reader(self.store)  # opens every shard anew
-        for number, entry in enumerate(self.store.shards):
-            shard = self.reader.shard(number)
-            for name in shard.names:
-                for place in range(len(entry["examples"])):
-                    shard.raw(name, [place])
-        if self.store.checkpoint:
-            self.store.read_checkpoint()
-        expected_epochs = self.recipe.get("epochs", self.store.epochs)
-        if self.store.epochs < expected_epochs:
-            raise LedgerError(
-                f"ledger {self.store.path} is incomplete: {self.store.epochs} of {expected_epochs} epochs. "
-                "Call fine_tune again with the same recipe: it resumes"
-            )
-        for key in [(i, e) for e in self.epochs for i in self.example_ids]:
-            if key not in self.where:
-                raise LedgerError(f"ledger {self.store.path} lacks example {key[0]!r} in epoch {key[1]}")
-        if left := self.store.unnamed():
-            raise LedgerError(
-                f"ledger {self.store.path} holds {left[0].name}, which its index does not name: an "
-                "interrupted training or purge left it, perhaps with records that should be gone. Delete it"
-            )
+        wholeness.require(self.reader)
 
     def purge(self, ids: Iterable[str]) -> int:
         """Remove every record of these examples from disk; returns the bytes freed. See `purging`."""
@@ -214,6 +194,23 @@ class GradientLedger:
         squares = [self.dot([i], [i], epoch, epoch, layers)[0, 0] for i in self._known(ids)]
         return torch.stack(squares).clamp(min=0).sqrt()
 
+    def second_moment(self, epoch: int, layers: Layers = "all") -> Iterator[tuple[str, torch.Tensor]]:
+        """(parameter name, AdamW's v_hat at the epoch's end) pairs, a float32 tensor at a time; bf16 on disk.
+
+        Its update was rate * m_hat / (sqrt(v_hat) + eps). The roles of a tied matrix share one. LedgerError
+        for an unknown epoch, and where none are kept: of SGD, after a purge, in ledgers made before.
+        """
+        self.store.require_moments()
+        (epoch,) = self.chosen_epochs(epoch)
+        names = dict.fromkeys(slot.parameter for slot in select(self.tags, layers))
+        return ((name, moment.float()) for name, moment in self.store.read_moments(epoch, names))
+
+    def mean_rate(self, epoch: int) -> float:
+        """The mean learning rate of an epoch's steps. LedgerError as for `second_moment`."""
+        self.store.require_moments()
+        (epoch,) = self.chosen_epochs(epoch)
+        return self.store.moments[epoch - 1]["rate"]
+
     # -- reading ----------------------------------------------------------------------------------------
 
     def _known(self, ids: Iterable[str]) -> list[str]:
@@ -227,8 +224,8 @@ class GradientLedger:
             )
         return ids
 
-    def _keys(self, ids: Iterable[str], epochs: Sequence[int] | int | str) -> list[Key]:
-        """Every (id, epoch) asked for; RequestError or LedgerError names what is not there."""
+    def chosen_epochs(self, epochs: Sequence[int] | int | str) -> list[int]:
+        """The epochs that a number, numbers or "all" stand for. LedgerError names one that is not there."""
         if isinstance(epochs, str) and epochs != "all":
             raise LedgerError(f"epochs={epochs!r}: give numbers from 1, or 'all'")
         wanted = self.epochs if epochs == "all" else [epochs] if isinstance(epochs, int) else list(epochs)
@@ -239,7 +236,11 @@ class GradientLedger:
                 f"epoch {unknown[0]} is not in ledger {self.store.path}, which holds epochs 1 to "
                 f"{self.store.epochs}"
             )
-        ids = self._known(ids)
+        return wanted
+
+    def _keys(self, ids: Iterable[str], epochs: Sequence[int] | int | str) -> list[Key]:
+        """Every (id, epoch) asked for; RequestError or LedgerError names what is not there."""
+        wanted, ids = self.chosen_epochs(epochs), self._known(ids)
         keys = [(i, e) for e in wanted for i in ids]
         if missing := [k for k in keys if k not in self.where]:
             raise LedgerError(

@@ -14,14 +14,16 @@ def purge(store: Store, ids: Sequence[str]) -> int:
 
     The rewritten shards are complete before the index names them, and the old ones are deleted after: an
     interruption leaves either the old ledger or the new one, and `verify` names any file left over. A full
-    disk is a LedgerError and leaves the old one. The ids leave the index too. What it does not do: overwrite
-    the freed disk blocks (that is the file system's), or touch trained weights, which hold traces of every
-    example (the training checkpoint beside the ledger among them).
+    disk is a LedgerError and leaves the old one. The ids leave the index too. Every epoch's second moments
+    are deleted, whoever the ids are: a second moment holds traces of every example, and nobody's share can be
+    taken out of squares of sums; `adam_replay` works until the first purge, and not after. What it does not
+    do: overwrite the freed disk blocks (that is the file system's), or touch trained weights, which hold
+    traces of every example too (the training checkpoint beside the ledger among them).
     """
-    gone, before = set(ids), sum(s["bytes"] for s in store.shards)
+    gone, before = set(ids), _size(store)
     try:
         kept = [_without(store, entry, gone) for entry in store.shards]
-        store.shards = [entry for entry in kept if entry["examples"]]
+        store.shards, store.moments = [entry for entry in kept if entry["examples"]], []
         store.head["expected"] = [i for i in store.head["expected"] if i not in gone]
         store.publish(store.epochs, **store.progress)
     except OSError as error:
@@ -32,7 +34,12 @@ def purge(store: Store, ids: Sequence[str]) -> int:
     finally:
         for path in Store.load(store.path).unnamed():  # of whichever ledger did not get published
             path.unlink()
-    return before - sum(s["bytes"] for s in store.shards)
+    return before - _size(store)
+
+
+def _size(store: Store) -> int:
+    """Bytes of all that a purge may free."""
+    return sum(s["bytes"] for s in store.shards) + sum(m["seal"][0] for m in store.moments)
 
 
 def _without(store: Store, entry: dict, gone: set[str]) -> dict:

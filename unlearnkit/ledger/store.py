@@ -5,13 +5,14 @@
                              by an interruption
     training-001.safetensors what the training resumes from, if it keeps that: the weights after the last
                              published epoch, and the optimizer's state
+    moments-001.safetensors  AdamW's second moments at an epoch's end
 
 Whatever happens between two publications of the index, the ledger on disk is the last published one.
 """
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -36,12 +37,20 @@ class Store:
     `head` describes the ledger (model, weights, recipe, sites, slots, dtype, expected examples); it never
     changes but for theta_T among the weights and for purged examples. `epochs` counts the finished epochs;
     `progress` is the trainer's own note of them, and `checkpoint` the name and seal of its file, or empty.
+    `moments` has an entry an epoch (file, seal, and the epoch's mean learning rate), or none at all.
     """
 
     def __init__(
-        self, path: Path, head: dict, shards: list[dict], epochs: int, progress: dict, checkpoint: list
+        self,
+        path: Path,
+        head: dict,
+        shards: list[dict],
+        epochs: int,
+        progress: dict,
+        checkpoint: list,
+        moments: list[dict],
     ):
-        self.path, self.head, self.shards = Path(path), head, shards
+        self.path, self.head, self.shards, self.moments = Path(path), head, shards, moments
         self.epochs, self.progress, self.checkpoint = epochs, progress, checkpoint
 
     @property
@@ -61,7 +70,7 @@ class Store:
             raise LedgerError(f"ledger folder {path} is not empty and holds no ledger: choose another folder")
         for partial in found:  # a killed creation left it
             partial.unlink()
-        store = cls(path, {"format": FORMAT, **head}, [], 0, {}, [])
+        store = cls(path, {"format": FORMAT, **head}, [], 0, {}, [], [])
         store._save()
         return store
 
@@ -88,7 +97,9 @@ class Store:
             raise LedgerError(
                 f"{path} has ledger format {data['head']['format']}; this version reads {FORMAT}"
             )
-        return cls(path, data["head"], data["shards"], data["epochs"], data["progress"], data["checkpoint"])
+        moments = data.get("moments", [])  # ledgers made before these were kept have none
+        told = (data[name] for name in ("head", "shards", "epochs", "progress", "checkpoint"))
+        return cls(path, *told, moments)
 
     @classmethod
     def exists(cls, path: Path) -> bool:
@@ -96,7 +107,7 @@ class Store:
 
     def unnamed(self) -> list[Path]:
         """Files that an interrupted epoch or purge left: half-written ones, and those not in the index."""
-        named = {s["file"] for s in self.shards} | set(self.checkpoint[:1])
+        named = {s["file"] for s in (*self.shards, *self.moments)} | set(self.checkpoint[:1])
         finished = [p for p in self.path.glob("*.safetensors") if p.name not in named]
         return sorted([*self.path.glob(f"*{files.PARTIAL}"), *finished])
 
@@ -133,12 +144,42 @@ class Store:
 
     def save_checkpoint(self, epoch: int, tensors: Mapping[str, torch.Tensor]) -> None:
         """Write what the training resumes from after this epoch. It counts once the index is published."""
-        path = self.path / f"training-{epoch:03d}.safetensors"
+        self.checkpoint = self._save_tensors(f"training-{epoch:03d}.safetensors", epoch, tensors)
+
+    def save_moments(self, epoch: int, tensors: Mapping[str, torch.Tensor], rate: float) -> None:
+        """Write the second moments at the end of the next epoch, and its mean learning rate. They count once
+        the index is published.
+        """
+        name, seal = self._save_tensors(f"moments-{epoch:03d}.safetensors", epoch, tensors)
+        self.moments.append({"file": name, "seal": seal, "rate": rate})
+
+    def require_moments(self) -> None:
+        """LedgerError that says why, where no second moments are kept."""
+        if self.moments:
+            return
+        optimizer = self.head["recipe"].get("optimizer", "no optimizer")  # gradients without a training
+        why = (
+            "made before they were kept, or purged since: train again into another folder"
+            if optimizer == "adamw"
+            else f"made with {optimizer}, and only AdamW has them"
+        )
+        raise LedgerError(f"ledger {self.path} keeps no second moments: it was {why}")
+
+    def read_moments(self, epoch: int, names: Iterable[str] | None = None) -> Iterator[tuple]:
+        """(parameter name, second moment as kept) of the names, or all. LedgerError if damaged or gone."""
+        entry = self.moments[epoch - 1]
         try:
-            weights.save(path, tensors)
+            yield from weights.read(self.path / entry["file"], names, entry["seal"])
+        except ModelError as error:
+            raise LedgerError(str(error)) from error
+
+    def _save_tensors(self, name: str, epoch: int, tensors: Mapping[str, torch.Tensor]) -> list:
+        """Write a file beside the shards; returns its name and seal."""
+        try:
+            path = weights.save(self.path / name, tensors)
         except ModelError as error:
             raise LedgerError(f"epoch {epoch} of ledger {self.path} is not kept: {error}") from error
-        self.checkpoint = [path.name, weights.seal(path)]
+        return [name, weights.seal(path)]
 
     def read_checkpoint(self, into: Mapping[str, torch.Tensor] | None = None) -> None:
         """Read the checkpoint through, or `into` tensors in place. LedgerError if it is damaged or gone."""
@@ -169,7 +210,7 @@ class Store:
         self._save()
 
     def _save(self) -> None:
-        names = ("head", "shards", "epochs", "progress", "checkpoint")
+        names = ("head", "shards", "epochs", "progress", "checkpoint", "moments")
         body = {name: getattr(self, name) for name in names}
         try:
             files.write_text(self.path / INDEX, _sealed(body))

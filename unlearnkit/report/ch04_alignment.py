@@ -33,9 +33,10 @@ def vectors(arm: Arm) -> pd.DataFrame:
     """Every vector against the way to the oracle and against today's gradient; no rows without such cells.
 
     Columns: seed, layers (elementary names, and the totals "all", "embedding", "blocks"), vector (epoch_e,
-    all_epochs (their sum), wrong_person, now, retain_now or oracle), norm, with_oracle, with_now (cosines),
-    share (of the sum S over epochs: <vector, S> / <S, S>; those of the epochs add up to 1, and with plain SGD
-    are shares of the way that the forget facts' own steps have moved the weights).
+    all_epochs (their sum), wrong_person, now, retain_now, oracle, and with AdamW adam_first and adam_replay),
+    norm, with_oracle, with_now (cosines), share (of the sum S over epochs: <vector, S> / <S, S>; those of
+    the epochs add up to 1, and with plain SGD are shares of the way that the forget facts' own steps have
+    moved the weights).
     """
     columns, found = ["seed", "layers", "vector", "norm", "with_oracle", "with_now", "share"], []
     for (seed, layers), gram in _grams(arm).items():

@@ -79,7 +79,9 @@ def exposure(arm: Arm) -> pd.DataFrame:
 def slopes(arm: Arm) -> pd.Series:
     """By method, cosine of its direction with today's forget gradient, on all layers, mean over seeds."""
     table = vectors(arm)
-    table = table[(table["layers"] == "all") & table["vector"].str.match("epoch_|all_epochs|wrong_person")]
+    table = table[
+        (table["layers"] == "all") & table["vector"].str.match("epoch_|all_epochs|adam_|wrong_person")
+    ]
     return table.groupby(table["vector"].replace("epoch_1", "first_epoch"), sort=False)["with_now"].mean()
 
 

@@ -18,6 +18,8 @@ INK, MUTED, FAINT = "#222222", "#6b6b6b", "#c8c8c8"
 COLOURS = {
     "first_epoch": "#D55E00",
     "all_epochs": "#0072B2",
+    "adam_first": "#B07D62",
+    "adam_replay": "#661100",
     "wrong_person": "#AA4499",
     "random_direction": "#7F7F7F",
     "random_subset": "#B5A642",
@@ -33,6 +35,8 @@ COLOURS = {
 LABELS = {
     "first_epoch": "first epoch",
     "all_epochs": "all epochs",
+    "adam_first": "first epoch, AdamW",
+    "adam_replay": "all epochs, AdamW",
     "wrong_person": "wrong person",
     "random_direction": "random direction",
     "random_subset": "random parameters",

@@ -16,6 +16,8 @@ from unlearnkit.study import scheduler
 NAMES = {
     "first_epoch": "first epoch's gradients",
     "all_epochs": "all epochs' gradients",
+    "adam_first": "first epoch's AdamW updates",
+    "adam_replay": "all epochs' AdamW updates",
     "wrong_person": "wrong person's gradients",
     "random_direction": "random direction",
     "random_subset": "gradient on random parameters",

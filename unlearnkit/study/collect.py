@@ -28,7 +28,7 @@ METRICS = (
     *("nll", "exact_memorisation", "n_tokens", "rougeL_recall", "extraction_likelihood"),
     *("influence_activation", "influence_gradient", "influence_curvature", "gram"),
     *("tracin_first", "tracin_all", "training_seconds", "displacement", "ledger_error", "floor_error"),
-    *("records", "ledger_bytes", "weights_bytes", "part_parameters", "part_bytes"),
+    *("records", "ledger_bytes", "moments_bytes", "weights_bytes", "part_parameters", "part_bytes"),
 )
 # Of facts that are not to be forgotten, paths are read for their likelihood only; close-ups weigh by tokens.
 FORGET_ONLY = ("exact_memorisation", "rougeL_recall")

@@ -81,7 +81,10 @@ ORACLES = {"smollm2-135m": 2}  # retrained in so many orders in each seed, by mo
 
 # -- step lengths, as shares of ||theta_T - theta_0||, the way that fine-tuning went ------------------------
 STEPS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+# AdamW's updates are better aligned with the way to the oracle, and come closest to it further on.
+ADAM_STEPS = (*STEPS, 0.32)
 LAYER_STEPS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)  # fewer parameters bear longer steps
+ADAM_LAYER_STEPS = (*LAYER_STEPS, 0.64)
 # The wrong person's own facts are retain facts, so that their loss rises after a far shorter way.
 WRONG_STEPS = (0.0002, 0.001, 0.005, 0.02, 0.08)
 RANDOM_STEPS = (0.02, 0.08, 0.32)

@@ -51,6 +51,7 @@ def paths_at_all(arm: Arm, setting: Setting) -> list[dict]:
         path("iterative", "iterative", config.ROUND_STEPS),
         path("recomputed", "gradient_ascent", config.REPEATED_STEPS, **stop),
     ]
+    found += _adam(arm, config.ADAM_STEPS)
     if setting.fuzzy:
         found.append(path("fuzzy", "first_epoch", config.STEPS, request="fuzzy", **stop))
     if whole:
@@ -59,6 +60,12 @@ def paths_at_all(arm: Arm, setting: Setting) -> list[dict]:
         found += _single_epochs(arm)
         found.append(path("iterative_reversed", "iterative", config.ROUND_STEPS, reverse=True))
     return found
+
+
+def _adam(arm: Arm, steps: tuple[float, ...]) -> list[dict]:
+    """AdamW's updates, the first epoch's and all, to their end; none where another optimizer trained."""
+    epochs = {"adam_first": [1], "adam_replay": "all"} if arm.optimizer == "adamw" else {}
+    return [path(name, "adam_replay", steps, options={"epochs": e}) for name, e in epochs.items()]
 
 
 def _single_epochs(arm: Arm) -> list[dict]:
@@ -77,6 +84,8 @@ def paths_on(arm: Arm, setting: Setting, layers: str) -> list[dict]:
     found += [
         path(name, name, steps, stop=config.STOP_DAMAGE) for name, steps in config.LAYER_CONTROLS.items()
     ]
+    if layers == "embedding":
+        found += _adam(arm, config.ADAM_LAYER_STEPS)
     if maps(arm, setting) and layers == "embedding":
         found += _single_epochs(arm)
     return found

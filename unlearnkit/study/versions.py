@@ -9,7 +9,7 @@ VERSION = {
     "path": 1,
     "portraits": 1,
     "durations": 1,
-    "alignment": 1,
+    "alignment": 2,
     "tracin": 1,
     "retrain": 1,
     "recipe": 1,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import torch
 from tqdm.auto import tqdm
@@ -53,12 +54,13 @@ def fine_tune(
     """Fine-tune `model` in place; returns the Run.
 
     `exclude` leaves those ids out and keeps everybody else's place: the oracle. `ledger` is a folder that
-    keeps each example's gradient per epoch (those in `record`, default all) and a checkpoint, from which an
-    interrupted call with the same arguments resumes and ends with the same numbers; a ledger of another
-    recipe, data or model is a LedgerError, and so is one that another process writes to. A text that does not
-    fit the model's positions is a DataError. `on_epoch(epoch, model)` may return a JSON value for
-    `run.notes`. What the recipe freezes stays frozen afterwards. A loss that is not finite raises
-    DivergenceError; the last committed epoch stays on disk.
+    keeps each example's gradient per epoch (those in `record`, default all), AdamW's second moments at each
+    epoch's end (2 bytes a weight), and a checkpoint, from which an interrupted call with the same arguments
+    resumes and ends with the same numbers; a ledger of another recipe, data or model is a LedgerError, and so
+    is one that another process writes to. A text that does not fit the model's positions is a DataError.
+    `on_epoch(epoch, model)` may return a JSON value for `run.notes`. What the recipe freezes
+    stays frozen afterwards. A loss that is not finite raises DivergenceError; the last committed epoch stays
+    on disk.
     """
     recipe = recipe or Recipe()
     by_id = _by_id(examples, exclude, record)
@@ -109,7 +111,7 @@ def _train(
                 progress.notes.append(on_epoch(epoch, state.model))
             progress.seconds = time.perf_counter() - started
             if session:
-                session.commit(epoch)
+                session.commit(epoch, mean(step.rate for step in plan[epoch - 1]))
 
 
 def _by_id(examples: Sequence[Example], exclude, record) -> dict[str, Example]:

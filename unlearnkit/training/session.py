@@ -45,6 +45,20 @@ class State:
                 flat |= {f"optimizer/{k}/{n}": t for n, t in state.items()}
         return flat
 
+    def second_moments(self) -> dict[str, torch.Tensor]:
+        """AdamW's v_hat, the bias correction applied, in bf16 by parameter name; 0 where no gradient came."""
+        (group,), found = self.optimizer.param_groups, {}
+        for name, parameter in self.model.named_parameters():
+            state = self.optimizer.state.get(parameter, {})
+            if state:
+                seen = (
+                    1 - group["betas"][1] ** state["step"].item()
+                )  # the share of v that is not its start, 0
+                found[name] = (state["exp_avg_sq"] / seen).to(torch.bfloat16)
+            elif parameter.requires_grad:
+                found[name] = torch.zeros_like(parameter, dtype=torch.bfloat16)
+        return found
+
     def make_moments(self) -> None:
         """Let AdamW allocate its moments, by a step with zero gradients; a checkpoint is to overwrite it."""
         for group in self.optimizer.param_groups:
@@ -114,8 +128,14 @@ class Session:
         self.store.read_checkpoint(self.state.tensors(optimizer=unfinished))
         self.state.progress = Progress(**self.store.progress)
 
-    def commit(self, epoch: int) -> None:
-        """Publish all epochs so far together with the weights they ended in, if it is time."""
+    def commit(self, epoch: int, rate: float) -> None:
+        """Publish all epochs so far together with the weights they ended in, if it is time.
+
+        AdamW's second moments are kept at each epoch's end, with the mean `rate` of its steps.
+        """
+        whole = len(self.store.moments) == epoch - 1  # a ledger begun before these were kept goes on without
+        if self.recipe.optimizer == "adamw" and whole:
+            self.store.save_moments(epoch, self.state.second_moments(), rate)
         last = epoch == self.recipe.epochs
         if not last and time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
             self.recorder.end_epoch()

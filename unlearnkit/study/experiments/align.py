@@ -14,8 +14,10 @@ from unlearnkit.ledger import GradientLedger, record
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments.setting import fine_tuned, groups_of
 from unlearnkit.study.experiments.train import WEIGHTS
+from unlearnkit.unlearning.adam_replay import replayed
 
 ORACLE, NOW, RETAIN_NOW, WRONG = "oracle", "now", "retain_now", "wrong_person"
+ADAM = {"adam_first": (1,), "adam_replay": "all"}  # epochs
 PARTS = ("embedding.input", "embedding.output", "all-but-embedding")  # a tied matrix has two gradients
 
 
@@ -23,6 +25,7 @@ def alignment(cell: Cell) -> pd.DataFrame:
     """Gram matrix, for every elementary layer name, of these vectors over that layer's parameters.
 
     epoch_e      sum of the forget set's stored gradients of epoch e
+    adam_first, adam_replay   the same of epoch 1, and of all, as the method `adam_replay` scales them (AdamW)
     wrong_person the control person's, of epoch 1
     now, retain_now   the present gradient of the forget and the scored retain facts at theta_T
     oracle       theta_oracle - theta_T: the way that perfect unlearning goes
@@ -70,6 +73,9 @@ def _by_layer(
             if part in PARTS[:2] and not any(part in names for names in book.tags.values()):
                 continue  # a frozen token matrix
             streams = {f"epoch_{e}": book.stream(config["forget"], (e,), part) for e in book.epochs}
+            if config["recipe"]["optimizer"] == "adamw":
+                for label, epochs in ADAM.items():
+                    streams[label] = replayed(book, config["forget"], epochs, part)
             streams[WRONG] = book.stream(config["control"], (1,), part)
             streams |= {name: own.stream(own.example_ids, (1,), part) for name, own in now.items()}
             for pieces in zip(*streams.values(), strict=True):

@@ -52,7 +52,9 @@ def kept_of(folder: Path) -> pd.DataFrame:
     """
     book = ledger.GradientLedger.open(folder / "ledger")
     size = sum(f.stat().st_size for f in (folder / "ledger").rglob("*") if f.is_file())
-    rows = [("records", "", len(book.where)), ("ledger_bytes", "", size)]
+    moments = sum(m["seal"][0] for m in book.store.moments)  # a price of its own: only adam_replay reads them
+    rows = [("records", "", len(book.where)), ("ledger_bytes", "", size - moments)]
+    rows.append(("moments_bytes", "", moments))
     rows.append(("weights_bytes", "", (folder / WEIGHTS).stat().st_size))
     parts: dict[tuple[str, str], float] = {}
     sizes = book.parameter_sizes()
