@@ -35,7 +35,7 @@ def path(label: str, method: str, steps: tuple[float, ...], **more) -> dict:
     """One path: the method that walks, where it is looked at, and what the observations call it.
 
     `request` names the group of facts to forget (default "forget"), `options` go to the method, `stop` is the
-    retain damage after which the path is left.
+    retain damage beyond which the path is left once it has met its readings.
     """
     return {"label": label, "method": method, "steps": list(steps)} | more
 
@@ -150,11 +150,14 @@ class Seed:
     def train(self) -> Cell:
         return self.cell("train", "train", self.groups, self.seconds[0] * 1.3)
 
+    @cached_property
+    def oracles(self) -> tuple[Cell, ...]:
+        seconds = self.seconds[0] + 4 * self.seconds[1]
+        return (self.cell("oracle", "oracles", self.groups | self.wide, seconds, (self.train,)),)
+
     def cells(self) -> list[Cell]:
         """Every cell, each after those it needs."""
-        training_s, point_s = self.seconds
-        train, base = self.train, self.groups
-        oracle = self.cell("oracle", "oracles", base | self.wide, training_s + 4 * point_s, (train,))
+        point_s, train, base = self.seconds[1], self.train, self.groups
         walks = [self.walk("all", spec) for spec in paths_at_all(self.arm, self.setting)]
         for layers in layers_of(self.arm, self.setting):
             walks += [self.walk(layers, spec) for spec in paths_on(self.arm, self.setting, layers)]
@@ -165,21 +168,26 @@ class Seed:
         ]
         needs = (train, *walks[: len(REFERENCE)])
         close_up = self.cell("portraits", "unlearn", given, point_s * 20, needs)
-        found = [train, oracle, *walks, close_up]
+        found = [train, *self.oracles, *walks, close_up]
         if maps(self.arm, self.setting):
             given = base | {"layers": "all", "holdout": self.wide["holdout"], "paths": _durations()}
             found.append(self.cell("durations", "duration", given, point_s * 80, (train,)))
-        return [*found, self.cell("alignment", "align", base, point_s * 5, (train, oracle))]
+        return [*found, self.cell("alignment", "align", base, point_s * 5, (train, self.oracles[0]))]
 
     def walk(self, layers: str, spec: dict) -> Cell:
-        """The cell of one path; some also look at ROUGE and running text, at every second step."""
+        """The cell of one path; some also look at ROUGE and running text, at every second step.
+
+        It needs the training, then the oracles that its readings are about.
+        """
         label, at_all = spec["label"], layers == "all"
         given = self.groups | {"layers": layers, "paths": [spec]}
         given["rouge"] = at_all and label in REFERENCE and is_early(self.arm, self.setting)
         given["tokens"] = config.UTILITY_TOKENS if at_all and label in (*REFERENCE, *CONTROLS) else 0
         given["holdout"] = self.wide["holdout"] if at_all and label in REQUESTS else []
-        seconds = self.seconds[1] * len(spec["steps"])
-        return self.cell("path", "unlearn", given, seconds, (self.train,), f"{label} on {layers}")
+        given["readings"] = {"damage": list(config.DAMAGE_LEVELS)} | config.REFINED
+        seconds = self.seconds[1] * config.POINTS_A_STEP * len(spec["steps"])
+        needs = (self.train, *self.oracles)
+        return self.cell("path", "unlearn", given, seconds, needs, f"{label} on {layers}")
 
 
 @cache
