@@ -175,10 +175,7 @@ class Seed:
         return [*found, self.cell("alignment", "align", base, point_s * 5, (train, self.oracles[0]))]
 
     def walk(self, layers: str, spec: dict) -> Cell:
-        """The cell of one path; some also look at ROUGE and running text, at every second step.
-
-        It needs the training, then the oracles that its readings are about.
-        """
+        """The cell of one path, which needs the training, then the oracles; some also measure ROUGE and text."""
         label, at_all = spec["label"], layers == "all"
         given = self.groups | {"layers": layers, "paths": [spec]}
         given["rouge"] = at_all and label in REFERENCE and is_early(self.arm, self.setting)
