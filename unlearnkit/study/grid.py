@@ -15,7 +15,6 @@ from unlearnkit.study.cells import Cell, Shared
 from unlearnkit.study.plan import Arm, Setting, is_early, layers_of, maps
 
 REFERENCE = ("first_epoch", "all_epochs")  # walked to their end, with ROUGE in the early seeds
-CONTROLS = ("wrong_person", "random_direction", "random_subset")
 REQUESTS = ("fuzzy", "iterative", "iterative_reversed", "recomputed")
 KINDS = {
     "train": "fine-tuning",
@@ -175,11 +174,11 @@ class Seed:
         return [*found, self.cell("alignment", "align", base, point_s * 5, (train, self.oracles[0]))]
 
     def walk(self, layers: str, spec: dict) -> Cell:
-        """The cell of one path, which needs the training, then the oracles; some also measure ROUGE and text."""
+        """The cell of one path, which needs the training, then the oracles; some measure text and ROUGE."""
         label, at_all = spec["label"], layers == "all"
         given = self.groups | {"layers": layers, "paths": [spec]}
         given["rouge"] = at_all and label in REFERENCE and is_early(self.arm, self.setting)
-        given["tokens"] = config.UTILITY_TOKENS if at_all and label in (*REFERENCE, *CONTROLS) else 0
+        given["tokens"] = config.UTILITY_TOKENS if at_all or layers in config.PRIMARY_LAYERS else 0
         given["holdout"] = self.wide["holdout"] if at_all and label in REQUESTS else []
         given["readings"] = {"damage": list(config.DAMAGE_LEVELS)} | config.REFINED
         seconds = self.seconds[1] * config.POINTS_A_STEP * len(spec["steps"])

@@ -6,7 +6,7 @@ displacement. Imports no torch.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,19 +17,19 @@ GOLDEN = (3 - math.sqrt(5)) / 2
 
 
 class Place(NamedTuple):
-    """What was seen at a step, in nats: the retain facts' mean NLL, the forget facts' minus the oracles', D_F.
+    """What a step comes to, in nats: the retain facts' mean NLL, the forget facts' minus the oracles', D_F.
 
     The last two are NaN where no oracle is known.
     """
 
     retain: float
-    gap: float = math.nan
-    distance: float = math.nan
+    gap: float
+    distance: float
 
 
 @dataclass
 class Route:
-    """The lengths of a path, one by one; it must be told at the start, and after each, what is observed there.
+    """The lengths of a path, one by one; it must be told what is observed at the start and after each.
 
     steps      the grid, ascending
     stop       the grid is left once the retain damage is above so many nats, and all readings are met
@@ -50,58 +50,62 @@ class Route:
     seen: dict[float, Place] = field(default_factory=dict, init=False)
 
     def __iter__(self) -> Iterator[float]:
-        for self.here in self._lengths():
-            yield self.here
+        for share in self._lengths():
+            self.here = share
+            yield share
 
     def tell(self, rows: pd.DataFrame) -> None:
-        """What is observed at the present length, 0 before the first."""
+        """Take note of what is observed at the present length, 0 before the first."""
+        self.seen[self.here] = self._place(rows)
+
+    def is_near(self, rows: pd.DataFrame) -> bool:
+        """Whether a place of which this is observed is near enough to some level."""
+        place = self._place(rows)
+        return any(abs(value(place) - level) <= near for value, level, near in self._levels())
+
+    def _place(self, rows: pd.DataFrame) -> Place:
         nll = rows[rows["metric"] == "nll"].set_index("example")["value"]
         away = nll.reindex(self.target.index) - self.target
         kept = nll[nll.index.isin(self.retain)]
-        self.seen[self.here] = Place(kept.mean(), away.mean(), away.abs().mean())
-
-    @property
-    def is_refining(self) -> bool:
-        """Whether the present length is none of the grid."""
-        return self.here not in self.steps
+        return Place(kept.mean(), away.mean(), away.abs().mean())
 
     def _lengths(self) -> Iterator[float]:
         for share in self.steps:
             yield share
-            if self._damage(share) > self.stop and self._has_met_all():
+            if self._damage(self.seen[share]) > self.stop and self._has_met_all():
                 break
         if self.readings and self.goes_back:
-            for values, level, near in self._levels():
-                yield from self._towards(values, level, near)
+            for value, level, near in self._levels():
+                yield from self._towards(value, level, near)
             yield from self._towards_closest()
 
-    def _damage(self, share: float) -> float:
-        return self.seen[share].retain - self.seen[0.0].retain
+    def _damage(self, place: Place) -> float:
+        return place.retain - self.seen[0.0].retain
 
-    def _gap(self, share: float) -> float:
-        return self.seen[share].gap
-
-    def _levels(self) -> list[tuple]:
-        """(what is read at a length, the level it is to reach, how near is near enough), the primary first."""
-        told = self.readings or {"damage": ()}
-        found = [(self._gap, 0.0, told["nats"])] if self.readings else []
-        return found + [(self._damage, level, told["of_damage"] * level) for level in told["damage"]]
+    def _levels(self) -> list[tuple[Callable[[Place], float], float, float]]:
+        """(what is read at a place, the level it is to reach, how near is near enough), the primary first."""
+        if not (told := self.readings):
+            return []
+        damages = [(self._damage, level, told["of_damage"] * level) for level in told["damage"]]
+        return [(lambda place: place.gap, 0.0, told["nats"]), *damages]
 
     def _has_met_all(self) -> bool:
         """Whether every level was reached, and D_F has risen again."""
-        reached = all(max(map(values, self.seen)) >= level for values, level, _ in self._levels())
-        turned = self.seen[self.here].distance > min(p.distance for p in self.seen.values())
-        return reached and (turned or not self.readings)
+        if not self.readings:
+            return True
+        places = self.seen.values()
+        turned = self.seen[self.here].distance > min(place.distance for place in places)
+        return turned and all(max(map(value, places)) >= level for value, level, _ in self._levels())
 
-    def _towards(self, values, level: float, near: float) -> Iterator[float]:
-        """Lengths between the two around the first crossing: where a line joining them crosses, or near it."""
+    def _towards(self, value: Callable[[Place], float], level: float, near: float) -> Iterator[float]:
+        """Lengths between the two around the first crossing: where a line that joins them crosses, about."""
         for _ in range(self.readings["most"]):
             lengths = sorted(self.seen)
-            after = next((k for k, x in enumerate(lengths) if values(x) >= level), 0)
+            after = next((k for k, x in enumerate(lengths) if value(self.seen[x]) >= level), 0)
             if not after:  # never, or from the start
                 return
             low, high = lengths[after - 1], lengths[after]
-            below, above = level - values(low), values(high) - level
+            below, above = level - value(self.seen[low]), value(self.seen[high]) - level
             if min(below, above) <= near:
                 return
             yield low + (high - low) * min(max(below / (below + above), EDGE), 1 - EDGE)

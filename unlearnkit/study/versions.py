@@ -6,7 +6,7 @@ not.
 VERSION = {
     "train": 1,
     "oracle": 1,
-    "path": 1,
+    "path": 2,
     "portraits": 1,
     "durations": 1,
     "alignment": 1,

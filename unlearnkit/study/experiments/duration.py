@@ -23,7 +23,7 @@ def durations(cell: Cell) -> pd.DataFrame:
     found = [begin.assign(method="finetuned", duration=0)]
     for spec in config["paths"]:
         route = Route(spec["steps"], spec["stop"], config["retain"])
-        path = points(walk, spec, begin, route, lambda _number: _look(walk))
+        path = points(walk, spec, begin, route, lambda: _look(walk))
         found += [rows.assign(duration=number) for number, rows in enumerate(path, start=1)]
     return pd.concat(found)
 

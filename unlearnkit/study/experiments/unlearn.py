@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -48,51 +48,46 @@ class Walk:
 def path(cell: Cell) -> pd.DataFrame:
     """Forget and retain facts along one path on one layer selection; needs the training, then its oracles.
 
-    Utility and ROUGE, where asked for, are measured at every second step of the grid, the first and a seventh
-    among them, and at every step towards a reading. Step lengths are shares of ||theta_T - theta_0||. Only
-    steps are rows: the start is `readings.start`.
+    Utility and ROUGE, where asked for, are measured at every second step of the grid, the last among them,
+    and at those that a reading is near. Step lengths are shares of ||theta_T - theta_0||. Only steps are
+    rows: the start is `readings.start`.
     """
     config, walk, (spec,) = cell.config, Walk.from_cell(cell), cell.config["paths"]
     _, *oracles = cell.needs
-    goes_back = unlearning.METHODS[spec["method"]].goes_back
-    route = Route(
-        spec["steps"],
-        spec.get("stop", math.inf),
-        config["retain"],
-        oracle_level(oracles, config["forget"]),
-        config["readings"],
-        goes_back,
-    )
+    target, goes_back = oracle_level(oracles), unlearning.METHODS[spec["method"]].goes_back
+    stop, readings = spec.get("stop", math.inf), config["readings"]
+    route = Route(spec["steps"], stop, config["retain"], target, readings, goes_back)
     bar = tqdm(desc=f"{spec['label']} on {config['layers']}", unit="point")
+    what = walk.model, walk.tokenizer, walk.groups
 
-    def look(number: int) -> pd.DataFrame:
+    def look() -> pd.DataFrame:
         bar.update()
-        wide = number % 2 or route.is_refining
-        more = {"tokens": config["tokens"], "with_rouge": config["rouge"]} if wide else {}
-        return measure.point(walk.model, walk.tokenizer, walk.groups, **more)
+        rows = measure.point(*what)
+        if route.here in spec["steps"][::-2] or route.is_near(rows):
+            rows = pd.concat([rows, measure.beside(*what, config["tokens"], config["rouge"])])
+        return rows
 
     with bar:
         return pd.concat(points(walk, spec, walk.start(), route, look))
 
 
-def oracle_level(oracles: list[Cell], forget: list[str]) -> pd.Series:
+def oracle_level(oracles: Iterable[Cell]) -> pd.Series:
     """Each forget fact's NLL, mean over the oracles."""
     rows = pd.concat([read_table(c.observations) for c in oracles])
-    rows = rows[(rows["metric"] == "nll") & rows["example"].isin(forget)]
+    rows = rows[(rows["metric"] == "nll") & (rows["split"] == "forget")]
     return rows.groupby("example")["value"].mean()
 
 
 def points(
-    walk: Walk, spec: dict, begin: pd.DataFrame, route: Route, look: Callable[[int], pd.DataFrame]
+    walk: Walk, spec: dict, begin: pd.DataFrame, route: Route, look: Callable[[], pd.DataFrame]
 ) -> Iterator[pd.DataFrame]:
-    """What `look(number)` sees after each step of a route, from 1, with where that is; theta_T at the end.
+    """What `look()` sees after each step of a route, with where that is; theta_T at the end.
 
     `begin` holds observations of theta_T.
     """
     route.tell(begin)
-    steps = _walked(walk, spec, (share * walk.moved for share in route))
-    for number, step in enumerate(steps, start=1):
-        rows = look(number)
+    for step in _walked(walk, spec, (share * walk.moved for share in route)):
+        rows = look()
         route.tell(rows)
         told = {"alpha": step.alpha, "norm": step.norm, "seconds": step.seconds}
         told |= {k: len(v) if k == "removed" else v for k, v in step.told.items()}
