@@ -7,7 +7,7 @@ VERSION = {
     "train": 1,
     "oracle": 1,
     "path": 2,
-    "portraits": 1,
+    "portraits": 2,
     "durations": 1,
     "alignment": 1,
     "tracin": 1,
