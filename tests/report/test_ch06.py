@@ -140,7 +140,18 @@ def walked(seeds: int, extra: float = 0.3) -> pd.DataFrame:
 
 @pytest.fixture(autouse=True)
 def made_up(monkeypatch):
+    """Of one forget fact, which the oracle gives an NLL of 5."""
+
+    def fact_paths(arm):
+        steps = arm.table[arm.table["method"] != "finetuned"].groupby(["seed", "layers", "method"])
+        return {
+            where: pd.DataFrame({"f": [1.0, *5 - rows["oracle_distance"]]}, [0.0, *rows["norm"]])
+            for where, rows in steps
+        }
+
     monkeypatch.setattr(readings, "points", lambda arm: arm.table.copy())
+    monkeypatch.setattr(readings, "fact_paths", fact_paths)
+    monkeypatch.setattr(readings, "oracle_nll", lambda arm: pd.DataFrame({0: {"f": 5.0}}))
 
 
 def test_the_contrast_is_read_at_many_damages_as_far_as_both_paths_go():

@@ -39,6 +39,21 @@ def test_a_method_has_a_thick_line_of_means_over_a_thin_one_a_seed():
     assert mean.get_ydata()[[0, -1]] == pytest.approx([0.1, 4.1])
 
 
+def test_a_step_of_one_seed_alone_is_on_its_own_line_and_not_in_the_mean():
+    """Steps towards a reading are a seed's own; a seed that ends early leaves the mean to the others."""
+    table = along(3)
+    own = table[table["share"] == 0.1].head(1).assign(share=0.15, rise=9.0)
+    short = table[(table["seed"] < 2) | (table["share"] < 0.2)]
+    table = pd.concat([short, own]).sort_values(["seed", "share"])
+    _, ax = plt.subplots()
+    paths.method_line(ax, table, "share", "rise", "first_epoch")
+    thin, *_, points = ax.lines
+    assert 9.0 in thin.get_ydata()
+    assert 9.0 not in points.get_ydata()
+    assert list(points.get_xdata()) == [0.0, 0.01, 0.1, 0.2]
+    assert points.get_ydata()[-1] == pytest.approx(4.05)  # of the two that go so far
+
+
 def test_one_seed_needs_no_thin_line_and_steps_without_a_reading_are_passed_over():
     _, ax = plt.subplots()
     table = along(1).assign(rise=[0.0, np.nan, 2.0, 4.0])

@@ -1,9 +1,10 @@
-"""Readings: matched damage, and where a path starts."""
+"""Readings: matched damage, the closest approach, and where a path starts."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from unlearnkit.study.readings import at, crossing, curve, damages, start
+from unlearnkit.study.readings import at, closest, crossing, curve, damages, distances, start
 
 
 def path_frame(retain):
@@ -46,3 +47,25 @@ def test_a_path_starts_from_the_last_observations_of_what_it_scores():
     assert begin["example"].tolist() == ["f", "r", ""]
     assert set(begin["value"]) == {1.0}
     assert set(begin["norm"]) == {0.0}
+
+
+def test_between_two_steps_every_fact_is_linear_and_the_distance_is_not():
+    nll = pd.DataFrame({"a": [1.0, 5.0], "b": [2.0, 2.0]}, index=[0.0, 1.0])
+    target = pd.Series({"a": 3.0, "b": 2.0, "unread": 9.0})
+    assert distances(nll, target, [0.0, 0.5, 0.75]) == pytest.approx([1.0, 0.0, 0.5])
+    assert np.isnan(distances(nll, target[["unread"]], [0.5])).all()
+
+
+def test_a_fact_that_was_passed_over_is_linear_across_the_gap():
+    nll = pd.DataFrame({"a": [0.0, np.nan, 4.0], "b": [0.0, 1.0, 2.0]}, index=[0.0, 1.0, 2.0])
+    assert distances(nll, pd.Series({"a": 0.0, "b": 0.0}), [1.0]) == pytest.approx([1.5])
+
+
+def test_the_closest_approach_is_at_a_fact_that_meets_its_oracle():
+    """|4x - 1| + |x - 1| over two facts is least at 1/4, between the steps."""
+    nll = pd.DataFrame({"a": [0.0, 4.0, 8.0], "b": [0.0, 1.0, 2.0]}, index=[0.0, 1.0, 2.0])
+    target = pd.Series({"a": 1.0, "b": 1.0})
+    assert closest(nll, target) == pytest.approx(0.25)
+    assert closest(nll, target + 100) == 2.0  # falls to the end
+    assert closest(nll, target - 100) == 0.0  # rises from the start
+    assert np.isnan(closest(nll, pd.Series({"other": 1.0})))

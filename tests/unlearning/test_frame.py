@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from unlearning_helpers import FACTS, REQUEST, Trained, norm_of, refused, same
+from unlearning_helpers import FACTS, REQUEST, Trained, error, norm_of, refused, same
 
 from unlearnkit import unlearning
 from unlearnkit.errors import DivergenceError, LayerError, LedgerError, MethodError, RequestError
@@ -133,6 +133,53 @@ def test_a_path_of_step_lengths(trained):
         assert point.norm == pytest.approx(norm, rel=1e-5)
         moved = norm_of({n: t - start[n] for n, t in trained.weights().items()})
         assert moved == pytest.approx(norm, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", [n for n in LINES if n != "noop"])
+def test_the_next_stop_may_be_chosen_by_what_was_seen(name, trained):
+    """Halving towards a length from both sides; the places are those of `apply`, and the end the start."""
+    start, low, high, seen = trained.weights(), 0.0, 2.0, {}
+
+    def lengths():
+        for _ in range(4):
+            yield (low + high) / 2
+
+    for point in trained.path(name, norms=lengths(), layers="last2"):
+        seen[point.norm] = trained.weights()
+        low, high = (point.norm, high) if point.norm < 0.7 else (low, point.norm)
+    assert list(seen) == pytest.approx([1.0, 0.5, 0.75, 0.625], rel=1e-5)
+    assert same(trained.weights(), start)
+    for norm, there in seen.items():
+        result = trained.apply(name, norm=norm, layers="last2")
+        assert error(trained.weights(), there) < 1e-6
+        result.revert()
+    assert unlearning.METHODS[name].goes_back
+
+
+def test_a_walk_that_cannot_go_back_asks_for_its_stops_one_by_one_too(trained):
+    start, asked = trained.weights(), []
+
+    def lengths():
+        for length_ in (0.1, 0.3, 0.4):
+            asked.append(length_)
+            yield length_
+
+    for name in ("gradient_ascent", "iterative"):
+        asked.clear()
+        counts = [len(asked) for _ in trained.path(name, norms=lengths())]
+        assert counts == [1, 2, 3]
+        assert not unlearning.METHODS[name].goes_back
+    assert same(trained.weights(), start)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_stop_that_is_chosen_badly_restores_the_weights(bad, trained):
+    start = trained.weights()
+    walk = trained.path("first_epoch", norms=iter([0.1, bad]))
+    next(walk)
+    with pytest.raises(MethodError, match="must be finite"):
+        next(walk)
+    assert same(trained.weights(), start)
 
 
 def test_dropout_is_off_on_the_way_and_every_mode_restored(trained):

@@ -41,7 +41,7 @@ def fact_readings(arm: Arm) -> pd.DataFrame:
     """Each forget fact under each of UPDATES, where retain facts have first lost the agreed damage.
 
     Columns: seed, layers, method, example, nll, oracle (mean over the oracles of its world), distance
-    (|nll - oracle|, nats). Interpolated in the step length fact by fact, just as D_F is, so that the mean
+    (|nll - oracle|, nats). Interpolated in the step length fact by fact, as D_F is made, so that the mean
     distance of a seed is its D_F in `matched_damage`.
     """
     norms, found = by_setting(arm, "norm"), []
@@ -52,7 +52,7 @@ def fact_readings(arm: Arm) -> pd.DataFrame:
             rows = pd.DataFrame({"example": path.columns, "oracle": aim.to_numpy()})
             rows = rows.assign(seed=seed, layers=layers, method=method)
             rows["nll"] = [at(path[fact], norm) for fact in path]
-            rows["distance"] = [at((path[fact] - aim[fact]).abs(), norm) for fact in path]
+            rows["distance"] = (rows["nll"] - rows["oracle"]).abs()
             found.append(rows.dropna(subset="distance"))
     columns = ["seed", "layers", "method", "example", "nll", "oracle", "distance"]
     return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)

@@ -15,6 +15,7 @@ from unlearnkit.report.readings import (
     damage_crossing,
     matched_damage,
     path_table,
+    reading,
 )
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.readings import at
@@ -81,6 +82,29 @@ def updates(arm: Arm) -> pd.DataFrame:
     if "first_epoch" not in wide:
         return contrast(pd.Series(dtype=float), {})
     return contrast(wide["first_epoch"], {m: wide[m] for m in wide if m != "first_epoch"})
+
+
+def paid(arm: Arm, more: tuple[str, str], less: tuple[str, str], value: str = "damage") -> pd.DataFrame:
+    """What one path pays beyond another for forgetting as the oracles have, each a (layers, method).
+
+    Read at matched forgetting, a row a seed that walked both and has its oracle. Columns: seed, difference
+    (`more` less `less`, nats; `value` may be utility_rise), order (its sign), censored (how many of the two
+    never get there). A path that never gets there is worse than any that does: it counts as what it pays
+    where it costs most, and as no less than the other, so that the difference is a bound, the truth being
+    farther from 0; in `order`, which needs no size, it is the dearer one. Two that never do are equal.
+    """
+    table, rows = reading(arm, "forgetting").dropna(subset="oracle_distance"), []
+    found = {key: path.set_index("seed") for key, path in table.groupby(["layers", "method"])}
+    none = table.iloc[:0].set_index("seed")
+    both = found.get(more, none).join(found.get(less, none).add_suffix("_less"), how="inner")
+    for seed, row in both.iterrows():
+        difference, there = row[value] - row[f"{value}_less"], (row["reached"], row["reached_less"])
+        order = np.sign(difference)
+        if not all(there):
+            order = int(there[1]) - int(there[0])
+            difference = order * max(order * difference, 0.0)
+        rows.append((seed, difference, order, 2 - sum(there)))
+    return pd.DataFrame(rows, columns=["seed", "difference", "order", "censored"])
 
 
 def influence_pairs(

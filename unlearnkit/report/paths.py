@@ -17,7 +17,7 @@ DAMAGE_TICKS = (0.2, 1, 5, 20)
 def method_line(ax: plt.Axes, path: pd.DataFrame, x: str, y: str, method: str) -> tuple[float, float]:
     """One method: a thin line a seed, a thick one for their mean; returns where that ends.
 
-    Steps at which y was not measured are passed over.
+    Steps at which y was not measured are passed over, and in the mean those that are one seed's own.
     """
     path = path[path[y].notna()] if path[y].notna().any() else path
     colour = COLOURS[method]
@@ -26,12 +26,19 @@ def method_line(ax: plt.Axes, path: pd.DataFrame, x: str, y: str, method: str) -
     if len(set(path["seed"])) > 1:
         for _, one in path.groupby("seed"):
             ax.plot(*joined(one[x], one[y]), color=colour, lw=0.8, alpha=0.45)
-    steps = path.groupby("share")
+    steps = _common(path).groupby("share")
     xs = list(steps.groups) if x == "share" else list(steps[x].mean())
     ys = list(steps[y].mean())
     ax.plot(*joined(xs, ys), color=colour)
     ax.plot(xs, ys, "o", color=colour, ms=4)
     return xs[-1], ys[-1]
+
+
+def _common(path: pd.DataFrame) -> pd.DataFrame:
+    """The rows at steps that all seeds looked at which went so far: not at those towards one's readings."""
+    ends, looked = path.groupby("seed")["share"].max(), path.groupby("share")["seed"].nunique()
+    common = [share for share, seeds in looked.items() if seeds == (ends >= share).sum()]
+    return path[path["share"].isin(common)]
 
 
 def straight(xs: Sequence[float], ys: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,11 @@
-"""What every step of every path did, and readings of a path: at matched damage, where it meets the oracle.
+"""What every step of every path did, and the three readings of a path.
 
-Definitions: field.md. D_F is the mean over forget facts of |NLL - mean NLL over the oracles|, in nats; the
-oracles are all those of the seed's world (`oracles`). Perplexity is kept as its
+forgetting  where the forget facts' mean NLL first equals the oracles': what do others pay there?
+damage      where the path first costs the retain facts so many nats: how far is the oracle there?
+closest     where D_F is smallest: how close does the path come, and what do others pay there?
+
+Definitions: field.md, `study.readings`. D_F is the mean over forget facts of |NLL - mean NLL over the
+oracles|, in nats; the oracles are all those of the seed's world (`oracles`). Perplexity is kept as its
 logarithm, the NLL of running text.
 """
 
@@ -11,13 +15,15 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from unlearnkit.report.oracles import oracle_distance, oracle_nll
+from unlearnkit.errors import DataError
+from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.run import Arm, Run
-from unlearnkit.study.readings import at, crossing, start
+from unlearnkit.study.readings import closest, crossing, distances, start
 
 CORE = ("first_epoch", "all_epochs", "wrong_person", "random_direction")
 KEYS = ["seed", "layers", "method", "share"]
-READ = ("forget_nll", "oracle_distance", "oracle_gap", "utility_rise", "rougeL_recall", "share")
+READINGS = ("forgetting", "damage", "closest")
+READ = ("damage", "forget_nll", "oracle_gap", "utility_rise", "rougeL_recall", "share")
 
 
 # -- arms and seeds ---------------------------------------------------------------------------------------
@@ -149,42 +155,69 @@ def damage_crossing(path: pd.DataFrame, damage: float) -> tuple[float, bool]:
     return crossing(path.set_index("norm")["damage"].sort_index(), damage)
 
 
-def matched_damage(
+def reading(
     arm: Arm,
-    damage: float | None = None,
-    layers: str | None = "all",
-    methods: tuple[str, ...] | None = CORE,
+    kind: str,
+    level: float | None = None,
+    layers: str | None = None,
+    methods: tuple[str, ...] | None = None,
 ) -> pd.DataFrame:
-    """Per seed, layers and method, the reading at matched retain damage (default: the run's).
+    """One of READINGS of every path, or of some: a row a seed, layer selection and method.
 
-    Columns: seed, layers, method, norm, crossed (False where the path never costs so much, and is read at its
-    longest step), and those of READ.
+    `level` is that of the damage, in nats (default: the run's). Columns: seed, layers, method, norm (where it
+    is read), reached, and there oracle_distance (D_F) and those of READ, linear between two measured steps,
+    D_F fact by fact; NaN where not measured. A path that never gets there is read at its longest step for its
+    damage, and where it costs the retain facts most for its forgetting. The closest approach is `reached`
+    where the path goes on beyond it. DataError for another kind.
     """
-    return _chosen(_readings(arm, damage or arm.run.damage), layers, methods)
+    if kind not in READINGS:
+        raise DataError(f"there is no reading {kind!r}; choose from {', '.join(READINGS)}")
+    return _chosen(_readings(arm, kind, level or arm.run.damage), layers, methods)
 
 
 @cache
-def _readings(arm: Arm, damage: float) -> pd.DataFrame:
-    table = points(arm)
+def _readings(arm: Arm, kind: str, level: float) -> pd.DataFrame:
+    table, facts = points(arm), fact_paths(arm)
+    targets = {setting.seed: oracle_nll(arm, setting.seed).mean(axis=1) for setting in arm.settings}
     begins = dict(iter(table[table["method"] == "finetuned"].groupby("seed")))
     found = []
-    for (seed, layers, method), rows in table[table["method"] != "finetuned"].groupby(KEYS[:3], sort=False):
-        mine = pd.concat([begins[seed], rows])
-        norm, crossed = damage_crossing(mine, damage)
-        row = {"seed": seed, "layers": layers, "method": method, "norm": norm, "crossed": crossed}
-        found.append(row | read(mine, norm))
-    return pd.DataFrame(found, columns=["seed", "layers", "method", "norm", "crossed", *READ])
+    for where, rows in table[table["method"] != "finetuned"].groupby(KEYS[:3], sort=False):
+        path = pd.concat([begins[where[0]], rows]).set_index("norm").sort_index()
+        target = targets[where[0]]
+        norm, reached = _place(path, facts[where], target, kind, level)
+        row = dict(zip(KEYS, where, strict=False)) | {"norm": norm, "reached": reached}
+        row["oracle_distance"] = distances(facts[where], target, np.array([norm]))[0]
+        found.append(row | _read(path, norm))
+    columns = [*KEYS[:3], "norm", "reached", "oracle_distance", *READ]
+    return pd.DataFrame(found, columns=columns)
 
 
-def read(path: pd.DataFrame, norm: float) -> dict[str, float]:
+def _place(
+    path: pd.DataFrame, facts: pd.DataFrame, target: pd.Series, kind: str, level: float
+) -> tuple[float, bool]:
+    """(step length, whether it gets there) of a reading of one seed's path."""
+    if kind == "closest":
+        norm = closest(facts, target)
+        return norm, norm < path.index[-1]
+    norm, reached = crossing(path["damage"], level) if kind == "damage" else crossing(path["oracle_gap"], 0.0)
+    return (norm, reached) if reached or kind == "damage" else (path["damage"].idxmax(), False)
+
+
+def _read(path: pd.DataFrame, norm: float) -> dict[str, float]:
     """One seed's path at a step length: the columns of READ, interpolated; NaN where not measured."""
-    path = path.sort_values("norm")
-    steps, found = path["norm"].to_numpy(), {}
+    steps, found = path.index.to_numpy(), {}
     for column in READ:
         values = path[column].to_numpy(dtype=float)
         known = ~np.isnan(values)
         found[column] = np.interp(norm, steps[known], values[known]) if known.sum() > 1 else np.nan
     return found
+
+
+def matched_damage(
+    arm: Arm, damage: float | None = None, layers: str | None = "all", methods: tuple | None = CORE
+) -> pd.DataFrame:
+    """`reading` at matched damage (default: the run's), with `reached` as `crossed`."""
+    return reading(arm, "damage", damage, layers, methods).rename(columns={"reached": "crossed"})
 
 
 def by_setting(arm: Arm, value: str = "oracle_distance", damage: float | None = None) -> pd.DataFrame:
@@ -194,14 +227,8 @@ def by_setting(arm: Arm, value: str = "oracle_distance", damage: float | None = 
 
 
 def distance_at(arm: Arm, where: tuple, norm: float) -> float:
-    """D_F of the path `where` (seed, layers, method) at a step length, each fact interpolated by itself.
-
-    Near the oracle D_F itself cannot be interpolated: from facts short of it on one side to facts past it on
-    the other, its mean absolute distance stays large where each fact's distance goes through zero.
-    """
-    path = fact_paths(arm)[where]
-    nll = pd.Series({fact: at(path[fact].dropna(), norm) for fact in path})
-    return oracle_distance(nll, oracle_nll(arm, where[0]))
+    """D_F of the path `where` (seed, layers, method) at a step length, each fact interpolated by itself."""
+    return distances(fact_paths(arm)[where], oracle_nll(arm, where[0]).mean(axis=1), np.array([norm]))[0]
 
 
 def turning_points(arm: Arm, method: str = "first_epoch", layers: str = "all") -> pd.DataFrame:
@@ -213,17 +240,11 @@ def turning_points(arm: Arm, method: str = "first_epoch", layers: str = "all") -
     end_gap    forget NLL minus the oracles' at the longest step: above 0 is over-unlearning
     """
     table, found = path_table(arm, layers, (method,)), []
-    for seed, here in table.groupby("seed"):
-        path = along(here, method, layers)
-        if len(path) < 2:
-            continue  # this seed does not walk it
-        path = path.set_index("share")
-        gap = path["oracle_gap"]
-        row = {"seed": seed, "dip": min(gap.iloc[1:] - gap.iloc[0]), "end_gap": gap.iloc[-1], "meets": np.nan}
-        meets, crossed = crossing(gap, 0.0)
-        if gap.iloc[0] < 0 and crossed:
-            row |= {"meets": meets, "damage_there": at(path["damage"], meets)}
-            row["distance_there"] = distance_at(arm, (seed, layers, method), at(path["norm"], meets))
+    for met in reading(arm, "forgetting", None, layers, (method,)).itertuples():
+        gap = along(table[table["seed"] == met.seed], method, layers)["oracle_gap"]
+        row = {"seed": met.seed, "dip": min(gap.iloc[1:] - gap.iloc[0]), "end_gap": gap.iloc[-1]}
+        if met.reached and met.norm > 0:
+            row |= {"meets": met.share, "damage_there": met.damage, "distance_there": met.oracle_distance}
         found.append(row)
     columns = ["seed", "dip", "meets", "damage_there", "distance_there", "end_gap"]
     return pd.DataFrame(found).reindex(columns=columns)

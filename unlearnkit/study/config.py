@@ -70,9 +70,15 @@ RETAIN_FACTS = 20  # retain facts scored along a path
 HOLDOUT_FACTS = 40  # never-trained facts in a close-up, about
 FUZZY_THRESHOLD = 80  # of partial_ratio, the study's fuzzy request
 DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tuned model's
-STOP_DAMAGE = 0.3  # nats of retain damage after which a path is left, but for the reference paths
+# A path is read where it first costs so much, where the forget facts first are what they are to the oracles,
+# and where it is closest to these. A path that can go back is looked at again there: up to `most` steps
+# towards each reading, until one is within a tenth of the damage, or 0.05 nats of the forget NLL or of D_F.
+DAMAGE_LEVELS = (DAMAGE_NATS, 0.5)
+REFINED = {"most": 3, "of_damage": 0.1, "nats": 0.05}
+POINTS_A_STEP = 2  # points that a path so comes to for each step of its grid, about; for estimates only
+STOP_DAMAGE = 0.3  # nats: beyond, a path is left once it has met its readings, but for the reference paths
 DURATION_DAMAGE = 2.0  # the same where influence is followed, until a forget fact is a stranger's
-UTILITY_TOKENS = 1024  # at a wide point of the reference paths and the controls; close-ups take twice as many
+UTILITY_TOKENS = 1024  # at some points of paths on all and the primary layers; close-ups take twice as many
 CURVATURE_REFERENCE = 8  # facts whose mean loss gives the Hessian
 CURVATURE_FACTS = 4  # forget facts, and as many controls, with a curvature score
 SUBSETS = 12  # models retrained on random halves of the facts, to validate influence scores
@@ -89,9 +95,10 @@ ADAM_LAYER_STEPS = (*LAYER_STEPS, 0.64)
 WRONG_STEPS = (0.0002, 0.001, 0.005, 0.02, 0.08)
 RANDOM_STEPS = (0.02, 0.08, 0.32)
 LAYER_CONTROLS = {"wrong_person": (0.01,), "random_direction": (0.08,)}
-REPEATED_STEPS = (0.0025, 0.005, 0.01, 0.02)  # total length after each application of fresh gradients
-DURATION_STEPS = (*REPEATED_STEPS, 0.04, 0.08)  # the same where influence is followed, and further on
-ROUND_STEPS = (0.01, 0.02, 0.04, 0.08)  # total length after each round, were all still known
+# Total length after each application of fresh gradients: no step can be taken back, so that they are finer.
+REPEATED_STEPS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08)
+DURATION_STEPS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)  # the same where influence is followed
+ROUND_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16)  # total length after each round, were all still known
 
 # -- layers -----------------------------------------------------------------------------------------------
 NAMED_LAYERS = (

@@ -15,7 +15,6 @@ from unlearnkit.study.cells import Cell, Shared
 from unlearnkit.study.plan import Arm, Setting, is_early, layers_of, maps
 
 REFERENCE = ("first_epoch", "all_epochs")  # walked to their end, with ROUGE in the early seeds
-CONTROLS = ("wrong_person", "random_direction", "random_subset")
 REQUESTS = ("fuzzy", "iterative", "iterative_reversed", "recomputed")
 KINDS = {
     "train": "fine-tuning",
@@ -35,7 +34,7 @@ def path(label: str, method: str, steps: tuple[float, ...], **more) -> dict:
     """One path: the method that walks, where it is looked at, and what the observations call it.
 
     `request` names the group of facts to forget (default "forget"), `options` go to the method, `stop` is the
-    retain damage after which the path is left.
+    retain damage beyond which the path is left once it has met its readings.
     """
     return {"label": label, "method": method, "steps": list(steps)} | more
 
@@ -190,14 +189,16 @@ class Seed:
         return [*found, self.cell("alignment", "align", base, point_s * 5, (train, self.oracles[0]))]
 
     def walk(self, layers: str, spec: dict) -> Cell:
-        """The cell of one path; some also look at ROUGE and running text, at every second step."""
+        """The cell of one path, which needs the training, then the oracles; some measure text and ROUGE."""
         label, at_all = spec["label"], layers == "all"
         given = self.groups | {"layers": layers, "paths": [spec]}
         given["rouge"] = at_all and label in REFERENCE and is_early(self.arm, self.setting)
-        given["tokens"] = config.UTILITY_TOKENS if at_all and label in (*REFERENCE, *CONTROLS) else 0
+        given["tokens"] = config.UTILITY_TOKENS if at_all or layers in config.PRIMARY_LAYERS else 0
         given["holdout"] = self.wide["holdout"] if at_all and label in REQUESTS else []
-        seconds = self.seconds[1] * len(spec["steps"])
-        return self.cell("path", "unlearn", given, seconds, (self.train,), f"{label} on {layers}")
+        given["readings"] = {"damage": list(config.DAMAGE_LEVELS)} | config.REFINED
+        seconds = self.seconds[1] * config.POINTS_A_STEP * len(spec["steps"])
+        needs = (self.train, *self.oracles)
+        return self.cell("path", "unlearn", given, seconds, needs, f"{label} on {layers}")
 
 
 @cache

@@ -1,8 +1,11 @@
-"""Readings off a path: where it first costs the retain facts a given number of nats, and values there.
+"""Readings off a path: where it first costs the retain facts a given number of nats, where the forget facts
+are first what they are to the oracles, where it comes closest to these, and values there.
 
 Definitions of field.md: retain damage is the mean answer NLL of the retain facts minus that of theta_T;
-matched damage is the first crossing on the path, linearly interpolated in the step length; an arm that never
-crosses is read at its longest step, and marked. Imports no torch.
+a reading is the first crossing on the path, linearly interpolated in the step length; an arm that never
+crosses is read at its longest step, and marked. D_F is the mean over forget facts of |NLL - the oracles'|.
+Between two steps each fact's NLL is linear, and D_F, which is made of them, is not: where some facts pass
+their oracle and others do not yet, the line between the two D_F lies above it. Imports no torch.
 """
 
 from collections.abc import Collection
@@ -56,3 +59,31 @@ def crossing(values: pd.Series, level: float) -> tuple[float, bool]:
 def at(series: pd.Series, norm: float) -> float:
     """A curve's value at a step length, linearly interpolated."""
     return float(np.interp(norm, series.index.to_numpy(), series.to_numpy()))
+
+
+def distances(nll: pd.DataFrame, target: pd.Series, norms: np.ndarray) -> np.ndarray:
+    """D_F at step lengths, from the forget facts' NLL (step lengths x facts) and the oracles', by fact.
+
+    NaN where no fact has both.
+    """
+    away = (nll - target.reindex(nll.columns)).dropna(axis="columns", how="all")
+    if not away.shape[1]:
+        return np.full(len(norms), np.nan)
+    if away.isna().any(axis=None):  # a fact that was not measured everywhere
+        away = away.interpolate("index", limit_direction="both")
+    steps = away.index.to_numpy()
+    return np.mean([np.abs(np.interp(norms, steps, fact)) for fact in away.to_numpy().T], axis=0)
+
+
+def closest(nll: pd.DataFrame, target: pd.Series) -> float:
+    """The step length where D_F is smallest, the first of several; NaN where it is nowhere known.
+
+    Between two steps D_F is a broken line, whose corners are where a fact meets its oracle.
+    """
+    away, steps = (nll - target.reindex(nll.columns)).to_numpy(), nll.index.to_numpy()
+    step, fact = np.nonzero(away[:-1] * away[1:] < 0)
+    before, after = away[step, fact], away[step + 1, fact]
+    meets = steps[step] + before / (before - after) * (steps[step + 1] - steps[step])
+    corners = np.unique(np.concatenate([steps, meets]))
+    found = distances(nll, target, corners)
+    return float(corners[found.argmin()]) if np.isfinite(found).all() else np.nan

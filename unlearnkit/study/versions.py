@@ -6,8 +6,8 @@ not.
 VERSION = {
     "train": 1,
     "oracle": 1,
-    "path": 1,
-    "portraits": 1,
+    "path": 2,
+    "portraits": 2,
     "durations": 1,
     "alignment": 2,
     "tracin": 1,

@@ -8,7 +8,7 @@ originals  the weights as they were, and directions, on disk; delta: changes tha
 Every other module of this package is one method, found by its being here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
@@ -57,16 +57,17 @@ def path(
     *,
     request,
     layers: "Layers" = "all",
-    alphas: Sequence[float] | None = None,
-    norms: Sequence[float] | None = None,
+    alphas: Iterable[float] | None = None,
+    norms: Iterable[float] | None = None,
     check_model: bool = True,
     **given,
 ) -> Iterator[Result]:
     """Yield a Result at every stop of one walk, the model standing there meanwhile.
 
     Give `alphas`, or how far to go as `norms`, counted from the start; a trained method takes its stops as
-    `steps`. Inputs and errors as for `apply`. When the walk ends, or is left early, the model is what it
-    was, bit for bit.
+    `steps`. An iterator is asked for the next stop after you have looked at the one before, so that it can
+    choose; backwards too with a method that `goes_back`. Inputs and errors as for `apply`. When the walk
+    ends, or is left early, the model is what it was, bit for bit.
     """
     strengths = {"alphas": alphas, "norms": norms}
     return walk(*prepare(name, model, request, layers, check_model, given, strengths), keep=False)

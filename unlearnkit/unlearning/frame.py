@@ -8,7 +8,7 @@ makes such generators from less. Imports no torch until a method runs, so that a
 import difflib
 import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -40,11 +40,12 @@ REQUIRED = inspect.Parameter.empty  # the default of an option that has none
 class Method:
     """What tables, plots and plans know of a method.
 
-    options  its own hyperparameters with their defaults
-    needs    those of INPUTS that it cannot do without
-    stops    which strengths it takes: alpha and norm of `apply`, alphas and norms of `path`
-    moves    whether it moves weights; a prompt does not
-    version  goes up when its numbers change; cached results of another version do not count
+    options    its own hyperparameters with their defaults
+    needs      those of INPUTS that it cannot do without
+    stops      which strengths it takes: alpha and norm of `apply`, alphas and norms of `path`
+    moves      whether it moves weights; a prompt does not
+    goes_back  whether stops may come in any order: each is taken from the start, and none depends on others
+    version    goes up when its numbers change; cached results of another version do not count
     """
 
     name: str
@@ -57,6 +58,7 @@ class Method:
     needs: tuple[str, ...] = ()
     stops: tuple[str, ...] = ("alpha", "norm", "alphas", "norms")
     moves: bool = True
+    goes_back: bool = False
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -146,7 +148,7 @@ def prepare(name: str, model, request, layers, check_model: bool, given: dict, s
     return method, inputs, _stops(method, strengths), options
 
 
-def _stops(method: Method, strengths: dict[str, Sequence[float] | None]) -> Stops:
+def _stops(method: Method, strengths: dict[str, Iterable[float] | None]) -> Stops:
     told = {k: v for k, v in strengths.items() if v is not None}
     if not method.stops and not told:
         return Stops(method.name)
@@ -161,7 +163,7 @@ def _stops(method: Method, strengths: dict[str, Sequence[float] | None]) -> Stop
             f"method {method.name!r} has no fixed direction that {name}= could scale: give "
             f"{usable[0] if usable else 'its options, ' + ', '.join(method.options)}"
         )
-    values = tuple(values)
+    values = values if isinstance(values, Iterator) else tuple(values)
     return Stops(method.name, name.removesuffix("s"), values)
 
 

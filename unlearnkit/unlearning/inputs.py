@@ -1,9 +1,9 @@
 """What a method is given: its inputs, checked, and where to stop. Imports no torch until a method runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from unlearnkit.errors import MethodError, RequestError
@@ -73,14 +73,23 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Stops:
-    """Where a walk stops: alphas, or distances from the start. A method without a strength gets none."""
+    """Where a walk stops: alphas, or distances from the start. A method without a strength gets none.
+
+    `values` may be an iterator: it is asked for the next one after the caller has looked at the one before.
+    """
 
     method: str
     by: str = ""  # "alpha" or "norm"
-    values: tuple[float, ...] = ()
+    values: tuple[float, ...] | Iterator[float] = ()
 
     def __post_init__(self) -> None:
-        require_finite(*self.values)
+        if isinstance(self.values, tuple):  # others when they are added
+            require_finite(*self.values)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether there is one stop, and no more to be asked for."""
+        return isinstance(self.values, tuple) and len(self.values) == 1
 
     def unit(self, direction: "Iterable[tuple[str, torch.Tensor]]") -> float:
         """The alpha of one unit of `values` along a direction, which is gone through if they are lengths."""
@@ -93,6 +102,6 @@ class Stops:
             )
         return 1 / size
 
-    def legs(self) -> list[float]:
+    def legs(self) -> Iterator[float]:
         """From each stop to the next, for walks that do not begin anew at every stop."""
-        return [b - a for a, b in pairwise((0.0, *self.values))]
+        return (b - a for a, b in pairwise(chain((0.0,), self.values)))

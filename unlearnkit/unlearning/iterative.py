@@ -20,10 +20,11 @@ def iterative(inputs, stops, *, known: Callable[[str], bool]) -> Iterator[dict]:
     from unlearnkit.unlearning.originals import add
 
     unit, ledger, layers = stops.unit(first_epoch(inputs)), inputs.ledger, inputs.layers
-    for leg, value in zip(stops.legs(), stops.values, strict=True):
-        removed = []
+    total = 0.0
+    for leg in stops.legs():
+        total, removed = total + leg * unit, []
         for example_id in inputs.request:
             if known(example_id):
                 add(inputs.touched, ledger.stream([example_id], (1,), layers), leg * unit)
                 removed.append(example_id)
-        yield {"alpha": value * unit, "removed": tuple(removed)}
+        yield {"alpha": total, "removed": tuple(removed)}

@@ -37,14 +37,17 @@ def free(**said) -> Callable[[Callable], Callable]:
 
 
 def line(**said) -> Callable[[Callable], Callable]:
-    """Stops are theta + alpha * direction, or so long a step, each from the same originals: no drift."""
+    """Stops are theta + alpha * direction, or so long a step, each from the same originals: no drift.
+
+    So they may come in any order, and be chosen one by one by what was seen at those before.
+    """
 
     def decorate(function: Callable) -> Callable:
         def walk(inputs: Inputs, stops: Stops, **options) -> Iterator[dict]:
             from unlearnkit.unlearning.originals import Stored, add
 
             direction = function(inputs, **options)
-            if stops.by == "norm" or len(stops.values) > 1:  # gone through more than once
+            if stops.by == "norm" or not stops.is_one:  # gone through more than once
                 direction = Stored(direction)
             unit = stops.unit(direction)
             for number, value in enumerate(stops.values):
@@ -53,7 +56,7 @@ def line(**said) -> Callable[[Callable], Callable]:
                 add(inputs.touched, direction, value * unit)
                 yield {"alpha": value * unit}
 
-        register(function, walk, **said)
+        register(function, walk, goes_back=True, **said)
         return function
 
     return decorate

@@ -5,7 +5,8 @@ import pandas as pd
 from unlearnkit.metrics.extraction import extraction_likelihood
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure, portrait
-from unlearnkit.study.experiments.unlearn import Walk, mean_nll, points
+from unlearnkit.study.experiments.unlearn import Walk, points
+from unlearnkit.study.route import Route
 
 
 def durations(cell: Cell) -> pd.DataFrame:
@@ -20,9 +21,9 @@ def durations(cell: Cell) -> pd.DataFrame:
     begin = pd.concat([_look(walk), _extraction(walk, walk.groups["holdout"], "holdout")])
     begin = begin.assign(layers=config["layers"], share=0.0, norm=0.0, alpha=0.0)
     found = [begin.assign(method="finetuned", duration=0)]
-    started = mean_nll(begin, config["retain"])
     for spec in config["paths"]:
-        path = points(walk, spec, started, lambda _number: _look(walk))
+        route = Route(spec["steps"], spec["stop"], config["retain"])
+        path = points(walk, spec, begin, route, lambda: _look(walk))
         found += [rows.assign(duration=number) for number, rows in enumerate(path, start=1)]
     return pd.concat(found)
 

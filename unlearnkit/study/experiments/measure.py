@@ -50,11 +50,13 @@ def rouge(model, tokenizer, examples: Sequence[Example]) -> tuple[pd.DataFrame, 
     return long(frame, examples), said
 
 
-def point(model, tokenizer, groups: dict, tokens: int = 0, with_rouge: bool = False) -> pd.DataFrame:
-    """What a path records at a step: forget and retain facts; utility if any tokens; ROUGE if asked for."""
-    parts = [facts(model, tokenizer, [*groups["forget"], *groups["retain"]])]
-    if with_rouge:
-        parts.append(rouge(model, tokenizer, groups["forget"])[0])
-    if tokens:
-        parts.append(utility(model, tokenizer, tokens))
-    return pd.concat(parts)
+def point(model, tokenizer, groups: dict) -> pd.DataFrame:
+    """What a path records at every step: forget and retain facts."""
+    return facts(model, tokenizer, [*groups["forget"], *groups["retain"]])
+
+
+def beside(model, tokenizer, groups: dict, tokens: int, with_rouge: bool) -> pd.DataFrame:
+    """What a path records at some steps: utility if any tokens; ROUGE of the forget facts if asked for."""
+    parts = [rouge(model, tokenizer, groups["forget"])[0]] if with_rouge else []
+    parts += [utility(model, tokenizer, tokens)] if tokens else []
+    return pd.concat(parts) if parts else pd.DataFrame(columns=COLUMNS)

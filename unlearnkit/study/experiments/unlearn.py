@@ -1,7 +1,8 @@
 """Cells that unlearn and measure: the paths, and close-ups of the models that the report compares."""
 
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,6 +15,7 @@ from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure, portrait
 from unlearnkit.study.experiments.setting import displacement_of, fine_tuned, groups_of
 from unlearnkit.study.readings import crossing, damages, start
+from unlearnkit.study.route import Route
 from unlearnkit.study.tables import read as read_table
 
 BEFORE_AND_AFTER = ("finetuned", "first_epoch")  # the pair that a curvature score, the dear one, is for
@@ -44,47 +46,59 @@ class Walk:
 
 
 def path(cell: Cell) -> pd.DataFrame:
-    """Forget and retain facts along one path on one layer selection.
+    """Forget and retain facts along one path on one layer selection; needs the training, then its oracles.
 
-    Utility and ROUGE, where asked for, are measured at every second step, the first and a seventh among them.
-    Step lengths are shares of ||theta_T - theta_0||. Only steps are rows: the start is `readings.start`.
+    Utility and ROUGE, where asked for, are measured at every second step of the grid, the last among them,
+    and at those that a reading is near. Step lengths are shares of ||theta_T - theta_0||. Only steps are
+    rows: the start is `readings.start`.
     """
     config, walk, (spec,) = cell.config, Walk.from_cell(cell), cell.config["paths"]
-    started = mean_nll(walk.start(), config["retain"])
-    bar = tqdm(total=len(spec["steps"]), desc=f"{spec['label']} on {config['layers']}", unit="point")
+    _, *oracles = cell.needs
+    target, goes_back = oracle_level(oracles), unlearning.METHODS[spec["method"]].goes_back
+    stop, readings = spec.get("stop", math.inf), config["readings"]
+    route = Route(spec["steps"], stop, config["retain"], target, readings, goes_back)
+    bar = tqdm(desc=f"{spec['label']} on {config['layers']}", unit="point")
+    what = walk.model, walk.tokenizer, walk.groups
 
-    def look(number: int) -> pd.DataFrame:
+    def look() -> pd.DataFrame:
         bar.update()
-        wide = {"tokens": config["tokens"], "with_rouge": config["rouge"]} if number % 2 else {}
-        return measure.point(walk.model, walk.tokenizer, walk.groups, **wide)
+        rows = measure.point(*what)
+        if route.here in spec["steps"][::-2] or route.is_near(rows):
+            rows = pd.concat([rows, measure.beside(*what, config["tokens"], config["rouge"])])
+        return rows
 
     with bar:
-        return pd.concat(points(walk, spec, started, look))
+        return pd.concat(points(walk, spec, walk.start(), route, look))
+
+
+def oracle_level(oracles: Iterable[Cell]) -> pd.Series:
+    """Each forget fact's NLL, mean over the oracles."""
+    rows = pd.concat([read_table(c.observations) for c in oracles])
+    rows = rows[(rows["metric"] == "nll") & (rows["split"] == "forget")]
+    return rows.groupby("example")["value"].mean()
 
 
 def points(
-    walk: Walk, spec: dict, started: float, look: Callable[[int], pd.DataFrame]
+    walk: Walk, spec: dict, begin: pd.DataFrame, route: Route, look: Callable[[], pd.DataFrame]
 ) -> Iterator[pd.DataFrame]:
-    """What `look(number)` sees after each step of a path, from 1, with where that is; theta_T at the end.
+    """What `look()` sees after each step of a route, with where that is; theta_T at the end.
 
-    A path with a `stop` is left once the retain facts' mean NLL is that much above `started`.
+    `begin` holds observations of theta_T.
     """
-    steps = _walked(walk, spec)
-    for number, (share, step) in enumerate(zip(spec["steps"], steps, strict=False), start=1):
-        rows = look(number)
+    route.tell(begin)
+    for step in _walked(walk, spec, (share * walk.moved for share in route)):
+        rows = look()
+        route.tell(rows)
         told = {"alpha": step.alpha, "norm": step.norm, "seconds": step.seconds}
         told |= {k: len(v) if k == "removed" else v for k, v in step.told.items()}
-        yield rows.assign(method=spec["label"], layers=walk.config["layers"], share=share, **told)
-        if "stop" in spec and mean_nll(rows, walk.config["retain"]) - started > spec["stop"]:
-            break
-    steps.close()
+        yield rows.assign(method=spec["label"], layers=walk.config["layers"], share=route.here, **told)
 
 
 def mean_nll(rows: pd.DataFrame, ids: list[str]) -> float:
     return rows.loc[(rows["metric"] == "nll") & rows["example"].isin(ids), "value"].mean()
 
 
-def _walked(walk: Walk, spec: dict) -> Iterator[unlearning.Result]:
+def _walked(walk: Walk, spec: dict, norms: Iterator[float]) -> Iterator[unlearning.Result]:
     """The path's stops; the model is theta_T again after the last, or when it is closed."""
     config, method = walk.config, unlearning.METHODS[spec["method"]]
     request = config[spec.get("request", "forget")]
@@ -96,7 +110,7 @@ def _walked(walk: Walk, spec: dict) -> Iterator[unlearning.Result]:
     return unlearning.path(
         method.name,
         walk.model,
-        norms=[share * walk.moved for share in spec["steps"]],
+        norms=norms,
         request=request[::-1] if spec.get("reverse") else request,
         ledger=walk.book,
         examples=walk.groups["facts"],
