@@ -21,7 +21,10 @@ import pandas as pd
 from unlearnkit.report import Run
 from unlearnkit.study import collect, grid, plan, profiles
 from unlearnkit.study.cells import Cell
+from unlearnkit.study.route import Route
+from unlearnkit.unlearning import METHODS
 
+COLUMNS = ["example", "person", "split", "metric", "value"]
 EPOCHS, PERSONS_SHARE, DISPLACEMENT = 8, 0.2, 8.0
 ORACLE_NOISE = 0.05  # nats, of each fact under each oracle
 PARAPHRASE = 0.5  # nats by which a paraphrase is less likely
@@ -110,7 +113,7 @@ def observations_of(cell: Cell, world: World) -> pd.DataFrame:
     """What the cell would have observed in this world."""
     made = {"train": _train, "oracle": _oracle, "path": _paths, "portraits": _portraits}
     rows, extra = made[cell.stage](cell.config | {"seed": cell.seed}, world)
-    table = pd.DataFrame(rows, columns=["example", "person", "split", "metric", "value", *extra])
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
     return table.assign(cell=f"{zlib.crc32(cell.title.encode()):08x}", arm=cell.arm, seed=cell.seed)
 
 
@@ -137,12 +140,18 @@ def _oracle(config: dict, world: World) -> tuple[list[tuple], list[str]]:
 
 
 def _paths(config: dict, world: World) -> tuple[list[tuple], list[str]]:
+    """Looked at as the study does, near the readings too, to the end of the grid."""
     wanted, layers = {*config["forget"], *config["retain"]}, config["layers"]
-    found = []
+    oracle = {r[0]: r[4] for r in _oracle(config, world)[0] if r[2:4] == ("forget", "nll")}
+    target, found = pd.Series(oracle, dtype=float), []
     for spec in config["paths"]:
-        for share in spec["steps"]:
-            told = (spec["label"], layers, share, share, share * DISPLACEMENT, 0.1)
-            found += [(*r, *told) for r in _point(config, world, wanted, spec["label"], layers, share)]
+        goes_back = METHODS[spec["method"]].goes_back
+        route = Route(spec["steps"], np.inf, config["retain"], target, config["readings"], goes_back)
+        route.tell(pd.DataFrame(_point(config, world, wanted), columns=COLUMNS))
+        for share in route:
+            rows = _point(config, world, wanted, spec["label"], layers, share)
+            route.tell(pd.DataFrame(rows, columns=COLUMNS))
+            found += [(*r, spec["label"], layers, share, share, share * DISPLACEMENT, 0.1) for r in rows]
     return found, ["method", "layers", "share", "alpha", "norm", "seconds"]
 
 

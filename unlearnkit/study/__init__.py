@@ -5,6 +5,7 @@
     plan, grid   arms, seeds, targets; the cells of an arm
     versions     of each stage
     cells        steps of a plan; cells cached by content
+    route        where a path is looked at: its grid, then near its readings
     scheduler    chains of steps, a core each
     experiments  what a cell does
     collect      from cells to data files: the door to the report
