@@ -32,7 +32,7 @@ CHECKED_WINDOWS = 128  # of the held-out text
 
 
 def build(name: str, recipe: Pretraining, folder: Path) -> None:
-    """Pretrain the tiny model of that name on background text and background persons' facts; write it and a report.
+    """Pretrain a tiny model on background text and background persons' facts; write it and a report.
 
     Raises ModelError unless the held-out perplexity is below half of the unigram model's.
     """
@@ -66,7 +66,7 @@ def _stream(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> torch.Tenso
 
 
 def _start_from_counts(model: PreTrainedModel, tokens: torch.Tensor, recipe: Pretraining) -> None:
-    """Set the token matrix, tied or not, to a factor of the adjacent tokens' positive pointwise mutual information."""
+    """Set the token matrix, and an untied head, to a factor of the pairs' positive mutual information."""
     vocabulary, width = model.get_input_embeddings().weight.shape
     frequency = torch.bincount(tokens, minlength=vocabulary) + 1.0
     context = frequency**recipe.context_smoothing / (frequency**recipe.context_smoothing).sum()
