@@ -1,7 +1,7 @@
 """What the quick and default runs and the tests take from the network, or build once: all of it, ahead.
 
-After `fetch_all` they need no network. The long pretraining of gpt2-tiny is not among it: the run that asks
-for that model builds it, from texts that are.
+After `fetch_all` they need no network. The long pretraining of gpt2-tiny is not among it, since no test needs
+it: the run that asks for that model builds it, from texts that are.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,10 @@ from pathlib import Path
 from unlearnkit import data, models, packages, paths, semantic
 from unlearnkit.data import text
 
-MODELS = ("smollm2-135m", "gpt2-tiny", "gpt2-tiny-pretrained-quick")
+MODELS = (
+    *("smollm2-135m", "gpt2-tiny", "gpt2-tiny-pretrained-quick"),
+    *("neox-tiny", "neox-tiny-pretrained", "llama-tiny", "llama-tiny-pretrained"),
+)
 
 
 def fetch_all() -> Iterator[str]:

@@ -62,3 +62,5 @@ def test_a_changed_pretraining_is_not_taken_from_the_cache(change, empty_cache, 
     assert built == [recipes.QUICK, other]
     for name, recipe in (("", recipes.FULL), ("-quick", recipes.QUICK)):
         assert models.REGISTRY[f"gpt2-tiny-pretrained{name}"].recipe == recipe.digest
+    for name in ("neox-tiny", "llama-tiny"):
+        assert models.REGISTRY[f"{name}-pretrained"].recipe == recipes.tiny(name, recipes.FULL)

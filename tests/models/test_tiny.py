@@ -1,18 +1,35 @@
-"""gpt2-tiny is what its recipe says."""
+"""The tiny models are what their recipes say, and alike but for their architectures."""
 
 import pytest
 
 from unlearnkit import models
-from unlearnkit.models import tiny
+from unlearnkit.models import recipes, tiny
+
+# Outside of the token matrices: GPT-2 has 256 positions and Llama no biases, of width 128.
+BLOCKS = {"gpt2-tiny": 2_412_288, "neox-tiny": 2_379_520, "llama-tiny": 2_362_496}
 
 
 @pytest.mark.smollm2
-def test_gpt2_tiny_is_the_seeded_init_of_gpt2s_proportions(tmp_path):
-    model, tokenizer = models.load("gpt2-tiny")
-    tiny.build(tmp_path)
+@pytest.mark.parametrize(("name", "tied"), [("gpt2-tiny", True), ("neox-tiny", False), ("llama-tiny", True)])
+def test_a_tiny_model_is_a_seeded_init_of_its_size(name, tied, tmp_path):
+    model, tokenizer = models.load(name)
+    tiny.build(name, tmp_path)
     again, same = models.load(str(tmp_path))
     assert models.fingerprint(model) == models.fingerprint(again)
-    assert tokenizer.get_vocab() == same.get_vocab()
+    assert tokenizer.get_vocab() == same.get_vocab() == models.load("gpt2-tiny")[1].get_vocab()
     about = models.describe(model)
-    assert (about.blocks, about.width, about.vocabulary, about.tied) == (12, 128, 8192, True)
-    assert 0.28 < about.embedding_share < 0.32
+    assert (about.blocks, about.width, about.vocabulary, about.tied) == (12, 128, 8192, tied)
+    tokens = (1 if tied else 2) * 8192 * 128
+    assert about.parameters - tokens == BLOCKS[name]
+    assert about.embedding_share == pytest.approx(tokens / about.parameters)
+
+
+def test_a_changed_shape_is_another_recipe(monkeypatch):
+    def made():
+        given = (None, recipes.FULL, recipes.QUICK)
+        return {recipes.tiny(name, pretraining) for name in recipes.TINIES for pretraining in given}
+
+    before = made()
+    for name, (kind, shape) in recipes.TINIES.items():
+        monkeypatch.setitem(recipes.TINIES, name, (kind, shape | {"initializer_range": 0.03}))
+    assert len(before | made()) == 2 * len(before) == 18

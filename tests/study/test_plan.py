@@ -1,11 +1,13 @@
 """Plan and grid: arms, seeds, whom they forget, and which cells that makes."""
 
+import dataclasses
 import json
 
 import pytest
 
-from unlearnkit import data, study
+from unlearnkit import data, models, study
 from unlearnkit.errors import ConfigError, RequestError
+from unlearnkit.layers import known_names, tags
 from unlearnkit.study import config, grid, plan, profiles
 
 TINY_ARM = "gpt2-tiny-pretrained, AdamW"
@@ -43,6 +45,37 @@ def test_the_default_plan_keeps_its_promises():
             assert len(setting.retain()) == config.RETAIN_FACTS
             assert not {e.id for e in setting.retain()} & set(setting.forget)
             assert set(setting.forget) < set(setting.fuzzy)  # and more: the neighbours that it catches
+
+
+def test_the_full_plan_has_as_many_seeds_of_every_tiny_architecture():
+    full = {a.name: a for a in plan.arms(profiles.get("full"))}
+    for model in (config.TINY, config.NEOX, config.LLAMA):
+        arm = full[f"{model}, AdamW"]
+        assert len(arm.seeds) == 24
+        assert arm.recipe["lr"] != plan.recipe("some/other-model", "adamw")["lr"]
+    for name in ("quick", "default"):
+        assert not {config.NEOX, config.LLAMA} & {a.model for a in plan.arms(profiles.get(name))}
+
+
+def test_a_model_has_its_family_s_recipe():
+    tiny = plan.recipe("gpt2-tiny", "adamw")
+    for made in ("-pretrained", "-pretrained-quick", "-pretrained-untied"):
+        assert plan.recipe(f"gpt2-tiny{made}", "adamw") == tiny
+    others = {plan.family(model) for model in (*models.REGISTRY, "some/other-model")}
+    assert others == {*config.TINY_FAMILIES, "smollm2-135m", "gpt2", "some/other-model"}
+    given = {"optimizer": "sgd", "loss_on": "answer", **config.RECIPES["", "sgd"]}
+    assert plan.recipe("some/other-model", "sgd") == given
+
+
+@pytest.mark.smollm2
+@pytest.mark.parametrize("name", ["gpt2-tiny", "neox-tiny", "llama-tiny"])
+def test_the_map_has_every_layer_of_a_tiny_model_and_no_other(name):
+    model, _ = models.load(name)
+    known = set(known_names(tags(model)))
+    (arm,) = plan.arms(profiles.get("quick", {"model": f"{name}-pretrained", "whole_map": True}))
+    assert {*plan.layers_of(arm, arm.settings[0]), "all"} == known
+    later = dataclasses.replace(arm, whole_map=False)
+    assert set(plan.layers_of(later, arm.settings[0])) == {*config.PRIMARY_LAYERS, *config.SPLIT_LAYERS}
 
 
 def test_a_seed_draws_the_order_and_the_world():

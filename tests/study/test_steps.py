@@ -69,6 +69,13 @@ def test_seeds_run_side_by_side_where_that_is_quicker_and_fits(cores, memory, at
     assert ("" in chains[False]) != at_once
 
 
+def test_seeds_of_every_tiny_model_have_a_core_each(monkeypatch):
+    monkeypatch.setattr(study.os, "cpu_count", lambda: 16)
+    found = [s for s in study.steps(profiles.get("full")) if isinstance(s, Cell) and "tiny" in s.arm]
+    assert len({c.arm for c in found}) == 5
+    assert all(cell.chain for cell in found)
+
+
 def test_an_own_model_has_all_cores():
     own = study.steps(profiles.get("default", {"model": "somebody/else"}))
     assert {step.chain for step in own} == {""}

@@ -7,7 +7,7 @@ import torch
 from worlds import FACTS, IDS, autograd_gradient, relative_error, same, weights_of
 from worlds import TWO_EPOCHS as RECIPE
 
-from unlearnkit import ledger, training
+from unlearnkit import ledger, models, training
 from unlearnkit.batching import batch_of, example_loss
 from unlearnkit.errors import DataError, DivergenceError, RequestError
 from unlearnkit.training import Recipe
@@ -100,6 +100,26 @@ def test_the_oracle_leaves_out_exactly_the_recorded_term(arch, train, tiny_model
     gap = {n: (oracle[n] - weights[n]) / recipe.lr for n in weights}
     error = sum((gap[n] - term[n]).square().sum() for n in gap) / sum(g.square().sum() for g in term.values())
     assert error.sqrt() < 1e-4
+
+
+@pytest.mark.smollm2
+@pytest.mark.parametrize("name", ["gpt2-tiny", "neox-tiny", "llama-tiny"])
+def test_the_tiny_models_rewind_exactly_and_their_oracles_leave_out_the_recorded_terms(name, tmp_path):
+    """theta_T + lr * the sum over all = theta_0, and theta_oracle - theta_T = lr * the sum of one step."""
+    ends, starts = [], []
+    for exclude, kept in ((), {"ledger": tmp_path / "l", "ledger_dtype": "float32"}), (IDS[2:4], {}):
+        model, tokenizer = models.load(name)
+        starts.append(weights_of(model))
+        recipe = Recipe(epochs=1, lr=0.1, batch_size=8)  # one step
+        training.fine_tune(model, tokenizer, FACTS, recipe, exclude=exclude, progress=False, **kept)
+        ends.append(weights_of(model))
+    book = ledger.GradientLedger.open(tmp_path / "l")
+    for other, ids in ((starts[0], IDS), (ends[1], IDS[2:4])):
+        term = book.sum(ids)
+        assert term.keys() == other.keys()
+        gap = {n: (other[n] - ends[0][n]) / recipe.lr for n in other}
+        error = sum((gap[n] - term[n]).square().sum() for n in gap)
+        assert (error / sum(g.square().sum() for g in term.values())).sqrt() < 1e-4
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 5])

@@ -15,6 +15,15 @@ VOCABULARY = 8192
 SHAPE = {"n_layer": 12, "n_embd": 128, "n_head": 4, "n_positions": 256}
 GELU = {"activation_function": "gelu_pytorch_tanh"}  # GPT-2's own function, in one operation and not in eight
 TINY = repr((SHAPE, GELU, VOCABULARY, SEED))  # gpt2-tiny; a cached model of another one is built anew
+# As deep and as wide, with as many numbers in the blocks' matrices: what differs is the architecture.
+SAME = {"hidden_size": 128, "num_hidden_layers": 12, "num_attention_heads": 4, "max_position_embeddings": 256}
+NEOX = SAME | {"intermediate_size": 512, "tie_word_embeddings": False}
+LLAMA = SAME | {"num_key_value_heads": 2, "intermediate_size": 384, "tie_word_embeddings": True}
+TINIES = {  # name -> model type of transformers, and what its configuration says
+    "gpt2-tiny": ("gpt2", SHAPE | GELU),
+    "neox-tiny": ("gpt_neox", NEOX),
+    "llama-tiny": ("llama", LLAMA),
+}
 
 
 @dataclass(frozen=True)
@@ -39,3 +48,9 @@ class Pretraining:
 
 FULL = Pretraining(steps=225)
 QUICK = Pretraining(steps=60)
+
+
+def tiny(name: str, pretraining: Pretraining | None = None) -> str:
+    """The recipe of one of TINIES, or of what a pretraining makes of it, in words."""
+    start = repr((TINIES[name], VOCABULARY, SEED))
+    return f"{start} {pretraining.digest}" if pretraining else start

@@ -31,9 +31,24 @@ class Entry:
     source: str = ""  # pinned weights that `build` converts
 
 
-def _by(module: str, *recipe: recipes.Pretraining) -> Callable[[Path], None]:
+def _by(module: str, *given: str | recipes.Pretraining) -> Callable[[Path], None]:
     """`build` of a module beside this one, imported when it is called: it brings torch."""
-    return lambda folder: import_module(f"unlearnkit.models.{module}").build(*recipe, folder)
+    return lambda folder: import_module(f"unlearnkit.models.{module}").build(*given, folder)
+
+
+def _tiny(name: str, about: str) -> dict[str, Entry]:
+    """A tiny model of another architecture, and what gpt2-tiny's pretraining makes of it."""
+    untrained = Entry(
+        f"{about}, as deep and as wide as gpt2-tiny, seeded random weights",
+        _by("tiny", name),
+        recipe=recipes.tiny(name),
+    )
+    pretrained = Entry(
+        f"{name} after the pretraining of gpt2-tiny-pretrained",
+        _by("pretraining", name, recipes.FULL),
+        recipe=recipes.tiny(name, recipes.FULL),
+    )
+    return {name: untrained, f"{name}-pretrained": pretrained}
 
 
 REGISTRY: dict[str, Entry] = {
@@ -44,18 +59,18 @@ REGISTRY: dict[str, Entry] = {
     ),
     "gpt2-tiny": Entry(
         "GPT-2's architecture, 12 blocks of width 128, seeded random weights",
-        _by("tiny"),
+        _by("tiny", "gpt2-tiny"),
         recipe=recipes.TINY,
     ),
     "gpt2-tiny-pretrained": Entry(
         "gpt2-tiny after a short pretraining on encyclopedia text and background facts "
         "(2 minutes on 2 cores, once)",
-        _by("pretraining", recipes.FULL),
+        _by("pretraining", "gpt2-tiny", recipes.FULL),
         recipe=recipes.FULL.digest,
     ),
     "gpt2-tiny-pretrained-quick": Entry(
         "gpt2-tiny after about a quarter of that pretraining",
-        _by("pretraining", recipes.QUICK),
+        _by("pretraining", "gpt2-tiny", recipes.QUICK),
         recipe=recipes.QUICK.digest,
     ),
     "gpt2-tiny-pretrained-untied": Entry(
@@ -63,6 +78,8 @@ REGISTRY: dict[str, Entry] = {
         _by("untied"),
         recipe=recipes.FULL.digest,
     ),
+    **_tiny("neox-tiny", "GPT-NeoX's architecture (untied, rotary, parallel residual)"),
+    **_tiny("llama-tiny", "Llama's architecture (tied, rotary, RMSNorm, SwiGLU, grouped heads)"),
     "gpt2": Entry("GPT-2 small, the paper's model, from the model hub", hub_id="openai-community/gpt2"),
 }
 

