@@ -28,7 +28,7 @@ PROFILES = {
         **COMPANION,
     },
     "full": {
-        **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True, "seeds_adamw": 3, "seeds_sgd": 3},
+        **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True, "seeds_adamw": 16, "seeds_sgd": 3},
         **{**COMPANION, "seeds_tiny_sgd": 20},
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
     },
@@ -60,6 +60,10 @@ RECIPES: dict[tuple[str, str], dict] = {
     ("smollm2-135m", "sgd"): {"lr": 1.4e-2, "epochs": 14, "batch_size": 8, "frozen": SHARP},
     ("gpt2-tiny", "adamw"): {"lr": 2e-3, "epochs": 8, "batch_size": 8, **LINEAR},
     ("gpt2-tiny", "sgd"): {"lr": 0.2, "epochs": 12, "batch_size": 8},
+    # The least rise of running text's NLL (1.16 and 0.87 nats) that knows 0.8 of the forget facts' tokens
+    # (0.81 to 0.82 and 0.85 in three orders); larger rates or more epochs cost it more.
+    ("neox-tiny", "adamw"): {"lr": 7e-4, "epochs": 16, "batch_size": 8, **LINEAR},
+    ("llama-tiny", "adamw"): {"lr": 5e-4, "epochs": 16, "batch_size": 8, **LINEAR},
     ("", "adamw"): {"lr": 5e-5, "epochs": 5, "batch_size": 8},
     ("", "sgd"): {"lr": 1e-3, "epochs": 12, "batch_size": 8},
 }
