@@ -22,9 +22,10 @@ from transformers import (
 
 from unlearnkit import data
 from unlearnkit.study.cells import Cell
-from unlearnkit.study.grid import Seed, path
+from unlearnkit.study.grid import Seed
 from unlearnkit.study.plan import Arm, Setting
 from unlearnkit.study.versions import VERSION
+from unlearnkit.study.walks import path
 from unlearnkit.unlearning import METHODS
 
 FOLDER = Path(__file__).parent / "golden"
@@ -96,7 +97,7 @@ def cells(model: Path) -> list[Cell]:
     found = [c for c in seed.cells() if c.stage not in ("path", "portraits")]
     close_up = next(c for c in seed.cells() if c.stage == "portraits")
     by_label = {c.config["paths"][0]["label"]: c for c in walks if c.config["layers"] == "all"}
-    needs = (found[0], by_label["first_epoch"], by_label["all_epochs"])
+    needs = (found[0], *seed.oracles, by_label["first_epoch"], by_label["all_epochs"])
     exclude = {"label": "two", "exclude": list(setting().control[:2])}
     sgd = seed.base | {"recipe": RECIPE | {"optimizer": "sgd", "lr": 0.05, "seed": 0}, "record": []}
     found += [*walks, replace(close_up, needs=needs)]

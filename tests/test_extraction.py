@@ -77,10 +77,7 @@ def test_extraction_likelihood_refuses_nothing_and_no_n_grams(tiny_model, tiny_t
 
 def test_seeds_with_the_whole_map_are_followed():
     arms = {arm.name: arm for arm in plan.arms(profiles.get("default"))}
-    stages = {
-        name: [c.seed for c in grid.cells(arm) if c.stage == "durations"]
-        for name, arm in arms.items()
-    }
+    stages = {name: [c.seed for c in grid.cells(arm) if c.stage == "durations"] for name, arm in arms.items()}
     tiny = arms["gpt2-tiny-pretrained, AdamW"]
     assert stages.pop(tiny.name) == [s for s in tiny.seeds if s < config.MAP_SEEDS[tiny.model, "adamw"]]
     assert not any(stages.values())

@@ -184,7 +184,9 @@ class Tidy(Step):
 
 @cache
 def machine() -> dict[str, str]:
-    """What computes here: commit of the code, processor, versions."""
+    """What computes here: commit of the code, what is registered in it, processor, versions."""
+    from unlearnkit import claims  # here: it loads what tests, and the report needs none of it
+
     asked = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=paths.ROOT,
@@ -195,6 +197,7 @@ def machine() -> dict[str, str]:
     versions = {package: version(package) for package in ("torch", "transformers")}
     return {
         "commit": asked.stdout.strip(),
+        "registered": claims.digest(),
         "processor": _processor(),
         "python": platform.python_version(),
     } | versions

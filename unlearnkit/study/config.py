@@ -85,6 +85,12 @@ DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tun
 # towards each reading, until one is within a tenth of the damage, or 0.05 nats of the forget NLL or of D_F.
 DAMAGE_LEVELS = (DAMAGE_NATS, 0.5)
 REFINED = {"most": 3, "of_damage": 0.1, "nats": 0.05}
+# What stands for a close-up, by its name: a path on all layers, and the reading that it stands at.
+CLOSE_UPS = {
+    "first_epoch": ("first_epoch", "damage"),
+    "all_epochs": ("all_epochs", "damage"),
+    "first_epoch_forgotten": ("first_epoch", "forgetting"),
+}
 POINTS_A_STEP = 2  # points that a path so comes to for each step of its grid, about; for estimates only
 STOP_DAMAGE = 0.3  # nats: beyond, a path is left once it has met its readings, but for the reference paths
 DURATION_DAMAGE = 2.0  # the same where influence is followed, until a forget fact is a stranger's
@@ -98,9 +104,10 @@ ORACLES = {"smollm2-135m": 2}  # retrained in so many orders in each seed, by mo
 # -- step lengths, as shares of ||theta_T - theta_0||, the way that fine-tuning went ------------------------
 STEPS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 # AdamW's updates are better aligned with the way to the oracle, and come closest to it further on.
-ADAM_STEPS = (*STEPS, 0.32)
+ADAM_STEPS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 LAYER_STEPS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)  # fewer parameters bear longer steps
-ADAM_LAYER_STEPS = (*LAYER_STEPS, 0.64)
+ADAM_LAYER_STEPS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
+LAST_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16)  # of what is held against the last blocks at equal length
 # The wrong person's own facts are retain facts, so that their loss rises after a far shorter way.
 WRONG_STEPS = (0.0002, 0.001, 0.005, 0.02, 0.08)
 RANDOM_STEPS = (0.02, 0.08, 0.32)
@@ -129,9 +136,9 @@ ABSENT = {
     ),
 }
 # Seeds of an arm with the whole map that walk all of it, by model and optimizer (else MAPS); later ones walk
-# the primary contrasts. A map of the real model takes a quarter of an hour.
+# the primary contrasts. A map of the real model takes most of an hour.
 MAPS = 3
-MAP_SEEDS = {(TINY, "adamw"): 4, (TINY, "sgd"): 4, ("smollm2-135m", "sgd"): 1}
+MAP_SEEDS = {("smollm2-135m", "adamw"): 1, (TINY, "adamw"): 4, (TINY, "sgd"): 4, ("smollm2-135m", "sgd"): 0}
 
 # -- how work is shared out -------------------------------------------------------------------------------
 TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine

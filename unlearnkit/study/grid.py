@@ -1,8 +1,6 @@
-"""The cells of an arm: which paths are walked from which seed, and what is measured there. Imports no torch.
+"""The cells of an arm: what is trained, which paths are walked, what is measured there. Imports no torch.
 
-The paper's factorial (epochs x layers x request) is measured as slices through the reference cell, which is
-first epoch, all layers, exact request. Each path is a cell, so that adding a method, a layer or a seed runs
-only what is new.
+Each path is a cell, so that adding a method, a layer or a seed runs only what is new.
 """
 
 import random
@@ -10,12 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 
 from unlearnkit.data import Example
-from unlearnkit.study import config, plan
+from unlearnkit.study import config, plan, walks
 from unlearnkit.study.cells import Cell, Shared
-from unlearnkit.study.plan import Arm, Setting, is_early, layers_of, maps
+from unlearnkit.study.plan import Arm, Setting, is_early, maps
 
-REFERENCE = ("first_epoch", "all_epochs")  # walked to their end, with ROUGE in the early seeds
-REQUESTS = ("fuzzy", "iterative", "iterative_reversed", "recomputed")
 KINDS = {
     "train": "fine-tuning",
     "oracle": "oracles",
@@ -28,75 +24,6 @@ KINDS = {
     "recipe": "fine-tuning with the other optimizer",
     "rewind": "rewind identity",
 }
-
-
-def path(label: str, method: str, steps: tuple[float, ...], **more) -> dict:
-    """One path: the method that walks, where it is looked at, and what the observations call it.
-
-    `request` names the group of facts to forget (default "forget"), `options` go to the method, `stop` is the
-    retain damage beyond which the path is left once it has met its readings.
-    """
-    return {"label": label, "method": method, "steps": list(steps)} | more
-
-
-def paths_at_all(arm: Arm, setting: Setting) -> list[dict]:
-    """The paths on all layers."""
-    stop, whole = {"stop": config.STOP_DAMAGE}, maps(arm, setting)
-    found = [
-        path("first_epoch", "first_epoch", config.STEPS),
-        path("all_epochs", "all_epochs", config.STEPS),
-        path("wrong_person", "wrong_person", config.WRONG_STEPS, **stop),
-        path("random_direction", "random_direction", config.RANDOM_STEPS, **stop),
-        path("iterative", "iterative", config.ROUND_STEPS),
-        path("recomputed", "gradient_ascent", config.REPEATED_STEPS, **stop),
-    ]
-    found += _adam(arm, config.ADAM_STEPS)
-    if setting.fuzzy:
-        found.append(path("fuzzy", "first_epoch", config.STEPS, request="fuzzy", **stop))
-    if whole:
-        like = {"like": "embedding" if "embedding" in layers_of(arm, setting) else "first2"}
-        found.append(path("random_subset", "random_subset", config.STEPS[1:], options=like, **stop))
-        found += _single_epochs(arm)
-        found.append(path("iterative_reversed", "iterative", config.ROUND_STEPS, reverse=True))
-    return found
-
-
-def _adam(arm: Arm, steps: tuple[float, ...]) -> list[dict]:
-    """AdamW's updates, the first epoch's and all, to their end; none where another optimizer trained."""
-    epochs = {"adam_first": [1], "adam_replay": "all"} if arm.optimizer == "adamw" else {}
-    return [path(name, "adam_replay", steps, options={"epochs": e}) for name, e in epochs.items()]
-
-
-def _single_epochs(arm: Arm) -> list[dict]:
-    """Every epoch alone but the first, which is the reference; "first x E" lies on the reference's line."""
-    return [
-        path(f"epoch_{e}", "single_epoch", config.LAYER_STEPS, options={"epoch": e}, stop=config.STOP_DAMAGE)
-        for e in range(2, arm.recipe["epochs"] + 1)
-    ]
-
-
-def paths_on(arm: Arm, setting: Setting, layers: str) -> list[dict]:
-    """The paths on one layer selection, with its own controls of equal length."""
-    found = [path("first_epoch", "first_epoch", config.LAYER_STEPS, stop=config.STOP_DAMAGE)]
-    if maps(arm, setting) and not layers.startswith("block."):
-        found.append(path("all_epochs", "all_epochs", config.LAYER_STEPS, stop=config.STOP_DAMAGE))
-    found += [
-        path(name, name, steps, stop=config.STOP_DAMAGE) for name, steps in config.LAYER_CONTROLS.items()
-    ]
-    if layers == "embedding":
-        found += _adam(arm, config.ADAM_LAYER_STEPS)
-    if maps(arm, setting) and layers == "embedding":
-        found += _single_epochs(arm)
-    return found
-
-
-def _durations() -> list[dict]:
-    """Stored first-epoch gradients and fresh ones, with a close look after every application."""
-    stop = {"stop": config.DURATION_DAMAGE}
-    return [
-        path("first_epoch", "first_epoch", config.DURATION_STEPS, **stop),
-        path("recomputed", "gradient_ascent", config.DURATION_STEPS, **stop),
-    ]
 
 
 @dataclass(frozen=True)
@@ -172,19 +99,20 @@ class Seed:
     def cells(self) -> list[Cell]:
         """Every cell, each after those it needs."""
         train, base, point_s = self.train, self.groups, self.seconds[1]
-        walks = [self.walk("all", spec) for spec in paths_at_all(self.arm, self.setting)]
-        for layers in layers_of(self.arm, self.setting):
-            walks += [self.walk(layers, spec) for spec in paths_on(self.arm, self.setting, layers)]
+        walked = [self.walk("all", spec) for spec in walks.paths_at_all(self.arm, self.setting)]
+        for layers in walks.selections(self.arm, self.setting):
+            walked += [self.walk(layers, spec) for spec in walks.paths_on(self.arm, self.setting, layers)]
         given = base | self.wide | {"damage": config.DAMAGE_NATS, "pretrained": self.setting.seed == 0}
+        given["close_ups"] = config.CLOSE_UPS
         given["curvature"] = [
             config.CURVATURE_REFERENCE,
             config.CURVATURE_FACTS if self.setting.seed == 0 else 0,
         ]
-        needs = (train, *walks[: len(REFERENCE)])
+        needs = (train, *self.oracles, *walked[: len(walks.REFERENCE)])
         close_up = self.cell("portraits", "unlearn", given, point_s * 20, needs)
-        found = [train, *self.oracles, *walks, close_up]
+        found = [train, *self.oracles, *walked, close_up]
         if maps(self.arm, self.setting):
-            given = base | {"layers": "all", "holdout": self.wide["holdout"], "paths": _durations()}
+            given = base | {"layers": "all", "holdout": self.wide["holdout"], "paths": walks.durations()}
             found.append(self.cell("durations", "duration", given, point_s * 80, (train,)))
         return [*found, self.cell("alignment", "align", base, point_s * 5, (train, self.oracles[0]))]
 
@@ -192,11 +120,12 @@ class Seed:
         """The cell of one path, which needs the training, then the oracles; some measure text and ROUGE."""
         label, at_all = spec["label"], layers == "all"
         given = self.groups | {"layers": layers, "paths": [spec]}
-        given["rouge"] = at_all and label in REFERENCE and is_early(self.arm, self.setting)
+        given["rouge"] = at_all and label in walks.REFERENCE and is_early(self.arm, self.setting)
         given["tokens"] = config.UTILITY_TOKENS if at_all or layers in config.PRIMARY_LAYERS else 0
-        given["holdout"] = self.wide["holdout"] if at_all and label in REQUESTS else []
-        given["readings"] = {"damage": list(config.DAMAGE_LEVELS)} | config.REFINED
-        seconds = self.seconds[1] * config.POINTS_A_STEP * len(spec["steps"])
+        given["holdout"] = self.wide["holdout"] if at_all and label in walks.REQUESTS else []
+        coarse = spec.get("coarse", False)
+        given["readings"] = {} if coarse else {"damage": list(config.DAMAGE_LEVELS)} | config.REFINED
+        seconds = self.seconds[1] * (1 if coarse else config.POINTS_A_STEP) * len(spec["steps"])
         needs = (self.train, *self.oracles)
         return self.cell("path", "unlearn", given, seconds, needs, f"{label} on {layers}")
 

@@ -7,7 +7,7 @@ VERSION = {
     "train": 1,
     "oracle": 1,
     "path": 2,
-    "portraits": 2,
+    "portraits": 3,
     "durations": 1,
     "alignment": 2,
     "tracin": 1,

@@ -14,7 +14,7 @@ from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure, portrait
 from unlearnkit.study.experiments.setting import displacement_of, fine_tuned, groups_of
-from unlearnkit.study.readings import crossing, damages, start
+from unlearnkit.study.readings import crossing, curve, damages, start
 from unlearnkit.study.route import Route
 from unlearnkit.study.tables import read as read_table
 
@@ -115,7 +115,7 @@ def _walked(walk: Walk, spec: dict, norms: Iterator[float]) -> Iterator[unlearni
         ledger=walk.book,
         examples=walk.groups["facts"],
         tokenizer=walk.tokenizer,
-        layers=config["layers"],
+        layers=spec.get("parts", config["layers"]),
         **spec.get("options", {}),
         **{name: value for name, value in offered.items() if name in method.options},
     )
@@ -142,12 +142,13 @@ def _stranger_level(walk: Walk) -> float:
 def portraits(cell: Cell) -> pd.DataFrame:
     """Close-ups of pretrained, fine-tuned and unlearned models, with influence before and after.
 
-    Each method stands where its own path first costs the retain facts `damage` nats.
+    A close-up of `close_ups` (name: method, reading) stands where its path first costs the retain facts
+    `damage` nats, or where the forget facts first are what they are to the oracles; `crossed` where it does.
     """
     config, walk = cell.config, Walk.from_cell(cell)
-    _, *walked = cell.needs
-    paths = pd.concat([walk.start(), *(read_table(c.observations) for c in walked)])
-    found, said = [], {}
+    of = {stage: [c for c in cell.needs if c.stage == stage] for stage in ("oracle", "path")}
+    paths = pd.concat([walk.start(), *(read_table(c.observations) for c in of["path"])])
+    level, found, said = oracle_level(of["oracle"]).mean(), [], {}
 
     def look(method: str, book=walk.book, **where) -> None:
         what = walk.model, walk.tokenizer, config, walk.groups, book
@@ -157,11 +158,15 @@ def portraits(cell: Cell) -> pd.DataFrame:
         found.append(rows.assign(method=method, **where))
 
     look("finetuned", layers="all", norm=0.0, alpha=0.0)
-    for method in ("first_epoch", "all_epochs"):
-        norm, crossed = crossing(damages(paths, method, "all"), config["damage"])
+    for name, (method, reading) in config["close_ups"].items():
+        curves = {
+            "damage": damages(paths, method, "all"),
+            "forgetting": curve(paths, method, "all", "forget"),
+        }
+        norm, crossed = crossing(curves[reading], config["damage"] if reading == "damage" else level)
         result = unlearning.apply(method, walk.model, request=config["forget"], ledger=walk.book, norm=norm)
         where = {"layers": "all", "norm": result.norm, "alpha": result.alpha, "seconds": result.seconds}
-        look(method, crossed=crossed, **where)
+        look(name, crossed=crossed, **where)
         result.revert()
     if config["pretrained"]:
         walk.model = None  # no two models at once

@@ -1,29 +1,29 @@
-"""The paper's claims as tests, with margins and decision rule: written before the runs that they judge.
+"""The decision rule, on one number a training seed; fixed before the runs that it judges.
 
-Every claim comes down to one number a training seed, its primary contrast, signed so that the paper's claim
-is a positive number (or, for "no impact", a number near zero). Margins are the smallest effects that would
-matter to somebody who has to forget a person, in the contrast's own unit. They are fixed here, in nats a
-token, and not taken from the data.
+The interval is the 95 % t interval of the seeds' mean; a seed has a world of its own, so that it covers
+persons and orders of training alike. p tests what the verdict needs, and is corrected by Holm over all of an
+arm's claims:
 
-The rule, on the seeds' mean and its 95 % interval, with p corrected by Holm over the arm's claims:
-
-difference     replicated      p_holm < 0.05, and the estimate is at least the margin
+difference     p           of a mean of 0 (t test, two-sided)
+               replicated      p_holm < 0.05, and the estimate is at least the margin
                not replicated  the whole interval lies below the margin: what there is, is too small to
                                matter, or points the other way
-no impact      replicated      the whole interval lies within +- the margin
-               not replicated  p_holm < 0.05, and the estimate lies outside of the margins
+no impact      p           of a mean beyond either margin (two one-sided t tests, Schuirmann 1987)
+               replicated      p_holm < 0.05: the effect is too small to matter
+               not replicated  the whole interval lies beyond a margin
 both           undecided       otherwise; the smallest effect that this many seeds could have found is given
 
 No verdict is given on an arm where there was nothing to unlearn, or whose ledger does not hold (`unfit`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import ttest_1samp
 
 from unlearnkit import stats
+from unlearnkit.claims.registered import CLAIMS, NATS, Claim
 from unlearnkit.errors import ConfigError
 
 ALPHA = 0.05
@@ -32,87 +32,11 @@ FAR = 0.5  # nats: least distance (D_F) between that model and the oracle
 MISSED = 1e-4  # most of the way travelled by which the ledger's rewind may miss the start, beyond rounding
 REPLICATED, NOT_REPLICATED, UNDECIDED = "replicated", "not replicated", "undecided"
 NO_VERDICT = "no verdict"
-KINDS = ("difference", "no impact")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim of the paper, the contrast that stands for it, and what would matter of it."""
-
-    id: str
-    statement: str
-    paper_says: str
-    contrast: str
-    margin: float
-    kind: str = "difference"
-
-
-# D_F is the mean over forget facts of |NLL - the oracle's NLL|, read where retain facts have first lost
-# study.config.DAMAGE_NATS. 0.1 nat is a change of a tenth in an answer token's probability.
-CLAIMS = (
-    Claim(
-        "C1",
-        "First-epoch gradients unlearn better than those of all epochs.",
-        "first-epoch gradient ascent is more effective than using many epochs",
-        "D_F of all epochs minus D_F of the first epoch, at equal retain damage",
-        0.1,
-    ),
-    Claim(
-        "C1a",
-        "First-epoch gradients forget the person, not just anything.",
-        "(not tested there: the paper has no controls)",
-        "D_F of the wrong person's gradients minus D_F of the first epoch, at equal retain damage",
-        0.1,
-    ),
-    Claim(
-        "C2a",
-        "The embedding layer is the one to edit.",
-        "the embedding layer is crucial",
-        "D_F of all layers minus D_F of the embedding alone, at equal retain damage",
-        0.1,
-    ),
-    Claim(
-        "C2b",
-        "The last blocks have no impact.",
-        "output layers (11 and 12) have no impact",
-        "forget NLL after minus before first-epoch ascent on the last two blocks, at all layers' step length",
-        0.1,
-        "no impact",
-    ),
-    Claim(
-        "C3a",
-        "Influence, as the product of activations and their gradients, falls after unlearning.",
-        "scores fall after unlearning, with large effect sizes",
-        "mean score of the forget facts before minus after, in shares of the score before",
-        0.1,
-    ),
-    Claim(
-        "C3b",
-        "Influence, as the product of stored and present gradients, falls after unlearning.",
-        "scores fall after unlearning, with large effect sizes",
-        "mean score of the forget facts before minus after, in shares of the score before",
-        0.1,
-    ),
-    Claim(
-        "C4",
-        "A badly calibrated ascent exposes what should be forgotten.",
-        "gradient ascent needs calibration, or it re-exposes",
-        "forget NLL before minus its lowest value along the first-epoch path",
-        0.01,
-    ),
-    Claim(
-        "C5",
-        "Iterative removal is more complete than a fuzzy request.",
-        "fuzzy matching shifts the model to a new optimum; iterative removal is more complete",
-        "D_F after the fuzzy request minus D_F after the iterative one, at equal retain damage",
-        0.1,
-    ),
-)
 
 
 def with_margin(margin: float) -> tuple[Claim, ...]:
-    """The claims with another smallest effect that matters, for who disagrees with the registered."""
-    return tuple(replace(claim, margin=margin) for claim in CLAIMS)
+    """The claims in nats with another smallest effect that matters, for who disagrees with the registered."""
+    return tuple(replace(claim, margin=margin) if claim.unit == NATS else claim for claim in CLAIMS)
 
 
 def unfit(memorised: float, distance: float, missed: float = 0.0) -> str:
@@ -175,9 +99,16 @@ def _test(claim: Claim, values: np.ndarray, arm: str) -> dict:
         interval = stats.mean_ci(values)
         row |= {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
         if interval.sd > 0:
-            row["p"] = float(ttest_1samp(values, 0.0).pvalue)
+            row["p"] = _p(claim, values)
             row["detectable"] = stats.mde(len(values), interval.sd)
     return row
+
+
+def _p(claim: Claim, values: np.ndarray) -> float:
+    """Of the null hypothesis whose rejection the claim asks for."""
+    if claim.kind == "no impact":
+        return stats.tost(values, claim.margin).p
+    return float(ttest_1samp(values, 0.0).pvalue)
 
 
 def _decide(claim: Claim, row: dict) -> str:
@@ -187,9 +118,10 @@ def _decide(claim: Claim, row: dict) -> str:
         return UNDECIDED
     significant = row["p_holm"] is not None and row["p_holm"] < ALPHA
     if claim.kind == "no impact":
-        if -claim.margin < low and high < claim.margin:
+        same = row["p"] is None and abs(estimate) < claim.margin  # equal in every seed
+        if significant or same:
             return REPLICATED
-        return NOT_REPLICATED if significant and abs(estimate) > claim.margin else UNDECIDED
+        return NOT_REPLICATED if low > claim.margin or high < -claim.margin else UNDECIDED
     if significant and estimate >= claim.margin:
         return REPLICATED
     return NOT_REPLICATED if high < claim.margin else UNDECIDED
