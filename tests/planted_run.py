@@ -28,7 +28,8 @@ COLUMNS = ["example", "person", "split", "metric", "value"]
 EPOCHS, PERSONS_SHARE, DISPLACEMENT = 8, 0.2, 8.0
 ORACLE_NOISE = 0.05  # nats, of each fact under each oracle
 PARAPHRASE = 0.5  # nats by which a paraphrase is less likely
-SCORES = {"finetuned": 4.0, "first_epoch": 1.0, "all_epochs": 2.0}  # influence in the close-ups
+# Influence in the close-ups.
+SCORES = {"finetuned": 4.0, "first_epoch": 1.0, "all_epochs": 2.0, "first_epoch_forgotten": 1.0}
 
 
 @dataclass(frozen=True)

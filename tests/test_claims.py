@@ -33,7 +33,7 @@ def test_planted_truths_are_found():
 
 def test_an_effect_at_the_margin_is_seldom_denied_and_seldom_called_none():
     assert shares(EFFECT, truth=0.1)[NOT_REPLICATED] < 0.05
-    assert shares(NONE, truth=0.1)[REPLICATED] <= 0.05
+    assert shares(NONE, truth=0.1)[REPLICATED] <= 0.05 + 3 * 0.007  # nominal, and Monte Carlo error
 
 
 def test_noise_is_undecided_but_for_the_nominal_rate():
@@ -65,14 +65,14 @@ def test_equal_values_have_an_interval_but_no_p():
 
 
 def test_unknown_claim():
-    with pytest.raises(ConfigError, match="unknown claims: 'C9'; choose from C1, C1a"):
+    with pytest.raises(ConfigError, match="unknown claims: 'C9'; choose from C0, C1, C1a"):
         verdicts({"C9": [1.0, 2.0]}, "arm")
 
 
 def test_every_claim_of_the_paper_is_there_once():
     ids = [c.id for c in claims.CLAIMS]
     assert len(set(ids)) == len(ids)
-    assert {i[:2] for i in ids} == {"C1", "C2", "C3", "C4", "C5"}
+    assert {i[:2] for i in ids} == {"C0", "C1", "C2", "C3", "C4", "C5"}
     assert all(c.kind in claims.KINDS and c.margin > 0 for c in claims.CLAIMS)
 
 
@@ -95,3 +95,9 @@ def test_an_arm_that_learnt_nothing_or_cannot_be_replayed_gets_no_verdict(given,
 
 def test_an_arm_that_learnt_is_fit():
     assert claims.unfit(0.97, 3.5, 0.0) == ""
+
+
+def test_what_is_registered_is_this():
+    """A change of a claim, margin or reading is a new registration: the runs before it do not count."""
+    assert claims.digest() == "b2a535724507e18c"
+    assert claims.PRIMARY == "forgetting"

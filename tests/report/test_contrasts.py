@@ -57,36 +57,3 @@ def test_pairs_of_other_seeds_are_an_error():
 def test_a_guard_is_silent_where_the_text_is_right():
     assert contrasts.unless(True, "x") is None
     assert "x" in contrasts.unless(False, "x").data
-
-
-@pytest.fixture
-def forgotten(monkeypatch):
-    """Two paths at matched forgetting: (seed, layers, method, reached, damage); seed 9 has no oracle."""
-    rows = [
-        *((0, "all", "a", True, 2.0), (0, "all", "b", True, 1.5)),
-        *((1, "all", "a", True, 2.0), (1, "all", "b", False, 0.1)),
-        *((2, "all", "a", True, 2.0), (2, "all", "b", False, 3.0)),
-        *((3, "all", "a", False, 9.0), (3, "all", "b", False, 0.1)),
-        *((4, "all", "a", True, 1.0), (4, "last2", "a", True, 0.0)),
-        *((9, "all", "a", False, 9.0), (9, "all", "b", False, 1.0)),
-    ]
-    table = pd.DataFrame(rows, columns=["seed", "layers", "method", "reached", "damage"])
-    table["oracle_distance"] = np.where(table["seed"] == 9, np.nan, 1.0)
-    monkeypatch.setattr(contrasts, "reading", lambda arm, kind: {"forgetting": table}[kind])
-
-
-def test_a_path_that_never_forgets_is_dearer_than_any_that_does(forgotten):
-    found = contrasts.paid(None, ("all", "b"), ("all", "a")).set_index("seed")
-    assert list(found.index) == [0, 1, 2, 3]
-    assert list(found["difference"]) == pytest.approx([-0.5, 0.0, 1.0, 0.0])  # the last three are bounds
-    assert list(found["order"]) == [-1, 1, 1, 0]
-    assert list(found["censored"]) == [0, 1, 1, 2]
-
-
-def test_what_is_paid_changes_its_sign_with_the_sides(forgotten):
-    one, other = (
-        contrasts.paid(None, *pair) for pair in ((("all", "a"), ("all", "b")), (("all", "b"), ("all", "a")))
-    )
-    for column in ("difference", "order"):
-        assert list(one[column]) == list(-other[column])
-    assert contrasts.paid(None, ("all", "a"), ("all", "unknown")).empty

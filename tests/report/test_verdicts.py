@@ -8,11 +8,13 @@ from planted_run import World, planted
 from unlearnkit import claims, paths
 from unlearnkit.claims import NOT_REPLICATED, REPLICATED, UNDECIDED
 from unlearnkit.report import contrasts, verdicts
+from unlearnkit.report.claim_values import claim_values
 from unlearnkit.study import grid, plan, profiles
 
 ARM = "gpt2-tiny-pretrained, AdamW"
 PRIVATE_FIRST = World()  # what is the person's own is learned sooner than what all share
 SHARED_FIRST = World(own=8.0, shared=4.0, rate=0.05)  # and the other way round
+MARGIN = 0.01  # nats; what retain facts pay in these worlds is small
 MINIMUM = 3  # seeds of run and of oracle behind every primary contrast
 
 
@@ -21,8 +23,8 @@ def run_in(monkeypatch, tmp_path):
     """The run of a world with so many seeds of one arm."""
     monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
 
-    def made(world: World, seeds: int = 4):
-        return planted(tmp_path, world, model="gpt2-tiny-pretrained", seeds_adamw=seeds)
+    def made(world: World, seeds: int = 4, margin: float = MARGIN):
+        return planted(tmp_path, world, model="gpt2-tiny-pretrained", seeds_adamw=seeds, margin=margin)
 
     return made
 
@@ -54,7 +56,7 @@ def test_a_layer_that_cannot_matter_has_no_impact_and_one_that_is_all_shared_is_
     assert found["C2b"]["verdict"] == REPLICATED
     assert (found["C2b"]["estimate"], found["C2b"]["n_seeds"]) == (pytest.approx(0), 4)
     assert found["C2a"]["verdict"] == NOT_REPLICATED
-    assert found["C4"]["verdict"] == NOT_REPLICATED  # the loss rises from the first step on
+    assert found["C4a"]["verdict"] == NOT_REPLICATED  # the loss rises from the first step on
 
 
 def test_noise_far_wider_than_the_margins_is_undecided_at_about_the_nominal_rate(run_in):
@@ -62,20 +64,22 @@ def test_noise_far_wider_than_the_margins_is_undecided_at_about_the_nominal_rate
     studies, of = 12, 3
     same = World(own=10.0, shared=2.0, spread=0.0, seed_noise=0.8)  # h_a = h_s: the directions coincide
     assert same.sign_of_c1() == 0
-    values = contrasts.claim_values(run_in(same, studies * of).arm(ARM))["C1"].sort_index()
+    values = claim_values(run_in(same, studies * of).arm(ARM))["C1"].sort_index()
+    tiny = claims.with_margin(values.std() / 10)
     assert abs(values.mean()) < 3 * values.std() / len(values) ** 0.5
     told_apart = [
-        claims.verdicts({"C1": values.iloc[k * of : (k + 1) * of]}, ARM)[0]["verdict"] for k in range(studies)
+        claims.verdicts({"C1": values.iloc[k * of : (k + 1) * of]}, ARM, tiny)[0]["verdict"]
+        for k in range(studies)
     ]
     assert told_apart.count(UNDECIDED) >= 0.85 * studies
 
 
 def test_a_seed_without_an_oracle_drops_out_of_contrasts_against_it(run_in):
     run = run_in(World(without_oracle=frozenset({2})))
-    values = contrasts.claim_values(run.arm(ARM))
+    values = claim_values(run.arm(ARM))
     for claim in ("C1", "C1a", "C2a", "C5"):
         assert list(values[claim].index) == [0, 1, 3], claim
-    assert list(values["C4"].index) == [0, 1, 2, 3]  # needs none
+    assert list(values["C4a"].index) == [0, 1, 2, 3]  # needs none
     rows = {row["id"]: row["n_seeds"] for row in contrasts.verdicts(run)}
     assert rows["C1"] == 3
 

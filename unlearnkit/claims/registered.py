@@ -8,8 +8,9 @@ forgetting  where the forget facts' mean NLL first equals the oracles': what do 
 damage      where the retain facts have first lost 0.05 nats, and 0.5: how far from the oracle (D_F) there?
 closest     where D_F is smallest: how far is it still?
 
-A path that never forgets as much as the oracles counts as dearer than any that does: as what it costs where
-it costs most, and as no less than the other path; two that never do are equal.
+What a path pays is capped at what it costs to throw the fine-tuning away: the pretrained model has forgotten
+the person, too, and has lost all that was taught about the others. A path that never forgets as much as the
+oracles therefore counts as that.
 
 Margins are the smallest effects that would matter to somebody who has to forget a person: 0.1 nats a token, a
 change of a tenth in an answer token's probability; for influence scores, which have no unit, 0.2 standard
@@ -41,14 +42,18 @@ class Claim:
 
 
 NOT_THERE = "(not tested there)"
-PAYS = "what the retain facts lose by {} less what they lose by {}, each where it has forgotten as the oracle"
+PAYS = (
+    "what the retain facts lose by {} less what they lose by {}, each where it has forgotten as the oracle, "
+    "and no more than all that they were taught"
+)
 
 CLAIMS = (
     Claim(
         "C0",
         "Adding first-epoch gradients forgets a person at little cost to others.",
         "first-epoch gradient ascent unlearns while the model stays useful",
-        "what the retain facts lose by the first epoch's gradients, where it has forgotten as the oracle",
+        "what the retain facts lose by the first epoch's gradients, where they have forgotten as the oracle, "
+        "and no more than all that they were taught",
         0.1,
         "no impact",
     ),

@@ -5,7 +5,8 @@ from itertools import product
 
 import pandas as pd
 
-from unlearnkit.report.contrasts import INFLUENCES, TESTED, influence_pairs, paired, with_holm
+from unlearnkit.report.claim_values import INFLUENCES, influence_pairs
+from unlearnkit.report.contrasts import TESTED, paired, with_holm
 from unlearnkit.report.figures import COLOURS
 from unlearnkit.report.run import Arm
 

@@ -6,7 +6,8 @@ from scipy.stats import t
 
 from unlearnkit.claims import ALPHA
 from unlearnkit.report.ch01_data import learned
-from unlearnkit.report.contrasts import claim_values, verdicts
+from unlearnkit.report.claim_values import claim_values
+from unlearnkit.report.contrasts import verdicts
 from unlearnkit.report.readings import CORE, by_setting
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.tables import NAMES, frame

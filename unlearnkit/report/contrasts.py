@@ -1,7 +1,6 @@
 """Contrasts over training seeds: one way to test them, the claims' own, and the verdicts on these."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -9,22 +8,10 @@ from IPython.display import Markdown
 
 from unlearnkit import claims, stats
 from unlearnkit.errors import DataError
-from unlearnkit.report.readings import (
-    along,
-    by_setting,
-    damage_crossing,
-    matched_damage,
-    path_table,
-    reading,
-)
+from unlearnkit.report.claim_values import claim_values
+from unlearnkit.report.readings import matched_damage, path_table
 from unlearnkit.report.run import Arm, Run
-from unlearnkit.study.readings import at
 
-INFLUENCES = {
-    "influence_activation": "activation-gradient product",
-    "influence_gradient": "stored-now gradient product",
-    "influence_curvature": "curvature along the gradient",
-}
 TESTED = ("ci_low", "ci_high", "t", "p", "d_z", "g_z")
 
 
@@ -82,75 +69,6 @@ def updates(arm: Arm) -> pd.DataFrame:
     if "first_epoch" not in wide:
         return contrast(pd.Series(dtype=float), {})
     return contrast(wide["first_epoch"], {m: wide[m] for m in wide if m != "first_epoch"})
-
-
-def paid(arm: Arm, more: tuple[str, str], less: tuple[str, str], value: str = "damage") -> pd.DataFrame:
-    """What one path pays beyond another for forgetting as the oracles have, each a (layers, method).
-
-    Read at matched forgetting, a row a seed that walked both and has its oracle. Columns: seed, difference
-    (`more` less `less`, nats; `value` may be utility_rise), order (its sign), censored (how many of the two
-    never get there). A path that never gets there is worse than any that does: it counts as what it pays
-    where it costs most, and as no less than the other, so that the difference is a bound, the truth being
-    farther from 0; in `order`, which needs no size, it is the dearer one. Two that never do are equal.
-    """
-    table, rows = reading(arm, "forgetting").dropna(subset="oracle_distance"), []
-    found = {key: path.set_index("seed") for key, path in table.groupby(["layers", "method"])}
-    none = table.iloc[:0].set_index("seed")
-    both = found.get(more, none).join(found.get(less, none).add_suffix("_less"), how="inner")
-    for seed, row in both.iterrows():
-        difference, there = row[value] - row[f"{value}_less"], (row["reached"], row["reached_less"])
-        order = np.sign(difference)
-        if not all(there):
-            order = int(there[1]) - int(there[0])
-            difference = order * max(order * difference, 0.0)
-        rows.append((seed, difference, order, 2 - sum(there)))
-    return pd.DataFrame(rows, columns=["seed", "difference", "order", "censored"])
-
-
-def influence_pairs(
-    arm: Arm, metric: str, method: str = "first_epoch", split: str = "forget"
-) -> pd.DataFrame:
-    """Influence of each forget fact (or of another split) before and after: seed, example, before, after."""
-    rows = arm.observations("portraits")
-    if method == "oracle":
-        rows = pd.concat([rows, arm.observations("oracle")])
-    chosen = (rows["split"] == split) & (rows["metric"] == metric)
-    rows = rows[chosen & rows["method"].isin(["finetuned", method])]
-    wide = rows.pivot_table(index=["seed", "example"], columns="method", values="value")
-    wide = wide.reindex(columns=["finetuned", method]).dropna()
-    return wide.rename(columns={"finetuned": "before", method: "after"}).reset_index()
-
-
-@cache
-def claim_values(arm: Arm) -> dict[str, pd.Series]:
-    """By claim id: its contrast in every seed of the arm, as `claims.CLAIMS` defines it."""
-    distance, found = by_setting(arm), {}
-    first = distance["all", "first_epoch"]
-    for claim, where in {"C1": ("all", "all_epochs"), "C1a": ("all", "wrong_person")}.items():
-        if where in distance:
-            found[claim] = distance[where] - first
-    if ("embedding", "first_epoch") in distance:
-        found["C2a"] = first - distance["embedding", "first_epoch"]
-    if ("last2", "first_epoch") in distance:
-        found["C2b"] = _effect_of_last_blocks(arm)
-    for claim, score in (("C3a", "influence_activation"), ("C3b", "influence_gradient")):
-        pairs = influence_pairs(arm, score).groupby("seed")[["before", "after"]].mean()
-        found[claim] = (pairs["before"] - pairs["after"]) / pairs["before"].abs()
-    path = path_table(arm, methods=("first_epoch",))
-    found["C4"] = -path.groupby("seed")["rise"].min()
-    if {("all", "fuzzy"), ("all", "iterative")} <= set(distance):
-        found["C5"] = distance["all", "fuzzy"] - distance["all", "iterative"]
-    return {claim: values.dropna() for claim, values in found.items()}
-
-
-def _effect_of_last_blocks(arm: Arm) -> pd.Series:
-    """Forget NLL after minus before a step on the last two blocks, as long as all layers' matched step."""
-    table, found = path_table(arm, layers=None, methods=("first_epoch",)), {}
-    for seed, here in table.groupby("seed"):
-        norm, _ = damage_crossing(along(here, "first_epoch"), arm.run.damage)
-        path = along(here, "first_epoch", "last2").set_index("norm")["forget_nll"].sort_index()
-        found[seed] = at(path, norm) - path.iloc[0]
-    return pd.Series(found)
 
 
 def unfit(arm: Arm) -> str:

@@ -23,7 +23,7 @@ from unlearnkit.study.readings import closest, crossing, distances, start
 CORE = ("first_epoch", "all_epochs", "wrong_person", "random_direction")
 KEYS = ["seed", "layers", "method", "share"]
 READINGS = ("forgetting", "damage", "closest")
-READ = ("damage", "forget_nll", "oracle_gap", "utility_rise", "rougeL_recall", "share")
+READ = ("damage", "bystander_damage", "forget_nll", "oracle_gap", "utility_rise", "rougeL_recall", "share")
 
 
 # -- arms and seeds ---------------------------------------------------------------------------------------
