@@ -9,7 +9,8 @@ from planted_run import World, planted
 
 from unlearnkit.report import ch02_first_epoch as chapter
 from unlearnkit.report import ch03_influence as influence
-from unlearnkit.report import contrasts, readings
+from unlearnkit.report import readings
+from unlearnkit.report.claim_values import claim_values
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_one_seed_has_changes_without_an_interval(walked):
 def test_the_contrast_against_damage_is_the_claims_at_the_reading_point(arm):
     table = chapter.by_damage(arm)
     here = table[table["damage"] == arm.run.damage].set_index("seed")["difference"]
-    claimed = contrasts.claim_values(arm)["C1"]
+    claimed = claim_values(arm, "damage")["C1"]
     assert here.to_dict() == pytest.approx(claimed.to_dict())
     assert set(table.groupby("damage").size()) == {4}  # a damage that some seed never reaches is left out
 

@@ -93,13 +93,13 @@ def test_re_exposure_has_two_readings():
     found = calibration.exposure(Made(PATHS)).set_index(["layers", "method", "seed"])
     one = found.loc["all", "first_epoch", 1]
     assert (one["dip"], one["first_step"]) == (pytest.approx(-0.2), 0.1)
-    # D_F starts at 3 and is 3.2 at the first step: farther by the margin after a twentieth of the way
-    assert one["farther"] == pytest.approx(0.1 * 0.01 / 0.2)
+    # D_F starts at 3 and is 3.2 at the first step: farther by the margin after half of the way
+    assert one["farther"] == pytest.approx(0.1 * 0.1 / 0.2)
     none = found.loc["all", "wrong_person", 0]
     assert none["dip"] == 0
     assert np.isnan(none["farther"])
     over = calibration.exposure(Made([walk(0, "first_epoch", (2.0, 3.0, 9.0), (0, 0, 0))])).iloc[0]
-    assert (over["dip"], over["farther"]) == (0, pytest.approx(0.2 + 0.2 * 2.01 / 4))  # D_F: 1 to 5 there
+    assert (over["dip"], over["farther"]) == (0, pytest.approx(0.2 + 0.2 * 2.1 / 4))  # D_F: 1 to 5 there
 
 
 def test_paths_are_named_and_ordered_and_tell_where_they_point():
@@ -112,7 +112,7 @@ def test_paths_are_named_and_ordered_and_tell_where_they_point():
 
 def test_the_margin_is_that_of_the_claim_or_the_readers():
     arm = Made(PATHS)
-    assert calibration.margin(arm.run) == 0.01
+    assert calibration.margin(arm.run) == 0.1
     arm.run.margin = 0.15
     assert calibration.margin(arm.run) == 0.15
     # D_F grows from 3 by 0.2 over the first tenth of the way: by 0.15 after three quarters of that

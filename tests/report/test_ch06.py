@@ -149,9 +149,11 @@ def made_up(monkeypatch):
             for where, rows in steps
         }
 
-    monkeypatch.setattr(readings, "points", lambda arm: arm.table.copy())
+    monkeypatch.setattr(
+        readings, "points", lambda arm: arm.table.assign(bystander_damage=arm.table["damage"])
+    )
     monkeypatch.setattr(readings, "fact_paths", fact_paths)
-    monkeypatch.setattr(readings, "oracle_nll", lambda arm: pd.DataFrame({0: {"f": 5.0}}))
+    monkeypatch.setattr(readings, "oracle_nll", lambda *_: pd.DataFrame({0: {"f": 5.0}}))
 
 
 def test_the_contrast_is_read_at_many_damages_as_far_as_both_paths_go():

@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 from planted_run import World, planted
 
-from unlearnkit import data, stats
+from unlearnkit import data
 from unlearnkit.report import ch07_equivalence as equivalence
 from unlearnkit.report import ch07_facts as facts
 from unlearnkit.report import ch07_statistics as statistics
 from unlearnkit.report import contrasts
-from unlearnkit.report.contrasts import claim_values, verdicts
+from unlearnkit.report.claim_values import claim_values
+from unlearnkit.report.contrasts import verdicts
 from unlearnkit.report.oracles import oracle_floor
 from unlearnkit.report.readings import by_setting
 from unlearnkit.study import plan
@@ -50,16 +51,12 @@ def test_facts_average_to_the_distance_that_the_claims_use(arm):
 
 def test_contrasts_over_seeds_are_the_claims(arm):
     means = facts.over_seeds(arm)["mean"]
-    values = claim_values(arm)
+    values = claim_values(arm, "damage")
     assert means[facts.MAIN_CONTRAST] == pytest.approx(values["C1"].mean())
-    for claim, (less, more) in statistics.claim_pairs(arm).items():
-        difference = (more - less) / more.abs() if claim.startswith("C3") else more - less
-        assert difference.to_numpy() == pytest.approx(values[claim].to_numpy()), claim
 
 
 def test_seed_tests_are_those_of_the_verdicts_with_wilcoxon_beside(arm):
     table, judged = statistics.seed_tests(arm), {row["id"]: row for row in verdicts(arm.run)}
-    assert judged["C5"]["estimate"] == pytest.approx(0, abs=1e-9)  # both requests are one path in this world
     has = table.dropna(subset="t")
     assert {"C1", "C1a", "C2a"} <= set(has["id"])
     for row in has.itertuples():
@@ -74,8 +71,6 @@ def test_few_seeds_have_no_wilcoxon_and_one_has_no_test(build):
     table = statistics.seed_tests(run.arms[0])
     assert table["p_wilcoxon"].isna().all()
     assert table["p"].notna().any()
-    assert statistics.components(run).empty  # nobody is forgotten under two orders
-    assert statistics.person_tests(run.arms[0]).empty
     one = world_of(build, 3, seeds=1)
     table = statistics.seed_tests(one.arms[0])
     assert table["p"].isna().all()
@@ -100,30 +95,9 @@ def test_readers_of_one_model_contradict_each_other_where_seeds_differ(build):
 def test_mixed_model_agrees_with_the_test_over_seeds(arm):
     mixed, seeds, pooled = facts.three_ways(arm).itertuples()
     assert mixed.mean == pytest.approx(seeds.mean, rel=1e-4)
-    assert seeds.mean == pytest.approx(claim_values(arm)["C1"].mean())
+    assert seeds.mean == pytest.approx(claim_values(arm, "damage")["C1"].mean())
     assert mixed.ci_high - mixed.ci_low > pooled.ci_high - pooled.ci_low
     assert (mixed.n, seeds.n) == (pooled.n, SEEDS)
-
-
-def test_order_and_person_are_told_apart_as_in_a_balanced_analysis_of_variance(monkeypatch, arm):
-    """Two persons with two orders each: within 2 nats apart, between means 10 apart."""
-    values = pd.Series([1.0, 3.0, 11.0, 13.0])
-    groups = {"C1": [values[:2], values[2:]]}
-    monkeypatch.setattr(statistics, "by_person", lambda _: groups)
-    row = statistics.components(arm.run).iloc[0]
-    assert row["sd_order"] == pytest.approx(2**0.5)
-    assert row["sd_person"] == pytest.approx(((100 - 2) / 2) ** 0.5)
-
-
-def test_persons_as_replicates_are_the_means_of_their_seeds(arm):
-    values = claim_values(arm)["C1"]
-    means = values.groupby(values.index.map(arm.target_of)).mean()
-    table = statistics.person_tests(arm)
-    row = table.set_index("id").loc["C1"]
-    expected = stats.paired_t(np.zeros(len(means)), means)
-    assert (row["n"], row["p"]) == (len(means), pytest.approx(expected.p))
-    assert row["mean"] == pytest.approx(means.mean())
-    assert list(table["p_holm"].dropna()) == pytest.approx(list(stats.holm(table["p"].dropna())))
 
 
 def test_half_the_difference_takes_about_four_times_the_seeds(arm):

@@ -55,7 +55,7 @@ def test_another_world_does_not_agree(runs):
     row = table.loc[("claim's contrast", "C1")]
     assert row["published"] > 0 > row["yours"]
     assert not chapter.agrees(table)["claim's contrast", "C1"]
-    assert (row["verdict"], row["your_verdict"]) == ("replicated", "not replicated")
+    assert row["verdict"] == row["your_verdict"] == "not replicated"  # either is below the margin, 0.1 nats
     cells = chapter.shared_cells(runs["apart"], runs["published"]).set_index("stage")
     assert (cells["equal"] == 0).all()
     assert (cells["unequal there"] == cells["shared"]).all()  # both were planted on this machine

@@ -31,10 +31,11 @@ def arm(monkeypatch):
     table = table.assign(seed=0, layers="all", method=["finetuned", *3 * ["first_epoch"]])
     table = table.assign(damage=table["norm"] ** 2 / 10, forget_nll=facts.mean(axis=1).to_numpy())
     table = table.assign(oracle_gap=table["forget_nll"] - 2, oracle_distance=0.0, rougeL_recall=np.nan)
+    table["bystander_damage"] = table["damage"]
     table["utility_rise"] = [0.0, np.nan, np.nan, 0.8]
     monkeypatch.setattr(readings, "points", lambda _: table)
     monkeypatch.setattr(readings, "fact_paths", lambda _: {(0, "all", "first_epoch"): facts})
-    monkeypatch.setattr(readings, "oracle_nll", lambda _: pd.DataFrame({0: {"a": 2.0, "b": 2.0}}))
+    monkeypatch.setattr(readings, "oracle_nll", lambda *_: pd.DataFrame({0: {"a": 2.0, "b": 2.0}}))
     return Given()
 
 

@@ -1,9 +1,9 @@
-"""Chapter 10: settings ranked at equal damage, which one to use, what it costs and what it leaves behind.
+"""Chapter 10: settings ranked by what forgetting costs, which one to use, and what it leaves behind.
 
-The advice goes by a rule on the effect, fixed here, and not by p, which a small spread alone can win. Of an
-arm with several seeds that setting is advised which leads by most on the mean over seeds, among those that
-every seed walked as far as the agreed damage, that came closer to the oracle than the best control in every
-seed, and that lead this control by at least the margin.
+The advice goes by a rule on the effect, fixed here, and not by p, which a small spread alone can win: by the
+reading of the verdicts (`claims.registered`), so that the two agree. Of an arm with several seeds the setting
+is advised that pays least on the mean over seeds for forgetting as the oracles have, among those that every
+seed walked, that paid less than the best control in every seed, and less by at least the margin on the mean.
 """
 
 from functools import cache
@@ -14,12 +14,13 @@ import pandas as pd
 from unlearnkit import claims
 from unlearnkit.report import tables
 from unlearnkit.report.ch07_facts import RANDOM, WRONG, fact_readings
+from unlearnkit.report.claim_values import cost
 from unlearnkit.report.contrasts import contrast
-from unlearnkit.report.readings import by_setting, matched_damage, path_table
+from unlearnkit.report.readings import reading
 from unlearnkit.report.run import Arm
 
 CONTROLS = ("wrong_person", "random_direction")
-MARGIN = next(claim.margin for claim in claims.CLAIMS if claim.id == "C1")  # nats of D_F that matter
+MARGIN = next(claim.margin for claim in claims.CLAIMS if claim.id == "C1")  # nats that matter
 NEAR = 0.1  # nats: a fact this close to the oracle's NLL is neither still known nor past the oracle
 MODELS = {
     "finetuned": "fine-tuned (nothing done)",
@@ -38,34 +39,32 @@ LEFT += ("exact_memorisation", "rougeL_recall")
 
 @cache
 def ranked(arm: Arm) -> pd.DataFrame:
-    """Every update and layer selection at matched retain damage, the farthest ahead of the controls first.
+    """Every update and layer selection by what it pays for forgetting as the oracles have, cheapest first.
 
     Columns: layers, method, setting (both in words), control (whether it is one), n (seeds), reach (share of
-    them that pay the agreed damage; the others are read at their longest step), distance (mean D_F), start
-    (the fine-tuned model's, in the same seeds), ahead (D_F of each seed's best control on all layers less the
-    setting's own, paired), ci_low, ci_high, p_holm (over all settings but controls), wins (seeds where it is
-    ahead), advised (by the module's rule). The best control of a seed is picked after looking, which flatters
-    the controls.
+    them where it gets there), cost (mean of `claim_values.cost`, nats), distance (mean D_F where it is read),
+    ahead (what each seed's best control on all layers pays beyond the setting, paired), ci_low, ci_high,
+    p_holm (over all settings but controls), wins (seeds where it pays less), advised (by the module's rule).
+    The best control of a seed is picked after looking, which flatters the controls.
     """
-    table, wide = matched_damage(arm, layers=None, methods=None), by_setting(arm).dropna(axis=1, how="all")
-    start = path_table(arm, methods=()).set_index("seed")["oracle_distance"]
-    best = wide[[c for c in wide if c in (WRONG, RANDOM)]].min(axis=1)
-    table = table.dropna(subset="oracle_distance").assign(start=table["seed"].map(start))
+    table = reading(arm, "forgetting").dropna(subset="oracle_distance")
     groups = table.groupby(["layers", "method"], sort=False)
-    found = groups[["crossed", "oracle_distance", "start"]].mean()
-    found = found.rename(columns={"crossed": "reach", "oracle_distance": "distance"})
+    found = groups[["reached", "oracle_distance"]].mean().set_axis(["reach", "distance"], axis=1)
     found = found.assign(n=groups.size(), control=found.index.get_level_values("method").isin(CONTROLS))
+    costs = {key: cost(arm, key) for key in found.index}
+    best = pd.DataFrame({key: costs[key] for key in (WRONG, RANDOM) if key in costs}).min(axis=1)
     families = [
-        contrast(best, {key: wide[key] for key in part.index}).set_axis(part.index)
+        contrast(best, {key: costs[key] for key in part.index}).set_axis(part.index)
         for _, part in found.groupby("control")
     ]
     found = found.join(pd.concat(families)[["difference", "ci_low", "ci_high", "p_holm"]])
     found = found.rename(columns={"difference": "ahead"})
-    found["wins"] = [int((best > wide[key]).sum()) for key in found.index]
+    found["cost"] = [costs[key].mean() for key in found.index]
+    found["wins"] = [int((best.reindex(costs[key].index) > costs[key]).sum()) for key in found.index]
     found["setting"] = [name(*key) for key in found.index]
-    found = found.reset_index().sort_values("ahead", ascending=False, kind="stable", ignore_index=True)
+    found = found.reset_index().sort_values("cost", kind="stable", ignore_index=True)
     seeds = len(arm.seeds)
-    every = (found["n"] == seeds) & (found["wins"] == seeds) & (found["reach"] == 1) & (seeds > 1)
+    every = (found["n"] == seeds) & (found["wins"] == seeds) & (seeds > 1)
     fit = every & ~found["control"] & (found["ahead"] >= (arm.run.margin or MARGIN))
     return found.assign(advised=fit & (fit.cumsum() == 1))
 

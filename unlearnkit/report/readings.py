@@ -178,8 +178,8 @@ def reading(
 @cache
 def _readings(arm: Arm, kind: str, level: float) -> pd.DataFrame:
     table, facts = points(arm), fact_paths(arm)
-    targets = {setting.seed: oracle_nll(arm, setting.seed).mean(axis=1) for setting in arm.settings}
     begins = dict(iter(table[table["method"] == "finetuned"].groupby("seed")))
+    targets = {seed: oracle_nll(arm, seed).mean(axis=1) for seed in begins}
     found = []
     for where, rows in table[table["method"] != "finetuned"].groupby(KEYS[:3], sort=False):
         path = pd.concat([begins[where[0]], rows]).set_index("norm").sort_index()

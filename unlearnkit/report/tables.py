@@ -21,6 +21,7 @@ NAMES = {
     "wrong_person": "wrong person's gradients",
     "random_direction": "random direction",
     "random_subset": "gradient on random parameters",
+    "random_last2": "gradient on as many random parameters as the last blocks have",
     "recomputed": "gradients taken afresh",
     "fuzzy": "first epoch, fuzzy request",
     "iterative": "first epoch, one fact at a time",
