@@ -11,6 +11,7 @@ from unlearnkit.errors import DataError
 from unlearnkit.report.claim_values import claim_values
 from unlearnkit.report.readings import matched_damage, path_table
 from unlearnkit.report.run import Arm, Run
+from unlearnkit.study import config
 
 TESTED = ("ci_low", "ci_high", "t", "p", "d_z", "g_z")
 
@@ -95,6 +96,26 @@ def verdicts(run: Run, ids: Iterable[str] = ()) -> list[dict]:
         for row in claims.verdicts(claim_values(arm), arm.name, registered, unfit(arm))
     ]
     return [row for row in rows if not ids or row["id"] in ids]
+
+
+def at_readings(run: Run, ids: Iterable[str] = ()) -> pd.DataFrame:
+    """Every claim's contrast at each reading, a row a claim, arm and reading; only the first has a verdict.
+
+    Columns: id, arm, reading (with its damage, in nats), n, mean, ci_low, ci_high (95 %, over seeds; NaN of
+    one).
+    """
+    levels = sorted({run.damage, *config.DAMAGE_LEVELS})
+    kinds = {"matched forgetting": (claims.PRIMARY, None)}
+    kinds |= {f"{level:g} nats of damage": ("damage", level) for level in levels}
+    kinds |= {"closest approach": ("closest", None)}
+    rows = [
+        {"id": claim, "arm": arm.name, "reading": name, **paired(values)}
+        for arm in run.arms
+        for name, (kind, level) in kinds.items()
+        for claim, values in claim_values(arm, kind, level).items()
+        if not ids or claim in ids
+    ]
+    return pd.DataFrame(rows).reindex(columns=["id", "arm", "reading", "n", "mean", "ci_low", "ci_high"])
 
 
 def holds(run: Run, ids: str | tuple[str, ...], arm: Arm, verdict: str) -> Markdown | None:

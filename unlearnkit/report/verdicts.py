@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from unlearnkit import claims, files
-from unlearnkit.report import contrasts, figures, readings, tables
+from unlearnkit.report import claim_values, contrasts, figures, readings, tables
 from unlearnkit.report.run import Run
 
 FILE = "claims.json"
@@ -20,6 +20,7 @@ KEYS = (
 )
 TABLE = ("claim", "arm", "estimate [95 %]", "margin", "p (Holm)", "seeds", "smallest found", "verdict")
 ORDER = [claim.id for claim in claims.CLAIMS]
+UNITS = {claim.id: claim.unit for claim in claims.CLAIMS}
 NONE = [claim.id for claim in claims.CLAIMS if claim.kind == "no impact"]
 DIGITS = 6  # of the numbers in the file
 # Verdict: symbol, and how it is drawn; its colour alone must not carry it.
@@ -86,16 +87,26 @@ def markdown_for_readme(run: Run) -> str:
 
 
 def summary(run: Run) -> str:
-    """One screen: how far from the oracle the first arm's updates end, and the verdicts on all claims."""
+    """One screen: what forgetting costs by the first arm's updates, and the verdicts on all claims."""
     arm = run.arms[0]
+    read = readings.reading(arm, "forgetting", None, "all", readings.CORE)
     start = readings.path_table(arm, methods=()).query("method == 'finetuned'")["oracle_distance"].mean()
-    distance = readings.matched_damage(arm).groupby("method")["oracle_distance"].mean()
-    rows = [("none (fine-tuned model)", f"{start:.2f}")]
-    rows += [(name, f"{distance[m]:.2f}") for m, name in tables.NAMES.items() if m in distance]
-    told = tables.markdown(pd.DataFrame(rows, columns=["update", "distance to the oracle"]))
-    head = f"**{arm.name}**, {tables.count(len(arm.seeds), 'training seed')}, forgetting "
-    head += f"{', '.join(arm.targets)}. Distance to the retrained oracle, in nats, where the retain facts "
-    parts = [f"{head}have lost {run.damage:g} nats:", told, markdown_for_readme(run)]
+    closest = readings.reading(arm, "closest", None, "all", readings.CORE)
+    rows = []
+    for method in (m for m in readings.CORE if m in set(read["method"])):
+        there = read[read["method"] == method]["reached"]
+        nearest = closest[closest["method"] == method]["oracle_distance"].mean()
+        price = claim_values.cost(arm, ("all", method)).mean()
+        told = (tables.NAMES[method], f"{there.sum()} of {len(there)}", f"{price:.2f}", f"{nearest:.2f}")
+        rows.append(told)
+    columns = ["update", "seeds where it forgets as the oracle", "what others lose by then", "closest"]
+    told = tables.markdown(pd.DataFrame(rows, columns=columns))
+    head = (
+        f"**{arm.name}**, {tables.count(len(arm.seeds), 'training seed')}. In "
+        f"nats; the fine-tuned model is {start:.2f} from the retrained oracle, and all that the others were "
+        f"taught is worth {claim_values.thrown_away(arm)['damage'].mean():.2f}:"
+    )
+    parts = [head, told, markdown_for_readme(run)]
     if warned := contrasts.warnings(run):
         parts.insert(0, warned.data)
     return "\n\n".join(parts)
@@ -113,7 +124,7 @@ def figure(rows: list[dict]) -> plt.Figure:
     for ax, (_, claim, statement) in zip(axes.flat, wanted, strict=False):
         _panel(ax, [row for row in rows if row["id"] == claim], arms)
         ax.set_title(fill(f"{claim}  {statement.rstrip('.')}", 40), fontsize=8)
-        ax.set_xlabel("share of the score before" if claim[:2] == "C3" else "nats", fontsize=8)
+        ax.set_xlabel(UNITS[claim], fontsize=8)
     for ax in axes.flat[len(wanted) :]:
         ax.set_visible(False)
     looks = {
