@@ -133,6 +133,8 @@ def test_tables_have_a_column_an_arm_and_a_row_a_claim(monkeypatch, tmp_path):
     run = planted(tmp_path, World(), model="gpt2-tiny-pretrained", seeds_adamw=1, seeds_sgd=1)
     rows = claims.verdicts({"C1": [0.3, 0.31, 0.32], "C5": [0.1, 2.0, -1.0]}, ARM)
     monkeypatch.setattr(contrasts, "verdicts", lambda _: rows)
+    assert verdicts.words(run).shape[1] == 2  # the claim and the first arm: the other has too few seeds
+    monkeypatch.setattr(verdicts, "MANY", 1)
     lines = verdicts.markdown_for_readme(run).splitlines()
     assert lines[0].count("|") == 2 + len(run.arms)
     assert len(lines) == 2 + 2
