@@ -1,12 +1,42 @@
-"""Chapter 02: the first epoch's gradients against the others, at several damages and epoch by epoch."""
+"""Chapter 02: what each update pays for forgetting, at which damage it leads, and epoch by epoch."""
 
 import pandas as pd
 
 from unlearnkit.report import contrasts, readings
+from unlearnkit.report.claim_values import cost, thrown_away
 from unlearnkit.report.run import Arm
 
+ADAM = ("adam_first", "adam_replay")  # the optimizer's own updates, added back
+UPDATES = ("first_epoch", "all_epochs", *ADAM, "wrong_person", "random_direction")
 EPOCH_LAYERS = ("all", "embedding")
 DAMAGES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # nats: reading points of the contrast against damage
+
+
+def prices(arm: Arm, layers: str = "all", methods: tuple[str, ...] = UPDATES) -> pd.DataFrame:
+    """What each update pays for forgetting as the oracles have: a row a seed and update, of those walked.
+
+    Columns: seed, method, reached (whether it gets there), cost (`claim_values.cost`, nats), share (of all
+    that the retain facts were taught), distance (D_F there), closest (smallest D_F), closest_damage (there).
+    """
+    met = readings.reading(arm, "forgetting", None, layers, methods).dropna(subset="oracle_distance")
+    near = readings.reading(arm, "closest", None, layers, methods).set_index(["method", "seed"])
+    taught, parts = thrown_away(arm)["damage"], []
+    for method in [m for m in methods if m in set(met["method"])]:
+        rows = met[met["method"] == method].set_index("seed")
+        paid, close = cost(arm, (layers, method)), near.loc[method]
+        told = {"method": method, "reached": rows["reached"].astype(bool), "cost": paid}
+        told |= {"share": paid / taught.reindex(paid.index), "distance": rows["oracle_distance"]}
+        told |= {"closest": close["oracle_distance"], "closest_damage": close["damage"]}
+        parts.append(pd.DataFrame(told).loc[rows.index].rename_axis("seed").reset_index())
+    columns = ["seed", "method", "reached", "cost", "share", "distance", "closest", "closest_damage"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def cheaper(arm: Arm, layers: str = "all", methods: tuple[str, ...] = UPDATES) -> pd.DataFrame:
+    """What the first epoch pays less what each other update pays, in nats: `contrasts.contrast`'s columns."""
+    paid = {m: rows.set_index("seed")["cost"] for m, rows in prices(arm, layers, methods).groupby("method")}
+    first = paid.pop("first_epoch", pd.Series(dtype=float))
+    return contrasts.contrast(first, {m: paid[m] for m in methods if m in paid and len(first)})
 
 
 def by_damage(arm: Arm, method: str = "all_epochs") -> pd.DataFrame:

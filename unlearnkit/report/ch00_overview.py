@@ -1,0 +1,133 @@
+"""Chapter 00: the study on one page: a line an update, a sentence a claim, and what a rerun would bring."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+from unlearnkit import claims
+from unlearnkit.report import contrasts, readings, verdicts
+from unlearnkit.report.ch01_data import learned
+from unlearnkit.report.ch02_first_epoch import UPDATES, prices
+from unlearnkit.report.oracles import oracle_nll
+from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.tables import NAMES, count, frame
+from unlearnkit.study.readings import crossing, distances
+
+MAIN = ("first_epoch", "all_epochs", "adam_replay")  # whose readings a rerun is held against
+LEVELS = (0.0, *np.geomspace(0.005, 8, 60))  # nats of damage at which a curve is read
+# What a claim's verdict means on the first arm, in one sentence: where it is replicated, and where it is not.
+FOUND = {
+    "C0": (
+        "It does: others lose less than a tenth of a nat a token.",
+        "Others lose more than a tenth of a nat a token before the person is forgotten.",
+    ),
+    "C1": (
+        "All epochs' gradients cost others more.",
+        "All epochs' gradients cost others no more, or less.",
+    ),
+    "C1a": (
+        "Somebody else's gradients cost more or never get there, so it matters whose facts are replayed.",
+        "Somebody else's gradients do as well: any push would do.",
+    ),
+    "C1b": (
+        "AdamW's own updates, added back, cost others less.",
+        "Adding back AdamW's own updates saves nothing that matters.",
+    ),
+    "C2a": (
+        "Edited alone, the embedding costs others less.",
+        "Edited alone, the embedding costs others as much, or more.",
+    ),
+    "C2b": (
+        "A step on them moves the forgotten facts by less than a tenth of a nat.",
+        "A step on them does move the forgotten facts.",
+    ),
+    "C2c": (
+        "Two other blocks, drawn at random, move the facts more.",
+        "Two other blocks, drawn at random, move the facts no more than the last two.",
+    ),
+    "C3a": ("It falls.", "It does not fall, or it rises."),
+    "C3b": ("It falls.", "It does not fall, or it rises."),
+    "C3c": ("It comes nearer.", "It comes no nearer, or moves away."),
+    "C3d": ("It comes nearer.", "It comes no nearer, or moves away."),
+    "C4": (
+        "The path runs past the oracle and ends farther from it than it began.",
+        "No step that was looked at lies farther from the oracle than the start, by as much as matters.",
+    ),
+    "C4a": (
+        "Some step makes the facts likelier than before.",
+        "No step that was looked at makes the facts likelier than before, by as much as matters.",
+    ),
+    "C5": (
+        "Removal fact by fact costs others less than a fuzzy request.",
+        "Removal fact by fact costs others as much as a fuzzy request, or more.",
+    ),
+}
+
+
+def curves(arm: Arm, layers: str = "all", methods: tuple[str, ...] = UPDATES) -> pd.DataFrame:
+    """How far from the oracle an update has come, by what it has cost the retain facts: a row a level.
+
+    Columns: method, damage (one of LEVELS, where the path first costs so much), distance (mean D_F over
+    seeds). A level that some seed's path never costs is left out, so that one line is of the same seeds
+    throughout.
+    """
+    facts, targets = readings.fact_paths(arm), {s: oracle_nll(arm, s).mean(axis=1) for s in arm.seeds}
+    table, rows = readings.path_table(arm, layers, methods), []
+    for method in [m for m in methods if m in set(table["method"])]:
+        found = []
+        for seed, path in readings.along(table, method, layers).groupby("seed"):
+            if (nll := facts.get((seed, layers, method))) is not None:
+                damage = path.set_index("norm")["damage"].sort_index()
+                norms, there = np.transpose([crossing(damage, level) for level in LEVELS])
+                found.append(np.where(there, distances(nll, targets[seed], norms), np.nan))
+        means = np.mean(found, axis=0)
+        rows += [(method, *row) for row in zip(LEVELS, means, strict=True) if np.isfinite(row[1])]
+    return frame(rows, "method", "damage", "distance")
+
+
+def in_sentences(run: Run) -> pd.DataFrame:
+    """`verdicts.words` with what each verdict means on the first arm below its claim."""
+    arm, told = run.arms[0], verdicts.words(run)
+    judged = {row["id"]: row for row in contrasts.verdicts(run) if row["arm"] == arm.name}
+    means = [_sentence(judged.get(claim.partition(".")[0]), arm) for claim in told["claim"]]
+    return told.assign(claim=told["claim"] + "<br><i>" + pd.Series(means, dtype=str) + "</i>")
+
+
+def _sentence(row: dict | None, arm: Arm) -> str:
+    if row is None:
+        return f"Not tested on {arm.name}."
+    if row["verdict"] == claims.NO_VERDICT:
+        return "Not judged: there was nothing to unlearn, or the ledger does not hold."
+    if row["verdict"] != claims.UNDECIDED:
+        return FOUND[row["id"]][row["verdict"] != claims.REPLICATED]
+    if row["detectable"] is None:
+        return "Open: it takes more than one seed."
+    least = f"{row['detectable']:.2g} {verdicts.UNITS[row['id']]}"
+    return (
+        f"Open: {count(row['n_seeds'], 'seed')} can find a difference of {least} or more, and none smaller."
+    )
+
+
+def expected(arm: Arm, again: int) -> pd.DataFrame:
+    """The main readings, and how far the mean over as many other seeds would lie from what it estimates.
+
+    Columns: reading, unit, n (seeds), mean, sd (over seeds), here and rerun (95 % half-widths of the mean
+    over n seeds, and over `again`, from that sd; NaN of one seed).
+    """
+    start = readings.path_table(arm, methods=()).query("method == 'finetuned'").set_index("seed")
+    read = readings.reading(arm, "damage", None, "all", ("first_epoch",)).set_index("seed")
+    told = prices(arm, methods=MAIN).set_index("seed")
+    own = {m: told[told["method"] == m] for m in MAIN if m in set(told["method"])}
+    found = {
+        ("answers' tokens memorised", "share"): learned(arm.observations("train"))["exact_memorisation"],
+        ("distance to the oracle before any update", "nats"): start["oracle_distance"],
+        (f"the same after the first epoch, at {arm.run.damage:g} nats", "nats"): read["oracle_distance"],
+        **{(f"closest approach: {NAMES[m]}", "nats"): rows["closest"] for m, rows in own.items()},
+        **{(f"others' loss where forgotten: {NAMES[m]}", "nats"): rows["cost"] for m, rows in own.items()},
+    }
+    rows = []
+    for (reading, unit), values in found.items():
+        n, sd = values.count(), values.std()
+        reach = t.ppf(1 - claims.ALPHA / 2, n - 1) * sd if n > 1 else np.nan
+        rows.append((reading, unit, n, values.mean(), sd, reach / np.sqrt(n), reach / np.sqrt(again)))
+    return frame(rows, "reading", "unit", "n", "mean", "sd", "here", "rerun")
