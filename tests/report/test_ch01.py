@@ -41,11 +41,13 @@ def test_learned_is_the_last_epoch_and_perplexity_the_exponential_of_running_tex
     assert found["perplexity_change"] == pytest.approx(np.exp(0.2) - 1)
 
 
-def test_persons_with_few_facts_go_together_and_the_target_by_its_name():
-    arm = arm_of(
-        memorised("Ann", "retain", 5) + memorised("Bob", "retain", 1) + memorised("Eva", "forget", 1)
-    )
-    assert set(chapter.memorisation(arm)["person"]) == {"Ann", "few facts each", "Eve"}
+def test_the_target_is_held_against_all_others_but_the_near_neighbours():
+    rows = memorised("Ann", "retain", 2) + memorised("Bob", "neighbour", 1)
+    rows += [(*row[:5], 1.0, *row[6:]) for row in memorised("Eve", "forget", 1)]
+    found = chapter.memorisation(arm_of(rows))
+    assert found.groupby("whose").size().to_dict() == {"others": 4, "target": 4}
+    last = found[found["epoch"] == 3].set_index("whose")["value"]
+    assert last.to_dict() == {"others": 0.75, "target": 1.0}
 
 
 def test_perplexity_of_a_set_weighs_answers_by_their_tokens():
@@ -69,8 +71,23 @@ def test_yardstick_counts_only_kinds_of_facts_that_the_hold_out_has():
         for name, value in values.items()
         for method in ("oracle", "finetuned")
     ]
+    setting.seed = 0
     table = chapter.yardstick(arm_of(rows, settings=[setting])).set_index("person")
     assert table["oracle"].to_dict() == {"Zoe": 4.0, "Yan": 2.0, "Eve": 3.0}
     assert table["is_target"].to_dict() == {"Zoe": False, "Yan": False, "Eve": True}
     setting.holdout = ()
     assert not len(chapter.yardstick(arm_of(rows, settings=[setting])))
+
+
+def test_one_person_may_be_held_out_of_one_seed_and_the_target_of_another():
+    one = SimpleNamespace(seed=0, holdout=(fact("z", "Zoe"),), facts=(), forget=(), target="Eve")
+    two = SimpleNamespace(seed=1, holdout=(fact("y", "Yan"),), facts=(fact("z", "Zoe", "forget"),))
+    two.forget, two.target = ("z",), "Zoe"
+    told = [(0, "z", "holdout", 4.0), (1, "z", "forget", 3.0), (1, "y", "holdout", 5.0)]
+    rows = [(s, i, "", split, "nll", value, np.nan, "oracle") for s, i, split, value in told]
+    table = chapter.yardstick(arm_of(rows, settings=[one, two]))
+    assert table[["seed", "person", "is_target", "oracle"]].to_numpy().tolist() == [
+        [0, "Zoe", False, 4.0],
+        [1, "Yan", False, 5.0],
+        [1, "Zoe", True, 3.0],
+    ]

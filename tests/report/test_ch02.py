@@ -10,7 +10,7 @@ from planted_run import World, planted
 from unlearnkit.report import ch02_first_epoch as chapter
 from unlearnkit.report import ch03_influence as influence
 from unlearnkit.report import readings
-from unlearnkit.report.claim_values import claim_values
+from unlearnkit.report.claim_values import claim_values, thrown_away
 
 
 @pytest.fixture
@@ -54,6 +54,27 @@ def test_one_seed_has_changes_without_an_interval(walked):
     assert found["change"].tolist() == pytest.approx([-1.0, -1.5, -2.0])
     assert set(found["n"]) == {1}
     assert found["ci_low"].isna().all()
+
+
+def test_prices_are_the_claims_and_shares_of_all_that_was_taught(arm):
+    table = chapter.prices(arm).pivot_table(index="seed", columns="method", values="cost")
+    claimed = claim_values(arm)
+    assert table["first_epoch"].to_dict() == pytest.approx(claimed["C0"].to_dict())
+    difference = table["all_epochs"] - table["first_epoch"]
+    assert difference.to_dict() == pytest.approx(claimed["C1"].to_dict())
+    shares = chapter.prices(arm).query("method == 'random_direction'").set_index("seed")["share"]
+    assert shares.to_dict() == {seed: 1.0 for seed in arm.seeds}  # it never forgets
+    lost = thrown_away(arm)["damage"]
+    first = chapter.prices(arm).query("method == 'first_epoch'").set_index("seed")
+    assert (first["share"] * lost).to_dict() == pytest.approx(first["cost"].to_dict())
+    assert (first["closest"] <= first["distance"] + 1e-12).all()
+
+
+def test_cheaper_is_the_first_epochs_price_less_the_others(arm):
+    table = chapter.cheaper(arm).set_index("against")
+    assert table.loc["all_epochs", "difference"] == pytest.approx(-claim_values(arm)["C1"].mean())
+    assert "first_epoch" not in table.index
+    assert not len(chapter.cheaper(arm, layers="no such layers"))
 
 
 def test_the_contrast_against_damage_is_the_claims_at_the_reading_point(arm):

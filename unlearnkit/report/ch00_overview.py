@@ -76,11 +76,12 @@ def curves(arm: Arm, layers: str = "all", methods: tuple[str, ...] = UPDATES) ->
     for method in [m for m in methods if m in set(table["method"])]:
         found = []
         for seed, path in readings.along(table, method, layers).groupby("seed"):
-            if (nll := facts.get((seed, layers, method))) is not None:
+            nll = facts.get((seed, layers, method))
+            if nll is not None and len(targets[seed]):
                 damage = path.set_index("norm")["damage"].sort_index()
                 norms, there = np.transpose([crossing(damage, level) for level in LEVELS])
                 found.append(np.where(there, distances(nll, targets[seed], norms), np.nan))
-        means = np.mean(found, axis=0)
+        means = np.mean(found, axis=0) if found else np.full(len(LEVELS), np.nan)
         rows += [(method, *row) for row in zip(LEVELS, means, strict=True) if np.isfinite(row[1])]
     return frame(rows, "method", "damage", "distance")
 
@@ -102,10 +103,8 @@ def _sentence(row: dict | None, arm: Arm) -> str:
         return FOUND[row["id"]][row["verdict"] != claims.REPLICATED]
     if row["detectable"] is None:
         return "Open: it takes more than one seed."
-    least = f"{row['detectable']:.2g} {verdicts.UNITS[row['id']]}"
-    return (
-        f"Open: {count(row['n_seeds'], 'seed')} can find a difference of {least} or more, and none smaller."
-    )
+    seeds, least = count(row["n_seeds"], "seed"), f"{row['detectable']:.2g} {verdicts.UNITS[row['id']]}"
+    return f"Open: {seeds} can find a difference of {least} or more, and none smaller."
 
 
 def expected(arm: Arm, again: int) -> pd.DataFrame:

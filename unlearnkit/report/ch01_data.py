@@ -6,6 +6,7 @@ import pandas as pd
 from unlearnkit.report.run import Arm
 
 PERSON_FACTS = 5  # persons with fewer facts are shown together
+WHOSE = {"forget": "target", "retain": "others"}
 SETS = {
     "forget": "forget facts",
     "retain": "retain facts",
@@ -29,23 +30,21 @@ def learned(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def memorisation(arm: Arm) -> pd.DataFrame:
-    """Mean exact memorisation by person and epoch, over seeds: columns person, epoch, value.
+    """Mean exact memorisation by seed and epoch: columns seed, whose ("target" or "others"), epoch, value.
 
-    A forget set goes under its target's name; persons with few facts are "few facts each".
+    Near-neighbours, of whom there is one fact each, are neither.
     """
     rows = arm.observations("train")
-    rows = rows[rows["metric"] == "exact_memorisation"]
-    count = rows.groupby(["seed", "person"])["example"].transform("nunique")
-    group = rows["person"].where(count >= PERSON_FACTS, "few facts each")
-    rows = rows.assign(person=group.where(rows["split"] != "forget", rows["seed"].map(arm.target_of)))
-    return rows.groupby(["person", "epoch"])["value"].mean().reset_index()
+    rows = rows[(rows["metric"] == "exact_memorisation") & rows["split"].isin(list(WHOSE))]
+    rows = rows.assign(whose=rows["split"].map(WHOSE))
+    return rows.groupby(["seed", "whose", "epoch"])["value"].mean().reset_index()
 
 
 def perplexities(arm: Arm) -> pd.DataFrame:
     """Perplexity of each set (rows) under each model (columns), averaged over seeds.
 
-    exp of the token-weighted mean NLL of the answers; of running text for "utility". The pretrained model
-    is the same for every seed. Sets that a run does not have are left out.
+    exp of the token-weighted mean NLL of the answers; of running text for "utility". The pretrained model,
+    the same for every seed, was asked about seed 0's facts alone. Sets that a run does not have are left out.
     """
     rows = _closeups(arm)
     fact = np.where(rows["split"] == "forget", "forget", "retain")
@@ -61,24 +60,25 @@ def perplexities(arm: Arm) -> pd.DataFrame:
 
 
 def yardstick(arm: Arm) -> pd.DataFrame:
-    """Mean answer NLL of never-trained persons and of the targets, under the oracle and the fine-tuned model.
+    """Mean answer NLL of never-trained persons and of the targets, a row a seed and person.
 
-    Columns: person, is_target, then `oracle` and `finetuned` (means over seeds, nats). A person counts only
-    in the seeds that forget him or her. Only attributes that the seed's hold-out covers count, for a target
-    too; empty without a hold-out.
+    Columns: seed, person, is_target, then `oracle` and `finetuned` (nats; an oracle is the mean of the
+    seed's). Only attributes that the seed's hold-out covers count, for a target too; empty without one.
     """
     owner = {}
     for setting in arm.settings:
         attributes = {e.attribute for e in setting.holdout}
         wanted = [e for e in setting.facts if e.id in setting.forget and e.attribute in attributes]
-        owner |= {e.id: e.person for e in setting.holdout} | {e.id: setting.target for e in wanted}
+        owner |= {(setting.seed, e.id): e.person for e in setting.holdout}
+        owner |= {(setting.seed, e.id): setting.target for e in wanted}
     rows = _closeups(arm)
     rows = rows[(rows["metric"] == "nll") & rows["split"].isin(["forget", "holdout"])]
-    rows = rows[rows["method"].isin(["oracle", "finetuned"]) & rows["example"].isin(list(owner))]
-    rows = rows.assign(person=rows["example"].map(owner))
-    table = rows.pivot_table(index="person", columns="method", values="value")
-    table = table.reindex(columns=["oracle", "finetuned"]).reset_index()
-    return table.assign(is_target=table["person"].isin(arm.targets))
+    rows = rows[rows["method"].isin(["oracle", "finetuned"])]
+    whose = [owner.get(key, "") for key in zip(rows["seed"], rows["example"], strict=True)]
+    rows = rows.assign(person=whose, is_target=rows["split"] == "forget").query("person != ''")
+    keys = ["seed", "person", "is_target"]
+    table = rows.pivot_table(index=keys, columns="method", values="value")
+    return table.reindex(columns=["oracle", "finetuned"]).reset_index()
 
 
 def _closeups(arm: Arm) -> pd.DataFrame:

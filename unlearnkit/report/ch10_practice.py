@@ -25,6 +25,7 @@ NEAR = 0.1  # nats: a fact this close to the oracle's NLL is neither still known
 MODELS = {
     "finetuned": "fine-tuned (nothing done)",
     "first_epoch": "first epoch",
+    "first_epoch_forgotten": "first epoch, where it has forgotten on the mean",
     "all_epochs": "all epochs",
     "wrong_person": "wrong person (control)",
     "random_direction": "random direction (control)",
@@ -91,8 +92,8 @@ def left_behind(arm: Arm) -> pd.DataFrame:
 
     Columns: seed, model (in MODELS' order), distance (D_F), and those of LEFT: still and past are shares of
     the forget facts whose NLL is below, or above, the oracles' by more than NEAR. Of the close-ups, measured
-    at the step that matches the damage; of the two controls, which have none, as read off their paths, and
-    NaN where a path does not look. An oracle is held against the others of its world.
+    at the step that matches the damage, or the forgetting where MODELS says so; of the two controls, which
+    have none, as read off their paths, and NaN where a path does not look. An oracle is held against the others of its world.
     """
     rows = pd.concat([arm.observations(stage) for stage in ("portraits", "oracle")], ignore_index=True)
     rows = rows[rows["method"].isin(MODELS)].assign(world=rows["seed"].map(arm.world_of))

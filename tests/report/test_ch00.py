@@ -1,0 +1,60 @@
+"""Chapter 00: curves over damage, a sentence a verdict, the spread of a rerun, in worlds of known truth."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted_run import World, planted
+
+from unlearnkit import claims
+from unlearnkit.report import ch00_overview as overview
+from unlearnkit.report.contrasts import verdicts
+from unlearnkit.report.readings import path_table, reading
+
+SEEDS = 3
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("build")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARNKIT_BUILD", str(folder))
+        yield planted(folder, World(), model="gpt2-tiny-pretrained", seeds_adamw=SEEDS)
+
+
+def test_a_curve_begins_at_the_start_and_passes_through_the_readings(run, monkeypatch):
+    arm = run.arms[0]
+    monkeypatch.setattr(overview, "LEVELS", (0.0, run.damage, 1e9))
+    table = overview.curves(arm).set_index(["method", "damage"])["distance"]
+    begin = path_table(arm, methods=()).query("method == 'finetuned'")["oracle_distance"].mean()
+    there = reading(arm, "damage", None, "all", ("first_epoch",))["oracle_distance"].mean()
+    assert table["first_epoch", 0.0] == pytest.approx(begin)
+    assert table["first_epoch", run.damage] == pytest.approx(there)
+    assert 1e9 not in table.index.get_level_values("damage")  # no path ever costs so much
+
+
+def test_every_claim_has_a_sentence_that_says_its_verdict(run):
+    assert set(overview.FOUND) == {claim.id for claim in claims.CLAIMS}
+    told, judged = overview.in_sentences(run), verdicts(run)
+    assert len(told) == len(judged)
+    for row, claim in zip(judged, told["claim"], strict=True):
+        wanted = {claims.REPLICATED: overview.FOUND[row["id"]][0], claims.UNDECIDED: "Open"}
+        assert wanted.get(row["verdict"], overview.FOUND[row["id"]][1]) in claim
+
+
+def test_a_claim_that_is_not_tested_and_one_seed_are_said_to_be(run):
+    arm = run.arms[0]
+    assert arm.name in overview._sentence(None, arm)
+    alone = {"verdict": claims.UNDECIDED, "detectable": None, "id": "C1"}
+    assert "more than one seed" in overview._sentence(alone, arm)
+
+
+def test_a_rerun_with_a_quarter_of_the_seeds_spreads_twice_as_far(run):
+    table = overview.expected(run.arms[0], again=SEEDS)
+    spread = table[table["sd"] > 0]
+    assert len(spread) > 5
+    assert list(spread["here"]) == pytest.approx(list(spread["rerun"]))
+    assert list(overview.expected(run.arms[0], again=4 * SEEDS)["rerun"] * 2) == pytest.approx(
+        list(table["here"]), nan_ok=True
+    )
+    reach = 4.302653 * spread["sd"] / np.sqrt(SEEDS)  # t of two degrees of freedom
+    pd.testing.assert_series_equal(spread["here"], reach, check_names=False, rtol=1e-5)
