@@ -93,7 +93,8 @@ def left_behind(arm: Arm) -> pd.DataFrame:
     Columns: seed, model (in MODELS' order), distance (D_F), and those of LEFT: still and past are shares of
     the forget facts whose NLL is below, or above, the oracles' by more than NEAR. Of the close-ups, measured
     at the step that matches the damage, or the forgetting where MODELS says so; of the two controls, which
-    have none, as read off their paths, and NaN where a path does not look. An oracle is held against the others of its world.
+    have none, as read off their paths, and NaN where a path does not look. An oracle is held against the
+    others of its world.
     """
     rows = pd.concat([arm.observations(stage) for stage in ("portraits", "oracle")], ignore_index=True)
     rows = rows[rows["method"].isin(MODELS)].assign(world=rows["seed"].map(arm.world_of))
