@@ -7,6 +7,7 @@ from planted_run import PARAPHRASE, World, planted
 
 from unlearnkit.report import Run
 from unlearnkit.report import ch10_practice as practice
+from unlearnkit.report.readings import path_table
 
 SEEDS = 4
 
@@ -56,6 +57,10 @@ def test_ranking_puts_the_planted_best_first_and_counts_controls_apart(arm):
     assert practice.advised(arm) == tuple(own.iloc[0][["layers", "method"]])
     assert list(table["advised"]).count(True) == 1
     assert table["setting"].is_unique
+    walked = path_table(arm, None, None)
+    for column in ("method", "layers"):  # nobody would use what layer selections are held against
+        assert set(walked[column]) & set(practice.LAYER_CONTROLS)
+        assert not set(table[column]) & set(practice.LAYER_CONTROLS)
 
 
 def test_the_larger_effect_is_advised_and_not_the_smaller_p(readings):
@@ -87,6 +92,12 @@ def test_a_margin_of_ones_own_moves_the_bar(readings, arm, monkeypatch):
     assert readings(first_epoch=[2.5, 2.4, 2.5, 2.6])["advised"].any()
     monkeypatch.setattr(arm.run, "margin", 0.8)
     assert not readings(first_epoch=[2.5, 2.4, 2.5, 2.6])["advised"].any()
+
+
+def test_settings_are_named_in_words():
+    assert practice.name("all", "first_epoch") == "first epoch"
+    assert practice.name("last2", "first_epoch") == "first epoch, the last two blocks only"
+    assert practice.name("embedding", "epoch_3") == "epoch 3 alone, embedding only"
 
 
 def test_leftovers_tell_what_is_known(arm):

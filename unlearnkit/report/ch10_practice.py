@@ -20,6 +20,8 @@ from unlearnkit.report.readings import reading
 from unlearnkit.report.run import Arm
 
 CONTROLS = ("wrong_person", "random_direction")
+LAYER_CONTROLS = ("random_subset", "random_last2", "other2")  # chapter 04's; nobody would use them
+LAYERS = {"last2": "the last two blocks"}
 MARGIN = next(claim.margin for claim in claims.CLAIMS if claim.id == "C1")  # nats that matter
 NEAR = 0.1  # nats: a fact this close to the oracle's NLL is neither still known nor past the oracle
 MODELS = {
@@ -42,6 +44,8 @@ LEFT += ("exact_memorisation", "rougeL_recall")
 def ranked(arm: Arm) -> pd.DataFrame:
     """Every update and layer selection by what it pays for forgetting as the oracles have, cheapest first.
 
+    The random parameters and blocks that layer selections are held against are left out.
+
     Columns: layers, method, setting (both in words), control (whether it is one), n (seeds), reach (share of
     them where it gets there), cost (mean of `claim_values.cost`, nats), distance (mean D_F where it is read),
     ahead (what each seed's best control on all layers pays beyond the setting, paired), ci_low, ci_high,
@@ -49,6 +53,7 @@ def ranked(arm: Arm) -> pd.DataFrame:
     The best control of a seed is picked after looking, which flatters the controls.
     """
     table = reading(arm, "forgetting").dropna(subset="oracle_distance")
+    table = table[~table["method"].isin(LAYER_CONTROLS) & ~table["layers"].isin(LAYER_CONTROLS)]
     groups = table.groupby(["layers", "method"], sort=False)
     found = groups[["reached", "oracle_distance"]].mean().set_axis(["reach", "distance"], axis=1)
     found = found.assign(n=groups.size(), control=found.index.get_level_values("method").isin(CONTROLS))
@@ -80,7 +85,7 @@ def name(layers: str, method: str) -> str:
     """A setting in words: the update, and where it is not all layers, on which."""
     told = f"epoch {method[6:]} alone" if method.startswith("epoch_") else tables.NAMES.get(method, method)
     told = told.replace("'s gradients", "").replace("s' gradients", "s").replace("first epoch, ", "")
-    return told if layers == "all" else f"{told}, {layers} only"
+    return told if layers == "all" else f"{told}, {LAYERS.get(layers, layers)} only"
 
 
 # -- what it leaves behind --------------------------------------------------------------------------------
