@@ -86,8 +86,8 @@ def warnings(run: Run) -> Markdown | None:
     told = [f"> ⚠ **No verdict on {arm.name}:** {why}." for arm in run.arms if (why := unfit(arm))]
     if not is_registered(run):
         told.append(
-            "> ⚠ **Exploratory:** these observations were made before the claims, readings and margins of this "
-            "page were registered (`unlearnkit/claims/registered.py`), or under others."
+            "> ⚠ **Exploratory:** these observations were made before the claims, readings and margins of "
+            "this page were registered (`unlearnkit/claims/registered.py`), or under others."
         )
     return Markdown("\n>\n".join(told)) if told else None
 
