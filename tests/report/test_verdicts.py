@@ -163,3 +163,12 @@ def test_where_little_was_learnt_there_is_no_verdict(tmp_path, monkeypatch):
     assert "20% of the forget facts" in contrasts.warnings(run).data
     assert verdicts.summary(run).startswith("> ⚠ **No verdict")
     assert len(verdicts.table(contrasts.verdicts(run)))  # what was estimated is shown all the same
+
+
+def test_a_run_of_another_registration_is_exploratory(run_in, monkeypatch):
+    run = run_in(PRIVATE_FIRST)
+    assert contrasts.is_registered(run)
+    assert contrasts.warnings(run) is None
+    monkeypatch.setattr(claims, "digest", lambda: "another")
+    assert "Exploratory" in contrasts.warnings(run).data
+    assert verdicts.summary(run).startswith("> ⚠ **Exploratory")
