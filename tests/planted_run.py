@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from unlearnkit import claims
 from unlearnkit.report import Run
 from unlearnkit.study import collect, grid, plan, profiles
 from unlearnkit.study.cells import Cell
@@ -25,6 +26,7 @@ from unlearnkit.study.route import Route
 from unlearnkit.unlearning import METHODS
 
 COLUMNS = ["example", "person", "split", "metric", "value"]
+MADE = {"commit": "planted", "registered": claims.digest()}
 EPOCHS, PERSONS_SHARE, DISPLACEMENT = 8, 0.2, 8.0
 ORACLE_NOISE = 0.05  # nats, of each fact under each oracle
 PARAPHRASE = 0.5  # nats by which a paraphrase is less likely
@@ -198,7 +200,7 @@ def planted(build: Path, world: World, name: str = "planted", **parameters) -> R
     }
     told = [
         {"key": f"{zlib.crc32(c.title.encode()):08x}", "stage": c.stage, "arm": c.arm, "seed": c.seed}
-        | {"title": c.title, "seconds": 1.0, "peak_bytes": 1_000_000, "made": {"commit": "planted"}}
+        | {"title": c.title, "seconds": 1.0, "peak_bytes": 1_000_000, "made": MADE}
         for c in cells
     ]
     collect.write(build / name / "data", run, arms, told, tables)

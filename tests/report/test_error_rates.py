@@ -1,7 +1,7 @@
-"""Do verdicts err as seldom as they promise? A thousand studies of worlds that went through the whole pipeline.
+"""Do verdicts err as seldom as they promise? A thousand studies of worlds that went through the pipeline.
 
-A bank of planted worlds, each with a person and an order of its own, is read as every run is: from the
-cells' observations over paths and readings to a contrast a seed. A study draws its seeds from the bank, which is its
+A bank of planted worlds, each with a person and an order of its own, is read as every run is: from the cells'
+observations over paths and readings to a contrast a seed. A study draws its seeds from the bank, which is its
 population: its mean is the truth. Rates have a Monte Carlo error of 0.007 at 1,000 studies.
 """
 

@@ -24,7 +24,6 @@ def test_tables_of_arms_stand_one_below_the_other():
 @pytest.fixture
 def arm(monkeypatch):
     """NLL a = norm, b = norm / 3, the oracle at 2 for both; running text measured at 0 and 8 only."""
-    readings._readings.cache_clear()
     norms = [0.0, 1.0, 4.0, 8.0]
     facts = pd.DataFrame({"a": norms, "b": [n / 3 for n in norms]}, pd.Index(norms, name="norm"))
     table = pd.DataFrame({"norm": norms, "share": [n / 100 for n in norms]})

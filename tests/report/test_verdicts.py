@@ -133,6 +133,8 @@ def test_tables_have_a_column_an_arm_and_a_row_a_claim(monkeypatch, tmp_path):
     run = planted(tmp_path, World(), model="gpt2-tiny-pretrained", seeds_adamw=1, seeds_sgd=1)
     rows = claims.verdicts({"C1": [0.3, 0.31, 0.32], "C5": [0.1, 2.0, -1.0]}, ARM)
     monkeypatch.setattr(contrasts, "verdicts", lambda _: rows)
+    assert verdicts.words(run).shape[1] == 2  # the claim and the first arm: the other has too few seeds
+    monkeypatch.setattr(verdicts, "MANY", 1)
     lines = verdicts.markdown_for_readme(run).splitlines()
     assert lines[0].count("|") == 2 + len(run.arms)
     assert len(lines) == 2 + 2
@@ -161,3 +163,12 @@ def test_where_little_was_learnt_there_is_no_verdict(tmp_path, monkeypatch):
     assert "20% of the forget facts" in contrasts.warnings(run).data
     assert verdicts.summary(run).startswith("> ⚠ **No verdict")
     assert len(verdicts.table(contrasts.verdicts(run)))  # what was estimated is shown all the same
+
+
+def test_a_run_of_another_registration_is_exploratory(run_in, monkeypatch):
+    run = run_in(PRIVATE_FIRST)
+    assert contrasts.is_registered(run)
+    assert contrasts.warnings(run) is None
+    monkeypatch.setattr(claims, "digest", lambda: "another")
+    assert "Exploratory" in contrasts.warnings(run).data
+    assert verdicts.summary(run).startswith("> ⚠ **Exploratory")

@@ -8,7 +8,7 @@ import pytest
 from unlearnkit import data, models, study
 from unlearnkit.errors import ConfigError, RequestError
 from unlearnkit.layers import known_names, tags
-from unlearnkit.study import config, grid, plan, profiles
+from unlearnkit.study import config, grid, plan, profiles, walks
 
 TINY_ARM = "gpt2-tiny-pretrained, AdamW"
 
@@ -120,14 +120,14 @@ def test_the_factorial_is_sliced_through_the_reference_cell():
     for epoch in range(2, arm.recipe["epochs"] + 1):
         assert {("all", f"epoch_{epoch}"), ("embedding", f"epoch_{epoch}")} <= set(walked)
     assert {("all", m) for m in ("fuzzy", "iterative", "iterative_reversed", "recomputed")} <= set(walked)
-    for layers in {name for name, _ in walked}:  # the two controls stand in every comparison
+    for layers in {name for name, _ in walked} - {walks.OTHER_BLOCKS}:  # two controls in every comparison
         assert {(layers, "wrong_person"), (layers, "random_direction")} <= set(walked)
     assert len(walked["all", "first_epoch"]["steps"]) == 7
 
 
 @pytest.mark.parametrize("optimizer", config.OPTIMIZERS)
 def test_adamw_s_updates_are_walked_where_it_trained(optimizer):
-    """In every seed, on all layers and on the embedding, twice as far as gradients go."""
+    """In every seed, on all layers and all together on the embedding, farther than gradients go."""
     found = {a.optimizer: a for a in plan.arms(profiles.get("default")) if a.model == config.TINY}
     arm = found[optimizer]
     cells = [c for c in grid.cells(arm) if c.stage == "path"]
@@ -137,11 +137,25 @@ def test_adamw_s_updates_are_walked_where_it_trained(optimizer):
         for spec in c.config["paths"]
         if spec["method"] == "adam_replay"
     ]
-    each = [("adam_first", [1]), ("adam_replay", "all")]
-    seeds = arm.seeds if optimizer == "adamw" else ()
-    ends = {"all": 2 * config.STEPS[-1], "embedding": 2 * config.LAYER_STEPS[-1]}
-    where = [(s, layers, *e, end) for s in seeds for layers, end in ends.items() for e in each]
+    each = [("all", "adam_first", [1], 4 * config.STEPS[-1])]
+    each += [("all", "adam_replay", "all", 2 * config.STEPS[-1])]
+    each += [("embedding", "adam_replay", "all", 4 * config.LAYER_STEPS[-1])]
+    where = [(s, *told) for s in (arm.seeds if optimizer == "adamw" else ()) for told in each]
     assert sorted(walked, key=str) == sorted(where, key=str)
+
+
+def test_the_last_blocks_have_controls_of_their_size_and_length():
+    arm = arm_named(TINY_ARM)
+    for seed in arm.seeds:
+        cells = [c for c in grid.cells(arm) if c.stage == "path" and c.seed == seed]
+        walked = {(c.config["layers"], p["label"]): p for c in cells for p in c.config["paths"]}
+        blocks, coordinates = walked[walks.OTHER_BLOCKS, "first_epoch"], walked["all", "random_last2"]
+        assert len(set(blocks["parts"])) == 2
+        assert not {"block.10", "block.11"} & set(blocks["parts"])
+        assert coordinates["options"] == {"like": "last2"}
+        assert blocks["steps"] == coordinates["steps"] == list(config.LAST_STEPS)
+    drawn = {tuple(walks.other_blocks(arm, s)) for s in arm.settings}
+    assert len(drawn) > len(arm.seeds) // 2
 
 
 def test_a_new_seed_or_layer_runs_only_what_is_new(monkeypatch):

@@ -82,9 +82,19 @@ def unfit(arm: Arm) -> str:
 
 
 def warnings(run: Run) -> Markdown | None:
-    """What stands above the verdicts where some arm can bear none."""
+    """What stands above the verdicts where some arm can bear none, or they were not registered beforehand."""
     told = [f"> ⚠ **No verdict on {arm.name}:** {why}." for arm in run.arms if (why := unfit(arm))]
+    if not is_registered(run):
+        told.append(
+            "> ⚠ **Exploratory:** these observations were made before the claims, readings and margins of "
+            "this page were registered (`unlearnkit/claims/registered.py`), or under others."
+        )
     return Markdown("\n>\n".join(told)) if told else None
+
+
+def is_registered(run: Run) -> bool:
+    """Whether every cell of the run was made by code in which these very claims were registered."""
+    return all(made.get("registered") == claims.digest() for made in run.manifest["machines"])
 
 
 def verdicts(run: Run, ids: Iterable[str] = ()) -> list[dict]:

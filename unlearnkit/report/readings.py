@@ -172,24 +172,31 @@ def reading(
     """
     if kind not in READINGS:
         raise DataError(f"there is no reading {kind!r}; choose from {', '.join(READINGS)}")
-    return _chosen(_readings(arm, kind, level or arm.run.damage), layers, methods)
+    level = level or arm.run.damage
+    rows = [
+        _reading(arm, where, kind, level)
+        for where in _steps(arm)
+        if where[2] != "finetuned" and layers in (None, where[1]) and (methods is None or where[2] in methods)
+    ]
+    return pd.DataFrame(rows, columns=[*KEYS[:3], "norm", "reached", "oracle_distance", *READ])
 
 
 @cache
-def _readings(arm: Arm, kind: str, level: float) -> pd.DataFrame:
-    table, facts = points(arm), fact_paths(arm)
-    begins = dict(iter(table[table["method"] == "finetuned"].groupby("seed")))
-    targets = {seed: oracle_nll(arm, seed).mean(axis=1) for seed in begins}
-    found = []
-    for where, rows in table[table["method"] != "finetuned"].groupby(KEYS[:3], sort=False):
-        path = pd.concat([begins[where[0]], rows]).set_index("norm").sort_index()
-        target = targets[where[0]]
-        norm, reached = _place(path, facts[where], target, kind, level)
-        row = dict(zip(KEYS, where, strict=False)) | {"norm": norm, "reached": reached}
-        row["oracle_distance"] = distances(facts[where], target, np.array([norm]))[0]
-        found.append(row | _read(path, norm))
-    columns = [*KEYS[:3], "norm", "reached", "oracle_distance", *READ]
-    return pd.DataFrame(found, columns=columns)
+def _steps(arm: Arm) -> dict[tuple, pd.DataFrame]:
+    """The path table by (seed, layers, method), the starts among them as (seed, "all", "finetuned")."""
+    return dict(iter(points(arm).groupby(KEYS[:3], sort=False)))
+
+
+@cache
+def _reading(arm: Arm, where: tuple, kind: str, level: float) -> dict:
+    """One seed's path, read."""
+    steps, target = _steps(arm), oracle_nll(arm, where[0]).mean(axis=1)
+    path = pd.concat([steps[where[0], "all", "finetuned"], steps[where]]).set_index("norm").sort_index()
+    facts = fact_paths(arm)[where]
+    norm, reached = _place(path, facts, target, kind, level)
+    found = dict(zip(KEYS, where, strict=False)) | {"norm": norm, "reached": reached}
+    found["oracle_distance"] = distances(facts, target, np.array([norm]))[0]
+    return found | _read(path, norm)
 
 
 def _place(

@@ -38,6 +38,11 @@ MADE = {
 READ_BY = ("numpy", "pandas", "scipy", "statsmodels", "matplotlib", "seaborn")
 
 
+def short(arm: str) -> str:
+    """An arm's name without what most share."""
+    return arm.replace("-pretrained", "")
+
+
 def show(table: pd.DataFrame, run: Run, name: str, note: str = "") -> Markdown:
     """Save a table of texts and numbers as NAME.csv and NAME.md, and return it for display.
 

@@ -30,6 +30,7 @@ LOOK = {
     claims.UNDECIDED: ("◇", {"color": "#6b6b6b", "marker": "D", "mfc": "white"}),
     claims.NO_VERDICT: ("×", {"color": "#6b6b6b", "marker": "x"}),
 }
+MANY = 8  # seeds of an arm that has a column of its own
 COLUMNS = 2  # of the figure's panels
 NEAR = 3.0  # an axis reaches this many times as far as its panel's estimates; longer intervals are cut
 
@@ -64,13 +65,18 @@ def _estimate(row: dict) -> str:
 
 
 def _by_arm(run: Run, told: Callable[[dict], str]) -> pd.DataFrame:
-    """A row a claim, a column an arm (with its seeds): what `told` makes of each verdict."""
+    """A row a claim, a column an arm (with its seeds): what `told` makes of each verdict.
+
+    Of the first arm, and of others with MANY seeds; the rest are in `table`.
+    """
+    shown = [arm for arm in run.arms if arm is run.arms[0] or len(arm.seeds) >= MANY]
     rows: dict[str, dict[str, str]] = {}
-    arms = {arm.name: f"{arm.name} ({tables.count(len(arm.seeds), 'seed')})" for arm in run.arms}
+    arms = {a.name: f"{tables.short(a.name)} ({tables.count(len(a.seeds), 'seed')})" for a in shown}
     for row in sorted(contrasts.verdicts(run), key=lambda row: ORDER.index(row["id"])):
-        claim = f"{row['id']}. {row['statement']}"
-        none = {"claim": claim} | dict.fromkeys(arms.values(), "–")
-        rows.setdefault(claim, none)[arms[row["arm"]]] = told(row)
+        if row["arm"] in arms:
+            claim = f"{row['id']}. {row['statement']}"
+            none = {"claim": claim} | dict.fromkeys(arms.values(), "–")
+            rows.setdefault(claim, none)[arms[row["arm"]]] = told(row)
     return tables.frame(rows.values(), "claim", *arms.values())
 
 
@@ -150,6 +156,6 @@ def _panel(ax: plt.Axes, rows: list[dict], arms: list[str]) -> None:
             ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=style["color"], lw=1.6)
         ax.plot(row["estimate"], y, ms=5.5, mew=1.4, **style)
     ax.set(xlim=(-reach, reach), ylim=(len(arms) - 0.4, -0.6))
-    ax.set_yticks(range(len(arms)), [arm.replace("-pretrained", "") for arm in arms], color=figures.INK)
+    ax.set_yticks(range(len(arms)), [tables.short(arm) for arm in arms], color=figures.INK)
     ax.tick_params(axis="y", length=0, labelsize=8)
     ax.locator_params(axis="x", nbins=5)

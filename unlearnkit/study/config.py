@@ -105,8 +105,9 @@ ORACLES = {"smollm2-135m": 2}  # retrained in so many orders in each seed, by mo
 STEPS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 # AdamW's updates are better aligned with the way to the oracle, and come closest to it further on.
 ADAM_STEPS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+ADAM_FIRST_STEPS = (*ADAM_STEPS, 0.64)  # the first epoch's alone get there later still
 LAYER_STEPS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)  # fewer parameters bear longer steps
-ADAM_LAYER_STEPS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
+ADAM_LAYER_STEPS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 LAST_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16)  # of what is held against the last blocks at equal length
 # The wrong person's own facts are retain facts, so that their loss rises after a far shorter way.
 WRONG_STEPS = (0.0002, 0.001, 0.005, 0.02, 0.08)

@@ -66,13 +66,13 @@ def distances(nll: pd.DataFrame, target: pd.Series, norms: np.ndarray) -> np.nda
 
     NaN where no fact has both.
     """
-    away = (nll - target.reindex(nll.columns)).dropna(axis="columns", how="all")
-    if not away.shape[1]:
+    away, steps = nll.to_numpy() - target.reindex(nll.columns).to_numpy(), nll.index.to_numpy()
+    away = away[:, ~np.isnan(away).all(axis=0)].T
+    if not len(away):
         return np.full(len(norms), np.nan)
-    if away.isna().any(axis=None):  # a fact that was not measured everywhere
-        away = away.interpolate("index", limit_direction="both")
-    steps = away.index.to_numpy()
-    return np.mean([np.abs(np.interp(norms, steps, fact)) for fact in away.to_numpy().T], axis=0)
+    known = ~np.isnan(away)  # a fact need not be measured everywhere
+    facts = [np.interp(norms, steps[there], fact[there]) for fact, there in zip(away, known, strict=True)]
+    return np.abs(facts).mean(axis=0)
 
 
 def closest(nll: pd.DataFrame, target: pd.Series) -> float:

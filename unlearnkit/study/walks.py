@@ -36,7 +36,8 @@ def paths_at_all(arm: Arm, setting: Setting) -> list[dict]:
         path("recomputed", "gradient_ascent", config.REPEATED_STEPS),
     ]
     if arm.optimizer == "adamw":
-        found += [_adam("adam_first", [1], config.ADAM_STEPS), _adam("adam_replay", "all", config.ADAM_STEPS)]
+        found.append(_adam("adam_first", [1], config.ADAM_FIRST_STEPS))
+        found.append(_adam("adam_replay", "all", config.ADAM_STEPS))
     if setting.fuzzy:
         found.append(path("fuzzy", "first_epoch", config.STEPS, request="fuzzy", **stop))
     if "last2" in layers_of(arm, setting):
