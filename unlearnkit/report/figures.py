@@ -40,7 +40,7 @@ LABELS = {
     "wrong_person": "wrong person",
     "random_direction": "random direction",
     "random_subset": "random parameters",
-    "recomputed": "fresh gradients",
+    "recomputed": "recomputed",
     "fuzzy": "fuzzy request",
     "iterative": "iterative",
     "iterative_reversed": "iterative, reversed",
