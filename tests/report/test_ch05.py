@@ -102,6 +102,22 @@ def test_re_exposure_has_two_readings():
     assert (over["dip"], over["farther"]) == (0, pytest.approx(0.2 + 0.2 * 2.1 / 4))  # D_F: 1 to 5 there
 
 
+def test_every_ascent_is_asked_both_questions():
+    arm = Made(PATHS)
+    arm.name = "made"
+    table = calibration.both_ways(SimpleNamespace(arms=[arm])).set_index(["method", "seed"])
+    stored, fresh = table.loc["first_epoch", 1], table.loc["recomputed", 0]
+    assert (stored["farther"], stored["falls"]) == (pytest.approx(2.0), pytest.approx(0.2))
+    assert (stored["met"], fresh["met"]) == (True, False)
+    assert (fresh["farther"], fresh["falls"], fresh["end"]) == (0, 0, 0.2)
+    assert set(table.index.unique("method")) == {"first_epoch", "recomputed"}
+
+
+def test_the_grid_is_of_steps_that_all_seeds_looked_at():
+    path = pd.DataFrame({"seed": [0, 0, 1, 1], "share": [0.0, 0.1, 0.0, 0.13]})
+    assert calibration.grid(path) == {0.0}
+
+
 def test_paths_are_named_and_ordered_and_tell_where_they_point():
     found = calibration.exposure(Made(PATHS)).drop_duplicates("path").set_index("path")
     names = ["first epoch's gradients", "gradients recomputed at every step", "first epoch's gradients, embedding only"]

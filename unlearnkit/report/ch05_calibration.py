@@ -142,10 +142,10 @@ def grid(path: pd.DataFrame) -> set[float]:
     return set(seeds.index[seeds == path["seed"].nunique()])
 
 
-def rules_below(ax: plt.Axes, title: str) -> None:
-    """The legend of stopping rules, in the panel's lower left corner."""
+def rules_named(ax: plt.Axes, title: str) -> None:
+    """The legend of stopping rules, in the panel's upper left, below a line of text."""
     look = {"fontsize": 8, "title_fontsize": 8, "alignment": "left", "handletextpad": 0.2, "frameon": False}
-    ax.legend(title=title, loc="lower left", **look)
+    ax.legend(title=title, loc="upper left", bbox_to_anchor=(0, 0.93), **look)
 
 
 def methods_above(drawn: plt.Figure, shown: list[str], dashed: str = "") -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 from unlearnkit import claims, stats
 from unlearnkit.report.claim_values import PAIRS, claim_values, one
 from unlearnkit.report.contrasts import TESTED, paired, verdicts
+from unlearnkit.report.figures import INK
 from unlearnkit.report.readings import damage_crossing, distance_at, points
 from unlearnkit.report.run import Arm
 from unlearnkit.report.tables import frame
@@ -15,8 +16,16 @@ from unlearnkit.study.config import DAMAGE_LEVELS
 
 LEVELS = tuple(np.geomspace(0.02, 4, 16))  # of the retain damage, in nats
 MARKS = {"matched forgetting": "D", "matched damage": "o", "closest approach": "*"}  # and how each is drawn
-MOST = 200  # seeds of a study that is thought of
+SHADES = dict(zip(MARKS, ("#D55E00", INK, "#0072B2"), strict=True))
+SAYS = {  # each claim of PAIRS, as the title of a panel
+    "C1": "C1: first epoch\nbeats all epochs",
+    "C1a": "C1a: right person\nbeats wrong person",
+    "C1b": "C1b: AdamW's updates\nbeat gradients",
+    "C2a": "C2a: embedding\nbeats all layers",
+    "C5": "C5: iterative\nbeats fuzzy",
+}
 STUDIES = (2, 3, 4, 5, 6, 8, 10, 14, 20, 28, 40)  # seeds of the studies in the power curve
+MOST = max(STUDIES)
 
 
 @cache
@@ -55,12 +64,12 @@ def power(arm: Arm) -> tuple[pd.DataFrame, pd.DataFrame]:
 def needed(arm: Arm, size: float) -> pd.DataFrame:
     """Of each contrast of PAIRS: claim, seeds, found (as `power` has them) and needed (seeds to find `size`).
 
-    `needed` is a text, with a bound where it takes more than MOST.
+    `needed` is a text: the smallest of STUDIES that is enough, or a bound.
     """
-    spread = {c: v.std() for c, v in claim_values(arm).items() if c in PAIRS and v.std() > 0}
-    _, own = power(arm)
-    enough = [next((n for n in range(2, MOST + 1) if stats.mde(n, spread[c]) <= size), 0) for c in own["claim"]]
-    return own.assign(needed=[str(n) if n else f"over {MOST}" for n in enough])
+    curves, own = power(arm)
+    enough = curves[curves["found"] <= size].groupby("claim")["seeds"].min()
+    told = [str(enough[c]) if c in enough else f"over {MOST}" for c in own["claim"]]
+    return own.assign(needed=told)
 
 
 @cache
