@@ -71,7 +71,8 @@ def test_scores_move_in_units_of_their_spread_and_each_has_its_own_side():
     assert table[influence.STORED_NOW, "after", 1] == pytest.approx(1 / 2**0.5)
     assert "forgotten" not in table.index.get_level_values("place")
     other = in_oracle(3.0, 0.0)
-    sides = influence.sides(SimpleNamespace(arms=[arm, other, arm_of(closeup("finetuned", {(0, "forget"): [1.0]}))]))
+    without = arm_of(closeup("finetuned", {(0, "forget"): [1.0]}))
+    sides = influence.sides(SimpleNamespace(arms=[arm, other, without]))
     assert sides.to_numpy()[:, 1:].tolist() == [[2, 2, 4, 4], [2, 0, 4, 0]]
 
 
@@ -119,7 +120,8 @@ def test_every_update_is_tested_over_the_facts_of_one_model():
         tests = influence.paired_tests(arm, method).set_index("unit")
         sizes[method] = tests.loc[influence.UNITS[0], "d_z"]
         assert np.isnan(tests.loc[influence.UNITS[1], "t"])
-    assert sizes == pytest.approx({"first_epoch": 1.5, "all_epochs": 10, influence.FORGOTTEN: 1, "oracle": -9})
+    expected = {"first_epoch": 1.5, "all_epochs": 10, influence.FORGOTTEN: 1, "oracle": -9}
+    assert sizes == pytest.approx(expected)
 
 
 def test_gradients_are_as_long_as_their_parts_together():

@@ -51,3 +51,11 @@ def test_moments_stand_beside_the_ledger_of_the_first_seed_and_only_where_kept()
     (row,) = ch08_ledger.kept(SimpleNamespace(arms=arms)).to_dict("records")
     assert (row["epochs"], row["moments_bytes"], row["ledger_bytes"]) == (2, 800.0, 2000.0)
     assert row["breakeven"] == 4  # facts of two records of 100 bytes each
+
+
+def test_a_rewind_is_told_where_there_is_one():
+    rows = [("records", 330.0), ("ledger_error", 0.00066), ("floor_error", 0.0005)]
+    rows = pd.DataFrame(rows, columns=["metric", "value"])
+    told = ch08_ledger.rewound(Given({"rewind": rows}))
+    assert told.startswith("Over 330 records the rewind misses the start by 0.00066 of")
+    assert "no rewind" in ch08_ledger.rewound(Given())

@@ -17,8 +17,8 @@ WHOSE = {"target": COLOURS["target"], "control person": COLOURS["wrong_person"]}
 FORGOTTEN = "first_epoch_forgotten"  # the close-up where the forget facts' NLL is the oracles'
 PLACES = {"before": "before", "after": "at 0.05 nats\nof damage", "forgotten": "forgotten as\nthe oracle"}
 PLACES |= {"oracle": "oracle"}
-AFTER = {"first_epoch": "first epoch", "all_epochs": "all epochs", FORGOTTEN: "first epoch, forgotten as the oracle"}
-AFTER |= {"oracle": "oracle"}
+AFTER = {"first_epoch": "first epoch", "all_epochs": "all epochs"}
+AFTER |= {FORGOTTEN: "first epoch, forgotten as the oracle", "oracle": "oracle"}
 STORED_NOW = INFLUENCES["influence_gradient"]
 IN_ORACLE = (STORED_NOW, INFLUENCES["influence_activation"])  # curvature was not taken there
 CLAIMS = ("C3a", "C3b", "C3c", "C3d")
@@ -67,8 +67,8 @@ def levels(arm: Arm) -> pd.DataFrame:
 def moved(arm: Arm) -> pd.DataFrame:
     """How far the target's mean score lies above that before any unlearning: a row a score, place and seed.
 
-    Columns: score (of IN_ORACLE), place (of PLACES but "before"), seed, value, in pooled standard deviations of
-    the facts' scores before and in the oracle; no rows without an oracle.
+    Columns: score (of IN_ORACLE), place (of PLACES but "before"), seed, value, in pooled standard deviations
+    of the facts' scores before and in the oracle; no rows without an oracle.
     """
     found = []
     for score in IN_ORACLE:

@@ -92,7 +92,7 @@ def few(arm: Arm) -> pd.DataFrame:
 
 
 def steps_of_all(table: pd.DataFrame, layers: str, method: str) -> pd.DataFrame:
-    """A path's means over seeds at the steps that all of its seeds measured: share, rise; empty if not walked."""
+    """A path's means over seeds at the steps that all of them measured: share, rise; empty if not walked."""
     own = table[is_path(table, layers, method)]
     if own.empty:
         return frame([], "share", "rise")
@@ -123,8 +123,7 @@ def readings(arm: Arm, methods: tuple[str, ...] = METHODS) -> pd.DataFrame:
 
     Columns: seed, layers, method; at equal damage `gain` (nats of D_F), `share` (step, of the fine-tuning
     displacement), `crossed` (False where the path never costs so much, and is read at its longest step); at
-    equal step `rise`, `damage`, `reached`; `price` (what the retain facts lose where the path has forgotten as
-    the oracle, as `claim_values.cost`), `forgets` (False where it never does).
+    equal step `rise`, `damage`, `reached`; `price` and `forgets` as `paid` has them.
     """
     found, damage = [], arm.run.damage
     prices = {row[:3]: row[3:] for row in paid(arm).itertuples(index=False, name=None)}
@@ -146,10 +145,10 @@ def readings(arm: Arm, methods: tuple[str, ...] = METHODS) -> pd.DataFrame:
 
 @cache
 def paid(arm: Arm) -> pd.DataFrame:
-    """What every path costs the retain facts for forgetting as the oracle: seed, layers, method, price, forgets.
+    """What every path costs the retain facts for forgetting as the oracle.
 
-    As `claim_values.cost`: capped at throwing the fine-tuning away, which is what a path pays that never gets
-    there (forgets is False).
+    Columns: seed, layers, method, price, forgets. As `claim_values.cost`: capped at throwing the fine-tuning
+    away, which is what a path pays that never gets there (forgets is False).
     """
     table = reading(arm, "forgetting").dropna(subset="oracle_distance")
     prices = {where: cost(arm, where) for where in set(zip(table["layers"], table["method"], strict=True))}

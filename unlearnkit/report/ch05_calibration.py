@@ -1,8 +1,8 @@
-"""Chapter 05: how far the ascent should go. Re-exposure, overshooting, and stored against recomputed gradients.
+"""Chapter 05: how far the ascent should go. Exposure, overshooting, and stored against recomputed gradients.
 
-Two readings of a bad calibration: the model gets farther from the oracle than it was at the start, which is what
-overshooting does (claim C4), or the forget facts become likelier than before any unlearning (C4a). Readings are
-linear between two measured steps of a path, the start being its first.
+Two readings of a bad calibration: the model gets farther from the oracle than it was at the start, which is
+what overshooting does (claim C4), or the forget facts become likelier than before any unlearning (C4a).
+Readings are linear between two measured steps of a path, the start being its first.
 """
 
 from functools import cache
@@ -82,9 +82,9 @@ def exposure(arm: Arm) -> pd.DataFrame:
 def both_ways(run: Run) -> pd.DataFrame:
     """C4's and C4a's numbers along every one of ASCENTS: a row an arm, method and seed that walks it.
 
-    arm, method, seed; farther (largest D_F along the path less that at its start), falls (forget NLL at the start
-    less its lowest; 0 where it never falls), end (the longest step, a share), met (whether the path meets the
-    oracle's forget NLL: one that does not has had no chance to overshoot).
+    arm, method, seed; farther (largest D_F along the path less that at its start), falls (forget NLL at the
+    start less its lowest; 0 where it never falls), end (the longest step, a share), met (whether the path
+    meets the oracle's forget NLL: one that does not has had no chance to overshoot).
     """
     found = []
     for arm in run.arms:

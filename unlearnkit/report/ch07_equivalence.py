@@ -7,7 +7,7 @@ from unlearnkit.claims import ALPHA
 from unlearnkit.errors import DataError
 from unlearnkit.report.ch07_facts import UPDATES
 from unlearnkit.report.contrasts import with_holm
-from unlearnkit.report.oracles import oracle_floor, oracle_nll, oracle_spread
+from unlearnkit.report.oracles import oracle_floor, oracle_spread
 from unlearnkit.report.readings import reading
 from unlearnkit.report.run import Arm
 from unlearnkit.report.tables import frame

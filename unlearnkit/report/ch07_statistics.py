@@ -76,8 +76,8 @@ def needed(arm: Arm, size: float) -> pd.DataFrame:
 def along_damage(arm: Arm) -> pd.DataFrame:
     """Each contrast of PAIRS in distance to the oracle, by the retain damage at which both paths are read.
 
-    Columns: claim, damage (of LEVELS and config.DAMAGE_LEVELS), n, mean, ci_low, ci_high (95 %, over seeds; NaN
-    of one). A damage that some seed's path never does is left out, so that a line is of the same seeds
+    Columns: claim, damage (of LEVELS and config.DAMAGE_LEVELS), n, mean, ci_low, ci_high (95 %, over seeds;
+    NaN of one). A damage that some seed's path never does is left out, so that a line is of the same seeds
     throughout.
     """
     walked, found = dict(iter(points(arm).groupby(["seed", "layers", "method"]))), []
