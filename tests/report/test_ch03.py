@@ -39,15 +39,41 @@ def test_levels_are_seed_means_and_lack_only_what_was_not_measured():
     before = {(s, split): [1.0, 3.0] for s in (0, 1) for split in ("forget", "retain")}
     rows = closeup("finetuned", before) + closeup("finetuned", {(0, "forget"): [4.0]}, "influence_curvature")
     rows += closeup("first_epoch", {k: [5.0, 7.0] for k in before})
+    rows += closeup(influence.FORGOTTEN, {(0, "forget"): [7.0, 9.0]})
     rows += closeup("first_epoch", {(0, "forget"): [6.0]}, "influence_curvature")
     arm = arm_of(rows, closeup("oracle", {k: [9.0, 9.0] for k in before}))
     table = influence.levels(arm)
     gradient = table[table["score"] == influence.STORED_NOW]
     assert len(gradient) == 4
     assert gradient[["before", "after", "oracle"]].to_numpy().tolist() == [[2.0, 6.0, 9.0]] * 4
+    assert gradient.query("whose == 'target'")["forgotten"].tolist()[0] == 8.0
+    assert gradient["forgotten"].isna().sum() == 3
     (curvature,) = table[table["score"].str.startswith("curvature")].to_dict("records")
     assert (curvature["whose"], curvature["before"], curvature["after"]) == ("target", 4.0, 6.0)
     assert np.isnan(curvature["oracle"])
+
+
+def in_oracle(score: float, other: float) -> Given:
+    """An arm whose oracle has these mean scores, on stored gradients and on activations; before it is 2."""
+    before = {(s, "forget"): [1.0, 3.0] for s in (0, 1)}
+    rows, oracle = [], []
+    for metric, mean in (("influence_gradient", score), ("influence_activation", other)):
+        rows += closeup("finetuned", before, metric)
+        rows += closeup("first_epoch", {k: [2.0, 4.0] for k in before}, metric)
+        oracle += closeup("oracle", {k: [mean - 1, mean + 1] for k in before}, metric)
+    return arm_of(rows, oracle)
+
+
+def test_scores_move_in_units_of_their_spread_and_each_has_its_own_side():
+    arm = in_oracle(6.0, 1.0)
+    table = influence.moved(arm).set_index(["score", "place", "seed"])["value"]
+    assert table[influence.STORED_NOW, "oracle", 0] == pytest.approx(4 / 2**0.5)
+    assert table[influence.STORED_NOW, "after", 1] == pytest.approx(1 / 2**0.5)
+    assert "forgotten" not in table.index.get_level_values("place")
+    other = in_oracle(3.0, 0.0)
+    without = arm_of(closeup("finetuned", {(0, "forget"): [1.0]}))
+    sides = influence.sides(SimpleNamespace(arms=[arm, other, without]))
+    assert sides.to_numpy()[:, 1:].tolist() == [[2, 2, 4, 4], [2, 0, 4, 0]]
 
 
 def changed(target: list[float], control: list[float]) -> Given:
@@ -87,13 +113,15 @@ def test_every_update_is_tested_over_the_facts_of_one_model():
     rows = closeup("finetuned", {(0, "forget"): [1.0, 1.0, 1.0]})
     rows += closeup("first_epoch", {(0, "forget"): [1.5, 2.5, 3.5]})
     rows += closeup("all_epochs", {(0, "forget"): [1.9, 2.0, 2.1]})
+    rows += closeup(influence.FORGOTTEN, {(0, "forget"): [1.0, 2.0, 3.0]})
     arm = arm_of(rows, closeup("oracle", {(0, "forget"): [0.0, 0.2, 0.1]}))
     sizes = {}
     for method in influence.AFTER:
         tests = influence.paired_tests(arm, method).set_index("unit")
         sizes[method] = tests.loc[influence.UNITS[0], "d_z"]
         assert np.isnan(tests.loc[influence.UNITS[1], "t"])
-    assert sizes == pytest.approx({"first_epoch": 1.5, "all_epochs": 10, "oracle": -9})
+    expected = {"first_epoch": 1.5, "all_epochs": 10, influence.FORGOTTEN: 1, "oracle": -9}
+    assert sizes == pytest.approx(expected)
 
 
 def test_gradients_are_as_long_as_their_parts_together():

@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from given import Given
+from planted_run import World, planted
 
+from unlearnkit import paths
 from unlearnkit.errors import DataError
 from unlearnkit.report import ch04_alignment as alignment
 from unlearnkit.report import ch04_layers as parts
+from unlearnkit.report.claim_values import claim_values, thrown_away
 from unlearnkit.study.config import LAYER_CONTROLS
 
 MOVED = 10.0  # length of the fine-tuning's way: a step's norm is its share of that
@@ -54,6 +57,8 @@ def walked(monkeypatch):
 
     def give(table: pd.DataFrame) -> Given:
         monkeypatch.setattr(parts, "path_table", lambda *_args, **_options: table)
+        none = pd.DataFrame(columns=["seed", "layers", "method", "price", "forgets"])
+        monkeypatch.setattr(parts, "paid", lambda _: none)
         return Given(seeds=tuple(sorted(set(table["seed"]))))
 
     return give
@@ -95,6 +100,41 @@ def test_a_path_left_before_the_reference_step_is_marked(walked):
     last = one(parts.readings(walked(short)), "last2")
     assert not last["reached"]
     assert last["rise"] == pytest.approx(0.005)  # at the end of the path, 0.05 long
+
+
+@pytest.fixture(scope="module")
+def planted_arm(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNLEARNKIT_BUILD", str(tmp_path_factory.mktemp("build")))
+        yield planted(paths.build(), World(), model="gpt2-tiny-pretrained", seeds_adamw=2).arms[0]
+
+
+def test_prices_of_forgetting_are_the_claims_and_capped(planted_arm):
+    table = parts.paid(planted_arm).set_index(["layers", "method", "seed"])
+    assert table.loc["all", "first_epoch", 0]["price"] == pytest.approx(claim_values(planted_arm)["C0"][0])
+    last = table.loc["last2", "first_epoch", 0]  # touches no loss: never forgets
+    assert not last["forgets"]
+    assert last["price"] == pytest.approx(thrown_away(planted_arm)["damage"][0])
+    read = parts.readings(planted_arm).set_index(["layers", "method", "seed"])
+    assert read.loc["last2", "first_epoch", 0]["price"] == last["price"]
+
+
+def test_parts_are_held_to_the_step_by_which_all_layers_forget(planted_arm):
+    table = parts.held(planted_arm).set_index(["layers", "method", "seed"]).sort_index()
+    values = claim_values(planted_arm)
+    assert table.loc["last2", "first_epoch", 1]["rise"] == pytest.approx(values["C2b"][1])
+    gap = table.loc["other2", "first_epoch"]["rise"] - table.loc["last2", "first_epoch"]["rise"]
+    assert gap.to_numpy() == pytest.approx(values["C2c"].to_numpy())
+    assert set(table.index.unique("layers")) == {"all", "last2", "other2"}
+
+
+def test_a_mean_path_has_the_steps_of_all_its_seeds(walked):
+    table = path_table(2)
+    table = table[(table["seed"] == 0) | (table["share"] < 0.05) | (table["layers"] == "last2")]
+    assert list(parts.steps_of_all(table, "all", "first_epoch")["share"]) == [0, 0.005, 0.02]
+    last = parts.steps_of_all(table, "last2", "first_epoch")
+    assert last["rise"].iloc[-1] == pytest.approx(0.8 * 0.105)
+    assert parts.steps_of_all(table, "block.3", "first_epoch").empty
 
 
 def test_the_embedding_against_the_others_is_paired_over_seeds(walked):
@@ -277,3 +317,14 @@ def test_the_measured_share_is_the_theorys_on_a_quadratic():
     first = table.query("vector == 'epoch_1' and layers == 'all'")["share"].iloc[0]
     kept = (1 - rate) ** steps
     assert first == pytest.approx((1 - kept) / (1 - kept**epochs))
+
+
+def test_updates_aim_in_a_fixed_order_and_a_step_shortens_the_way_by_its_cosine(monkeypatch):
+    rows = [(0, "all", "wrong_person", 0.0), (0, "all", "epoch_2", 0.3), (0, "all", "adam_replay", 0.6)]
+    rows += [(0, "all", "epoch_1", 0.2), (0, "blocks", "epoch_1", 0.9)]
+    columns = ["seed", "layers", "vector", "with_oracle"]
+    monkeypatch.setattr(alignment, "vectors", lambda _: pd.DataFrame(rows, columns=columns))
+    table = alignment.aims(SimpleNamespace(arms=[Given()]))
+    assert list(table["update"]) == ["first_epoch", "adam_replay", "wrong_person"]
+    assert list(table["cosine"]) == [0.2, 0.6, 0.0]
+    assert alignment.shortened(pd.Series([0.0, 0.6, 1.0, -0.5])).tolist() == pytest.approx([0, 0.2, 1, 0])

@@ -102,9 +102,26 @@ def test_re_exposure_has_two_readings():
     assert (over["dip"], over["farther"]) == (0, pytest.approx(0.2 + 0.2 * 2.1 / 4))  # D_F: 1 to 5 there
 
 
+def test_every_ascent_is_asked_both_questions():
+    arm = Made(PATHS)
+    arm.name = "made"
+    table = calibration.both_ways(SimpleNamespace(arms=[arm])).set_index(["method", "seed"])
+    stored, fresh = table.loc["first_epoch", 1], table.loc["recomputed", 0]
+    assert (stored["farther"], stored["falls"]) == (pytest.approx(2.0), pytest.approx(0.2))
+    assert (stored["met"], fresh["met"]) == (True, False)
+    assert (fresh["farther"], fresh["falls"], fresh["end"]) == (0, 0, 0.2)
+    assert set(table.index.unique("method")) == {"first_epoch", "recomputed"}
+
+
+def test_the_grid_is_of_steps_that_all_seeds_looked_at():
+    path = pd.DataFrame({"seed": [0, 0, 1, 1], "share": [0.0, 0.1, 0.0, 0.13]})
+    assert calibration.grid(path) == {0.0}
+
+
 def test_paths_are_named_and_ordered_and_tell_where_they_point():
     found = calibration.exposure(Made(PATHS)).drop_duplicates("path").set_index("path")
-    names = ["first epoch's gradients", "gradients taken afresh", "first epoch's gradients, embedding only"]
+    names = ["first epoch's gradients", "gradients recomputed at every step"]
+    names.append("first epoch's gradients, embedding only")
     assert list(found.index) == [*names, "wrong person's gradients", "epoch 2's gradients"]
     assert found["cosine"].loc["first epoch's gradients"] == pytest.approx(-0.1)  # the mean of both seeds
     assert found["cosine"].isna().sum() == 3  # no such vector, or of all layers only
@@ -189,7 +206,7 @@ def test_the_table_of_stops_survives_few_seeds(seeds):
     arm = Made([p for p in PATHS if p["seed"].iloc[0] < seeds], seeds, portraits=close_ups(seeds))
     listed = stopping.stop_table(stopping.stops(arm, calibration.paths_of(arm)))
     assert len(listed) == 4 * 4  # rules and paths: every path of `calibration.PATHS` that was walked
-    fresh = listed.set_index(["path", "stop at"]).loc["gradients taken afresh"]
+    fresh = listed.set_index(["path", "stop at"]).loc["gradients recomputed at every step"]
     assert fresh.loc[BUDGET, "reached in"] == f"{seeds} of {seeds}"
     assert fresh.loc[BUDGET, "retain damage"].startswith("0.05")
     assert stopping.stop_table(stopping.stops(arm, arm.table.iloc[:0])).empty
@@ -256,5 +273,5 @@ def test_rules_stop_where_the_held_out_facts_are(followed):
 
 def test_the_table_says_both_paths(followed):
     listed = stopping.stop_table(stopping.stops(followed, stopping.followed(followed)))
-    assert set(listed["path"]) == {"first epoch's gradients", "gradients taken afresh"}
+    assert set(listed["path"]) == {"first epoch's gradients", "gradients recomputed at every step"}
     assert set(listed.loc[listed["stop at"] == BOTH, "reached in"]) == {"2 of 2", "0 of 2"}

@@ -14,7 +14,7 @@ from unlearnkit.report.claim_values import claim_values
 from unlearnkit.report.contrasts import verdicts
 from unlearnkit.report.oracles import oracle_floor
 from unlearnkit.report.readings import by_setting
-from unlearnkit.study import plan
+from unlearnkit.study import config, plan
 
 SEEDS = 7
 TURNS = data.persons(data.dave())  # five persons: two of them recur among as many seeds
@@ -108,11 +108,37 @@ def test_half_the_difference_takes_about_four_times_the_seeds(arm):
     assert set(dots["seeds"]) == {SEEDS}
 
 
+def test_contrasts_along_the_damage_pass_through_the_readings(arm):
+    line = statistics.along_damage(arm).set_index(["claim", "damage"])
+    points = statistics.marks(arm)
+    level = config.DAMAGE_NATS
+    for claim in ("C1", "C1a"):
+        value = claim_values(arm, "damage", level)[claim].mean()
+        assert line.loc[(claim, level), "mean"] == pytest.approx(value)
+    first = points[(points["claim"] == "C1") & (points["reading"] == "matched forgetting")].iloc[0]
+    assert first["mean"] == pytest.approx(claim_values(arm)["C1"].mean())
+    assert set(points["reading"]) == set(statistics.MARKS)
+    assert set(points["claim"]) <= set(statistics.SAYS) == set(statistics.PAIRS)
+
+
+def test_a_panel_shows_zero_and_all_means_but_not_the_widest_interval():
+    points = pd.DataFrame({"mean": [1.0, 2.0], "ci_low": [-50.0, 1.5], "ci_high": [52.0, np.nan]})
+    low, high = statistics.reach(points.iloc[:0], points)
+    assert -1.5 < low < 0
+    assert 2 < high < 3.5
+
+
+def test_seeds_needed_are_enough_or_told_as_a_bound(arm):
+    table = statistics.needed(arm, 1e9)
+    assert set(table["needed"]) == {str(min(statistics.STUDIES))}
+    assert set(statistics.needed(arm, 1e-9)["needed"]) == {f"over {statistics.MOST}"}
+
+
 def test_oracles_are_equivalent_to_each_other_and_controls_are_not(arm):
     margin, source = equivalence.oracle_margin(arm)
     assert arm.name in source
     assert margin == pytest.approx(oracle_floor(arm))
-    table = equivalence.equivalence(arm).set_index(["measure", "update"])
+    table = equivalence.equivalence(arm, "damage").set_index(["measure", "update"])
     assert table.loc[("distance", equivalence.ORACLE), "mean"] == pytest.approx(0, abs=1e-9)
     others = table[table.index.get_level_values("update") != equivalence.ORACLE]
     assert not others["equivalent"].any()
@@ -126,7 +152,6 @@ def test_margin_is_fixed_where_no_world_has_two_oracles(build):
     arm = run.arms[0]
     assert equivalence.oracle_margin(arm)[0] == equivalence.FIXED_MARGIN
     assert equivalence.ORACLE not in set(equivalence.equivalence(arm)["update"])
-    assert equivalence.ORACLE not in equivalence.ks_distances(arm).index
 
 
 def test_an_update_at_the_oracle_is_found_equivalent(arm, monkeypatch):
@@ -134,16 +159,12 @@ def test_an_update_at_the_oracle_is_found_equivalent(arm, monkeypatch):
     margin, _ = equivalence.oracle_margin(arm)
     rng = np.random.default_rng(0)
     own = {"oracle_distance": (0.8, 1.2), "oracle_gap": (-0.2, 0.2)}
-    wide = {k: pd.DataFrame({facts.FIRST: margin * rng.uniform(*v, SEEDS)}) for k, v in own.items()}
-    monkeypatch.setattr(equivalence, "by_setting", lambda _, value: wide[value])
+    layers, method = facts.FIRST
+    read = pd.DataFrame({k: margin * rng.uniform(*v, SEEDS) for k, v in own.items()})
+    read = read.assign(seed=range(SEEDS), layers=layers, method=method)
+    monkeypatch.setattr(equivalence, "reading", lambda *_: read)
     table = equivalence.equivalence(arm)
     assert table[table["update"] == "first epoch"]["equivalent"].all()
-
-
-def test_ks_is_one_for_disjoint_distributions_and_small_between_oracles(arm):
-    means = equivalence.ks_distances(arm).groupby("update").mean()
-    assert means["wrong person"] == 1.0
-    assert means[equivalence.ORACLE] < 0.6
 
 
 def test_one_value_has_a_mean_and_no_test():

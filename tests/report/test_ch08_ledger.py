@@ -1,5 +1,10 @@
 """Tables of the benchmarks."""
 
+from types import SimpleNamespace
+
+import pandas as pd
+from given import Given
+
 from unlearnkit.bench import cases
 from unlearnkit.report import ch08_ledger
 
@@ -35,3 +40,22 @@ def test_the_published_results_miss_what_notebook_08_says():
     table = ch08_ledger.bars(cases.load())
     missed = {"step with the 16-bit ledger / plain step", "vmap(grad) / ours, freed memory kept"}
     assert set(table.loc[table["reached"] == "no", "measure"]) == missed
+
+
+def test_moments_stand_beside_the_ledger_of_the_first_seed_and_only_where_kept():
+    sizes = {"records": 20.0, "ledger_bytes": 2000.0, "moments_bytes": 800.0, "weights_bytes": 400.0}
+    rows = [{"seed": 0, "metric": k, "value": v} for k, v in sizes.items()]
+    rows += [{"seed": 1, "metric": k, "value": 9 * v} for k, v in sizes.items()]
+    older = [row for row in rows if row["metric"] != "moments_bytes"]
+    arms = [Given({"train": pd.DataFrame(t)}, seeds=(0, 1)) for t in (rows, older)]
+    (row,) = ch08_ledger.kept(SimpleNamespace(arms=arms)).to_dict("records")
+    assert (row["epochs"], row["moments_bytes"], row["ledger_bytes"]) == (2, 800.0, 2000.0)
+    assert row["breakeven"] == 4  # facts of two records of 100 bytes each
+
+
+def test_a_rewind_is_told_where_there_is_one():
+    rows = [("records", 330.0), ("ledger_error", 0.00066), ("floor_error", 0.0005)]
+    rows = pd.DataFrame(rows, columns=["metric", "value"])
+    told = ch08_ledger.rewound(Given({"rewind": rows}))
+    assert told.startswith("Over 330 records the rewind misses the start by 0.00066 of")
+    assert "no rewind" in ch08_ledger.rewound(Given())

@@ -90,3 +90,12 @@ def test_table_is_saved_as_csv_and_markdown(run):
 def test_interval_needs_two_seeds():
     assert tables.mean_and_range(pd.Series([0.5])) == "0.50"
     assert tables.mean_and_range(pd.Series([1.0, 2.0, 3.0]), 1) == "2.0 [-0.5, 4.5]"
+
+
+def test_panels_wrap_into_even_lines():
+    drawn, axes = figures.panels(2.0, 7)
+    assert len(axes) == 7
+    assert len(drawn.axes) == 8
+    assert drawn.get_size_inches()[1] == 4.0
+    assert len(figures.panels(2.0, 1)[1]) == 1
+    assert figures.panels(2.0, 6, 4)[1][3].get_subplotspec().rowspan.start == 1

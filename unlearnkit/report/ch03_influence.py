@@ -8,15 +8,21 @@ import pandas as pd
 from unlearnkit.report.claim_values import INFLUENCES, influence_pairs
 from unlearnkit.report.contrasts import TESTED, paired, with_holm
 from unlearnkit.report.figures import COLOURS
-from unlearnkit.report.run import Arm
+from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.tables import frame
 
 UNITS = ("facts of seed 0", "training seeds")
 SPLITS = {"forget": "target", "retain": "control person"}  # whose influence the close-ups measure
 WHOSE = {"target": COLOURS["target"], "control person": COLOURS["wrong_person"]}
-PLACES = ("before", "after", "oracle")
-AFTER = {"first_epoch": "first epoch", "all_epochs": "all epochs", "oracle": "oracle"}
+FORGOTTEN = "first_epoch_forgotten"  # the close-up where the forget facts' NLL is the oracles'
+PLACES = {"before": "before", "after": "at 0.05 nats\nof damage", "forgotten": "forgotten as\nthe oracle"}
+PLACES |= {"oracle": "oracle"}
+AFTER = {"first_epoch": "first epoch", "all_epochs": "all epochs"}
+AFTER |= {FORGOTTEN: "first epoch, forgotten as the oracle", "oracle": "oracle"}
 STORED_NOW = INFLUENCES["influence_gradient"]
 IN_ORACLE = (STORED_NOW, INFLUENCES["influence_activation"])  # curvature was not taken there
+CLAIMS = ("C3a", "C3b", "C3c", "C3d")
+METRICS = {INFLUENCES[metric]: metric for metric in INFLUENCES}
 
 
 def paired_tests(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
@@ -44,16 +50,46 @@ def paired_tests(arm: Arm, method: str = "first_epoch") -> pd.DataFrame:
 def levels(arm: Arm) -> pd.DataFrame:
     """Mean influence of the target's and of the control person's facts, a row a score, person and seed.
 
-    Columns: score, whose (a value of SPLITS), seed, before, after, oracle; NaN where not measured (no
-    curvature in the oracle), no row where before and after are not.
+    Columns: score, whose (a value of SPLITS), seed, and PLACES: before, after, forgotten (FORGOTTEN), oracle;
+    NaN where not measured (no curvature in the oracle), no row where before and after are not.
     """
     found = []
     for (metric, score), (split, whose) in product(INFLUENCES.items(), SPLITS.items()):
         means = influence_pairs(arm, metric, split=split).groupby("seed")[["before", "after"]].mean()
-        oracle = influence_pairs(arm, metric, "oracle", split).groupby("seed")["after"].mean()
-        means = means.assign(oracle=oracle.reindex(means.index)).reset_index()
-        found.append(means.assign(score=score, whose=whose))
+        for place, method in (("forgotten", FORGOTTEN), ("oracle", "oracle")):
+            there = influence_pairs(arm, metric, method, split).groupby("seed")["after"].mean()
+            means[place] = there.reindex(means.index)
+        found.append(means.reset_index().assign(score=score, whose=whose))
     return pd.concat(found, ignore_index=True).reindex(columns=["score", "whose", "seed", *PLACES])
+
+
+@cache
+def moved(arm: Arm) -> pd.DataFrame:
+    """How far the target's mean score lies above that before any unlearning: a row a score, place and seed.
+
+    Columns: score (of IN_ORACLE), place (of PLACES but "before"), seed, value, in pooled standard deviations
+    of the facts' scores before and in the oracle; no rows without an oracle.
+    """
+    found = []
+    for score in IN_ORACLE:
+        spread = influence_pairs(arm, METRICS[score], "oracle").groupby("seed")[["before", "after"]].var()
+        unit = spread.mean(axis=1) ** 0.5
+        here = levels(arm).query("score == @score and whose == 'target'").set_index("seed")
+        for place in list(PLACES)[1:]:
+            value = ((here[place] - here["before"]) / unit.reindex(here.index)).dropna()
+            found.append(value.rename("value").reset_index().assign(score=score, place=place))
+    return pd.concat(found, ignore_index=True)[["score", "place", "seed", "value"]]
+
+
+def sides(run: Run) -> pd.DataFrame:
+    """By score, where the oracle's lies: score, arms, arms_higher, seeds, seeds_higher (than before)."""
+    rows = []
+    for score in IN_ORACLE:
+        tables = [t[(t["score"] == score) & (t["place"] == "oracle")] for t in map(moved, run.arms)]
+        parts = [table["value"] for table in tables if len(table)]
+        above = sum(int(v.mean() > 0) for v in parts), sum(int((v > 0).sum()) for v in parts)
+        rows.append((score, len(parts), above[0], sum(map(len, parts)), above[1]))
+    return frame(rows, "score", "arms", "arms_higher", "seeds", "seeds_higher")
 
 
 def specificity(arm: Arm) -> pd.DataFrame:

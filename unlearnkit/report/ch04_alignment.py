@@ -12,12 +12,16 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from unlearnkit.report.run import Arm
+from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.tables import frame
 
 ORACLE, NOW, ALL = "oracle", "now", "all_epochs"
 EPOCH = "epoch_"
 OVERLAPPING = "norms"  # every norm is a part of the blocks too
 ROLES = ("embedding.input", "embedding.output")
+# Vectors that are updates, and the methods of `figures` that they are.
+UPDATES = {"epoch_1": "first_epoch", ALL: "all_epochs", "adam_first": "adam_first"}
+UPDATES |= {"adam_replay": "adam_replay", "wrong_person": "wrong_person"}
 
 
 def cosines(arm: Arm) -> pd.DataFrame:
@@ -47,6 +51,26 @@ def vectors(arm: Arm) -> pd.DataFrame:
         found.append(rows.rename_axis("vector").reset_index().assign(seed=seed, layers=layers))
     table = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns, dtype=float)
     return table[columns].astype({"vector": str})
+
+
+def aims(run: Run) -> pd.DataFrame:
+    """Cosine of every update with the way to the oracle, on all layers: arm, update (a method), seed, cosine.
+
+    In the order of UPDATES; an arm's updates that were not measured have no rows.
+    """
+    found = []
+    for arm in run.arms:
+        table = vectors(arm)
+        table = table[(table["layers"] == "all") & table["vector"].isin(UPDATES)].dropna(subset="with_oracle")
+        table = table.sort_values("vector", key=lambda names: names.map(list(UPDATES).index), kind="stable")
+        rows = zip(table["vector"].map(UPDATES), table["seed"], table["with_oracle"], strict=True)
+        found += [(arm.name, *row) for row in rows]
+    return frame(found, "arm", "update", "seed", "cosine")
+
+
+def shortened(cosine: pd.Series) -> pd.Series:
+    """By how much of its length the way to the oracle is shortened, at best, by a step at that cosine."""
+    return 1 - np.sqrt(1 - cosine.clip(lower=0) ** 2)
 
 
 def tied(arm: Arm) -> bool:

@@ -14,9 +14,10 @@ import seaborn as sns
 from matplotlib.axis import Axis
 
 from unlearnkit.errors import DataError
+from unlearnkit.report.claim_values import FIRST, cost, one, rise
 from unlearnkit.report.contrasts import contrast
 from unlearnkit.report.figures import INK
-from unlearnkit.report.readings import along, damage_crossing, path_table
+from unlearnkit.report.readings import along, damage_crossing, is_path, path_table, reading
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.tables import NAMES, frame
 from unlearnkit.study.config import LAYER_CONTROLS
@@ -32,13 +33,25 @@ PARTS = {  # from the model's input to its output, wholes first
     "blocks": "all blocks",
     "block": "block",  # followed by its number
     "last2": "last two blocks",
+    "other2": "two random blocks",
     "norm.final": "final norm",
     "embedding.output": "embedding, as output",
     "norms": "all norms",
 }
 METHODS = ("first_epoch", "all_epochs")
+CONTROLS = {"random_last2": "as many random parameters", "random_subset": "gradient on random parameters"}
 LINES = {"all": INK, "embedding": "#D55E00", "last2": "#0072B2"}  # parts drawn as lines
 DIVERGING = "PuOr_r"  # orange is more, purple is less, for every eye
+# Claims C2b and C2c: what is moved by one and the same step, and the colour it is drawn in.
+HELD = {
+    ("all", "first_epoch"): INK,
+    ("last2", "first_epoch"): LINES["last2"],
+    ("other2", "first_epoch"): "#56B4E9",
+    ("all", "random_last2"): "#B5A642",
+}
+# Paths whose price of forgetting is told, by what is moved and by how.
+PRICED = (("all", "first_epoch"), ("embedding", "first_epoch"), ("last2", "first_epoch"))
+PRICED += (("other2", "first_epoch"), ("all", "adam_replay"), ("embedding", "adam_replay"))
 NATS = (0.02, 0.1, 0.5, 2, 8)  # ticks of a wide axis
 
 
@@ -60,7 +73,10 @@ def order(names: Iterable[str], only: Sequence[str] = ()) -> list[str]:
 
 def part_name(layers: str, method: str = "first_epoch") -> str:
     """A part in words, `block.3` as block 3; a control by its method."""
-    return PARTS.get(layers, layers.replace(".", " ")) if method in METHODS else NAMES[method]
+    if method in METHODS:
+        return PARTS.get(layers, layers.replace(".", " "))
+    called = CONTROLS.get(method, NAMES[method])
+    return called if layers == "all" else f"{called}, {part_name(layers)}"
 
 
 def few(arm: Arm) -> pd.DataFrame:
@@ -69,9 +85,21 @@ def few(arm: Arm) -> pd.DataFrame:
     Columns of `path_table`, and part (in words).
     """
     table = path_table(arm, None, ("first_epoch",))
-    table = pd.concat([along(table, "first_epoch", n).assign(part=part_name(n)) for n in LINES])
+    walked = [n for n in LINES if is_path(table, n, "first_epoch").any()]
+    table = pd.concat([along(table, "first_epoch", n).assign(part=part_name(n)) for n in walked])
     walked = table.groupby(["part", "share"])["seed"].transform("nunique")
     return table[walked == table.groupby("part")["seed"].transform("nunique")].reset_index(drop=True)
+
+
+def steps_of_all(table: pd.DataFrame, layers: str, method: str) -> pd.DataFrame:
+    """A path's means over seeds at the steps that all of them measured: share, rise; empty if not walked."""
+    own = table[is_path(table, layers, method)]
+    if own.empty:
+        return frame([], "share", "rise")
+    seeds = own["seed"].unique()
+    path = along(table[table["seed"].isin(seeds)], method, layers)
+    steps = path.groupby("share")["rise"].agg(["mean", "size"]).query("size == @seeds.size")
+    return steps["mean"].rename("rise").reset_index()
 
 
 # -- readings ---------------------------------------------------------------------------------------------
@@ -95,9 +123,10 @@ def readings(arm: Arm, methods: tuple[str, ...] = METHODS) -> pd.DataFrame:
 
     Columns: seed, layers, method; at equal damage `gain` (nats of D_F), `share` (step, of the fine-tuning
     displacement), `crossed` (False where the path never costs so much, and is read at its longest step); at
-    equal step `rise`, `damage`, `reached`.
+    equal step `rise`, `damage`, `reached`; `price` and `forgets` as `paid` has them.
     """
     found, damage = [], arm.run.damage
+    prices = {row[:3]: row[3:] for row in paid(arm).itertuples(index=False, name=None)}
     for seed, here in path_table(arm, layers=None, methods=None).groupby("seed"):
         length, _ = damage_crossing(along(here, "first_epoch"), damage)
         walked = here[here["method"].isin(methods)][["layers", "method"]].drop_duplicates()
@@ -107,8 +136,43 @@ def readings(arm: Arm, methods: tuple[str, ...] = METHODS) -> pd.DataFrame:
             matched, there = changes(path, norm), changes(path, length)
             row = {"seed": seed, "layers": layers, "method": method, "crossed": crossed}
             row |= {k: matched[k] for k in ("gain", "share")}
-            found.append(row | {k: there[k] for k in ("rise", "damage", "reached")})
-    return frame(found, "seed", "layers", "method", "crossed", "gain", "share", "rise", "damage", "reached")
+            row |= {k: there[k] for k in ("rise", "damage", "reached")}
+            price, forgets = prices.get((seed, layers, method), (np.nan, False))
+            found.append(row | {"price": price, "forgets": forgets})
+    columns = ("crossed", "gain", "share", "rise", "damage", "reached", "price", "forgets")
+    return frame(found, "seed", "layers", "method", *columns)
+
+
+@cache
+def paid(arm: Arm) -> pd.DataFrame:
+    """What every path costs the retain facts for forgetting as the oracle.
+
+    Columns: seed, layers, method, price, forgets. As `claim_values.cost`: capped at throwing the fine-tuning
+    away, which is what a path pays that never gets there (forgets is False).
+    """
+    table = reading(arm, "forgetting").dropna(subset="oracle_distance")
+    prices = {where: cost(arm, where) for where in set(zip(table["layers"], table["method"], strict=True))}
+    rows = [
+        (r.seed, r.layers, r.method, prices[r.layers, r.method].get(r.seed, np.nan), bool(r.reached))
+        for r in table.itertuples()
+    ]
+    return frame(rows, "seed", "layers", "method", "price", "forgets")
+
+
+def held(arm: Arm) -> pd.DataFrame:
+    """Rise of the forget NLL by a step as long as that at which all layers have forgotten as the oracle.
+
+    A row a seed and path of HELD, in its order: seed, layers, method, part (in words), share (of the step),
+    rise, ends (True where the path is shorter than the step, and read at its end).
+    """
+    first, found = one(arm, FIRST, "forgetting"), []
+    ends = path_table(arm, None, None).groupby(["seed", "layers", "method"])["norm"].max()
+    for layers, method in HELD:
+        for seed, value in rise(arm, (layers, method), first["norm"]).items():
+            short = bool(ends[seed, layers, method] < first["norm"][seed] * (1 - 1e-9))
+            told = (seed, layers, method, part_name(layers, method), first["share"][seed])
+            found.append((*told, value, short))
+    return frame(found, "seed", "layers", "method", "part", "share", "rise", "ends")
 
 
 def common(arm: Arm) -> pd.DataFrame:

@@ -1,8 +1,8 @@
-"""Chapter 05: how far the ascent should go. Re-exposure, overshooting, and stored against fresh gradients.
+"""Chapter 05: how far the ascent should go. Exposure, overshooting, and stored against recomputed gradients.
 
-Two readings of "re-exposed": the forget facts become likelier than before any unlearning (claim C4's), or the
-model gets farther from the oracle than it was at the start, which is what overshooting does. Readings are
-linear between two measured steps of a path, the start being its first.
+Two readings of a bad calibration: the model gets farther from the oracle than it was at the start, which is
+what overshooting does (claim C4), or the forget facts become likelier than before any unlearning (C4a).
+Readings are linear between two measured steps of a path, the start being its first.
 """
 
 from functools import cache
@@ -27,7 +27,10 @@ PATHS = (
     ("embedding", "first_epoch"),
     ("all", "wrong_person"),
     ("all", "random_direction"),
+    ("all", "adam_replay"),
 )
+# Kinds of ascent that both claims are asked of: stored gradients, AdamW's updates, and recomputed ones.
+ASCENTS = ("first_epoch", "all_epochs", "adam_replay", "recomputed")
 REFERENCE = PATHS[0]
 
 
@@ -76,6 +79,25 @@ def exposure(arm: Arm) -> pd.DataFrame:
     return tables.frame(found, *columns)
 
 
+def both_ways(run: Run) -> pd.DataFrame:
+    """C4's and C4a's numbers along every one of ASCENTS: a row an arm, method and seed that walks it.
+
+    arm, method, seed; farther (largest D_F along the path less that at its start), falls (forget NLL at the
+    start less its lowest; 0 where it never falls), end (the longest step, a share), met (whether the path
+    meets the oracle's forget NLL: one that does not has had no chance to overshoot).
+    """
+    found = []
+    for arm in run.arms:
+        table = path_table(arm, methods=ASCENTS)
+        for method in (m for m in ASCENTS if m in set(table["method"])):
+            for seed, path in along(table, method).groupby("seed"):
+                if len(path) > 1:
+                    away = path["oracle_distance"].max() - path["oracle_distance"].iloc[0]
+                    ends = max(0.0, -path["rise"].min()), path["share"].iloc[-1]
+                    found.append((arm.name, method, seed, away, *ends, bool((path["oracle_gap"] >= 0).any())))
+    return tables.frame(found, "arm", "method", "seed", "farther", "falls", "end", "met")
+
+
 def slopes(arm: Arm) -> pd.Series:
     """By method, cosine of its direction with today's forget gradient, on all layers, mean over seeds."""
     table = vectors(arm)
@@ -112,6 +134,18 @@ def fresh_minus_stored(arm: Arm, value: str = "rise") -> pd.DataFrame:
         found += [(seed, k, v, at(stored, n)) for k, (n, v) in enumerate(fresh.iloc[1:].items(), start=1)]
     wide = tables.frame(found, "seed", "k", "fresh", "stored").pivot_table(index="seed", columns="k")
     return contrasts.family({k: (wide["fresh", k], wide["stored", k]) for k in wide.columns.levels[1]})
+
+
+def grid(path: pd.DataFrame) -> set[float]:
+    """Steps (shares) of a path that all its seeds looked at: not those towards one seed's own readings."""
+    seeds = path.groupby("share")["seed"].nunique()
+    return set(seeds.index[seeds == path["seed"].nunique()])
+
+
+def rules_named(ax: plt.Axes, title: str) -> None:
+    """The legend of stopping rules, in the panel's upper left, below a line of text."""
+    look = {"fontsize": 8, "title_fontsize": 8, "alignment": "left", "handletextpad": 0.2, "frameon": False}
+    ax.legend(title=title, loc="upper left", bbox_to_anchor=(0, 0.93), **look)
 
 
 def methods_above(drawn: plt.Figure, shown: list[str], dashed: str = "") -> None:

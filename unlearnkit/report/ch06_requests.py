@@ -7,13 +7,15 @@ import pandas as pd
 
 from unlearnkit.report import tables
 from unlearnkit.report.ch05_stopping import held_out
+from unlearnkit.report.claim_values import cost, one
 from unlearnkit.report.readings import along, matched_damage, path_table
-from unlearnkit.report.run import Arm
+from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.config import STOP_DAMAGE
 from unlearnkit.study.readings import at, crossing, start
 
 ITERATIVE = ("iterative", "iterative_reversed")
 COMPARED = ("first_epoch", "fuzzy", *ITERATIVE, "wrong_person", "random_direction")
+REQUESTS = {"first_epoch": "exact", "fuzzy": "fuzzy", "iterative": "iterative"}
 GROUPS = ("neighbours in the fuzzy request", "neighbours outside of it", "other retain facts")
 
 
@@ -31,6 +33,32 @@ def by_damage(arm: Arm, one: str = "fuzzy", other: str = "iterative") -> pd.Data
             if all(crossed for _, crossed in places):
                 found.append((seed, damage, distances[0] - distances[1]))
     return tables.frame(found, "seed", "damage", "difference")
+
+
+def mean_path(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Means over seeds of one path of a path table, at the steps that all its seeds looked at.
+
+    Columns: share, damage, oracle_distance; the start is the first row.
+    """
+    path = along(table, method)
+    path = path[path["seed"].isin(path.loc[path["method"] == method, "seed"])]
+    steps = path.groupby("share")[["damage", "oracle_distance"]]
+    return steps.mean()[steps.size() == path["seed"].nunique()].reset_index()
+
+
+def prices(run: Run) -> pd.DataFrame:
+    """What each of REQUESTS costs the retain facts for forgetting as the oracle, as `claim_values.cost`.
+
+    A row an arm, request and seed: arm, request (a value of REQUESTS), seed, price, forgets (False where the
+    path never gets there).
+    """
+    found = []
+    for arm in run.arms:
+        for method, request in REQUESTS.items():
+            there = one(arm, ("all", method), "forgetting")["reached"]
+            for seed, price in cost(arm, ("all", method)).items():
+                found.append((arm.name, request, seed, price, bool(there[seed])))
+    return tables.frame(found, "arm", "request", "seed", "price", "forgets")
 
 
 def endings(arm: Arm) -> pd.DataFrame:

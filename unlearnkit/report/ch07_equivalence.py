@@ -1,14 +1,14 @@
-"""Chapter 07: is an unlearned model as good as an oracle? Equivalence, and distances of distributions."""
+"""Chapter 07: is an unlearned model as good as an oracle? Tests of equivalence."""
 
 import pandas as pd
 
 from unlearnkit import stats
 from unlearnkit.claims import ALPHA
 from unlearnkit.errors import DataError
-from unlearnkit.report.ch07_facts import UPDATES, fact_readings
+from unlearnkit.report.ch07_facts import UPDATES
 from unlearnkit.report.contrasts import with_holm
-from unlearnkit.report.oracles import oracle_floor, oracle_nll, oracle_spread
-from unlearnkit.report.readings import by_setting
+from unlearnkit.report.oracles import oracle_floor, oracle_spread
+from unlearnkit.report.readings import reading
 from unlearnkit.report.run import Arm
 from unlearnkit.report.tables import frame
 from unlearnkit.study.config import TINY
@@ -29,8 +29,8 @@ def oracle_margin(arm: Arm) -> tuple[float, str]:
     return FIXED_MARGIN, "fixed beforehand, since no world here has two oracles"
 
 
-def equivalence(arm: Arm) -> pd.DataFrame:
-    """TOST over seeds: is an update about as far from the oracle as oracles are, at matched damage?
+def equivalence(arm: Arm, kind: str = "closest") -> pd.DataFrame:
+    """TOST over seeds: is an update about as far from the oracle as oracles are, at a reading of its path?
 
     measure "distance": D_F minus the margin, which is what an oracle itself has of D_F; "gap": forget NLL
     minus the oracles', signed. Both must lie within +- the margin, so that D_F must be below twice that. The
@@ -43,7 +43,8 @@ def equivalence(arm: Arm) -> pd.DataFrame:
     size, _ = oracle_margin(arm)
     among, rows = oracle_spread(arm), []
     for measure, shift in (("distance", size), ("gap", 0.0)):
-        wide = by_setting(arm, f"oracle_{measure}")
+        told = {"index": "seed", "columns": ["layers", "method"], "values": f"oracle_{measure}"}
+        wide = reading(arm, kind).pivot_table(**told, dropna=False)
         values = {name: wide[where].dropna() for where, name in UPDATES.items() if where in wide}
         values[ORACLE] = among[measure]
         told = {name: _tost(v - shift, size) for name, v in values.items() if len(v)}
@@ -62,26 +63,3 @@ def _tost(values: pd.Series, size: float) -> dict:
     except DataError:
         return row
     return row | {"ci_low": test.ci_low, "ci_high": test.ci_high, "p": test.p}
-
-
-def ks_distances(arm: Arm) -> pd.Series:
-    """KS distance D between the forget facts' NLLs under an update and under the oracle: by update, seed.
-
-    The oracle is the seed's first one; its own D is the mean from the others of its world.
-    """
-    found = {}
-
-    def distance(one: pd.Series, other: pd.Series) -> float:
-        # Its interval, over few facts, is not shown; one fact has no distribution.
-        return stats.ks(one, other, resamples=100).d if len(one) > 1 else float("nan")
-
-    oracles = {seed: oracle_nll(arm, seed) for seed in arm.seeds}
-    own = {seed: nll[seed, 1] for seed, nll in oracles.items() if (seed, 1) in nll}
-    for (layers, method, seed), part in fact_readings(arm).groupby(["layers", "method", "seed"]):
-        if seed in own:
-            found[UPDATES[layers, method], seed] = distance(part["nll"], own[seed].reindex(part["example"]))
-    for seed, nll in own.items():
-        others = oracles[seed].drop(columns=[(seed, 1)])
-        if others.shape[1]:
-            found[ORACLE, seed] = sum(distance(nll, others[k]) for k in others) / others.shape[1]
-    return pd.Series(found, dtype=float, index=pd.MultiIndex.from_tuples(found, names=["update", "seed"]))

@@ -17,11 +17,12 @@ from unlearnkit.study.readings import at
 
 FIRST, ALL = ("all", "first_epoch"), ("all", "all_epochs")
 WRONG, RANDOM = ("all", "wrong_person"), ("all", "random_direction")
-EMBEDDING = ("embedding", "first_epoch")
+EMBEDDING, ADAM = ("embedding", "first_epoch"), ("all", "adam_replay")
 # Updates that are held against the oracle one fact at a time, as (layers, method), and their names.
 UPDATES = {
     FIRST: "first epoch",
     ALL: "all epochs",
+    ADAM: "all epochs, AdamW's updates",
     EMBEDDING: "first epoch, embedding only",
     WRONG: "wrong person",
     RANDOM: "random direction",

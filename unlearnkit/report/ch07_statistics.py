@@ -5,13 +5,27 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from unlearnkit import stats
-from unlearnkit.report.claim_values import PAIRS, claim_values
+from unlearnkit import claims, stats
+from unlearnkit.report.claim_values import PAIRS, claim_values, one
 from unlearnkit.report.contrasts import TESTED, paired, verdicts
+from unlearnkit.report.figures import INK
+from unlearnkit.report.readings import damage_crossing, distance_at, points
 from unlearnkit.report.run import Arm
 from unlearnkit.report.tables import frame
+from unlearnkit.study.config import DAMAGE_LEVELS
 
+LEVELS = tuple(np.geomspace(0.02, 4, 16))  # of the retain damage, in nats
+MARKS = {"matched forgetting": "D", "matched damage": "o", "closest approach": "*"}  # and how each is drawn
+SHADES = dict(zip(MARKS, ("#D55E00", INK, "#0072B2"), strict=True))
+SAYS = {  # each claim of PAIRS, as the title of a panel
+    "C1": "C1: first epoch\nbeats all epochs",
+    "C1a": "C1a: right person\nbeats wrong person",
+    "C1b": "C1b: AdamW's updates\nbeat gradients",
+    "C2a": "C2a: embedding\nbeats all layers",
+    "C5": "C5: iterative\nbeats fuzzy",
+}
 STUDIES = (2, 3, 4, 5, 6, 8, 10, 14, 20, 28, 40)  # seeds of the studies in the power curve
+MOST = max(STUDIES)
 
 
 @cache
@@ -45,3 +59,66 @@ def power(arm: Arm) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = [(c, n, stats.mde(n, v.std())) for c, v in spread.items() for n in STUDIES]
     own = [(c, len(v), stats.mde(len(v), v.std())) for c, v in spread.items()]
     return frame(rows, "claim", "seeds", "found"), frame(own, "claim", "seeds", "found")
+
+
+def needed(arm: Arm, size: float) -> pd.DataFrame:
+    """Of each contrast of PAIRS: claim, seeds, found (as `power` has them) and needed (seeds to find `size`).
+
+    `needed` is a text: the smallest of STUDIES that is enough, or a bound.
+    """
+    curves, own = power(arm)
+    enough = curves[curves["found"] <= size].groupby("claim")["seeds"].min()
+    told = [str(enough[c]) if c in enough else f"over {MOST}" for c in own["claim"]]
+    return own.assign(needed=told)
+
+
+@cache
+def along_damage(arm: Arm) -> pd.DataFrame:
+    """Each contrast of PAIRS in distance to the oracle, by the retain damage at which both paths are read.
+
+    Columns: claim, damage (of LEVELS and config.DAMAGE_LEVELS), n, mean, ci_low, ci_high (95 %, over seeds;
+    NaN of one). A damage that some seed's path never does is left out, so that a line is of the same seeds
+    throughout.
+    """
+    walked, found = dict(iter(points(arm).groupby(["seed", "layers", "method"]))), []
+    begins = {seed: rows for (seed, _, method), rows in walked.items() if method == "finetuned"}
+    for claim, pair in PAIRS.items():
+        seeds = [seed for seed in begins if all((seed, *path) in walked for path in pair)]
+        steps = {
+            (seed, path): pd.concat([begins[seed], walked[seed, *path]]) for seed in seeds for path in pair
+        }
+        for damage in sorted({*LEVELS, *DAMAGE_LEVELS}) if seeds else ():
+            places = {where: damage_crossing(path, damage) for where, path in steps.items()}
+            if not all(crossed for _, crossed in places.values()):
+                break
+            far = {(s, path): distance_at(arm, (s, *path), norm) for (s, path), (norm, _) in places.items()}
+            values = pd.Series({s: far[s, pair[0]] - far[s, pair[1]] for s in seeds}).dropna()
+            if len(values):
+                found.append({"claim": claim, "damage": damage, **paired(values)})
+    return frame(found, "claim", "damage", "n", "mean", "ci_low", "ci_high")
+
+
+def marks(arm: Arm) -> pd.DataFrame:
+    """Each contrast of PAIRS at the three readings, and where the figure has it.
+
+    Columns: claim, reading (of MARKS), damage (what the path that should do better has cost there, mean over
+    seeds), mean, ci_low, ci_high.
+    """
+    kinds = [("matched forgetting", claims.PRIMARY, None), ("closest approach", "closest", None)]
+    kinds += [("matched damage", "damage", level) for level in DAMAGE_LEVELS]
+    rows = []
+    for name, kind, level in kinds:
+        for claim, values in claim_values(arm, kind, level).items():
+            if claim in PAIRS:
+                there = level or one(arm, PAIRS[claim][1], kind)["damage"].mean()
+                rows.append({"claim": claim, "reading": name, "damage": there, **paired(values)})
+    return frame(rows, "claim", "reading", "damage", "mean", "ci_low", "ci_high")
+
+
+def reach(line: pd.DataFrame, points: pd.DataFrame) -> tuple[float, float]:
+    """Limits of a panel: all means, and intervals no further than half as far again; zero is among them."""
+    means = np.concatenate([[0.0], line["mean"], points["mean"]]).astype(float)
+    low, high = means.min(), means.max()
+    room = max(high - low, 0.1) / 2
+    ends = np.concatenate([means, *(t[c].dropna() for t in (line, points) for c in ("ci_low", "ci_high"))])
+    return float(max(low - room, ends.min() - 0.1 * room)), float(min(high + room, ends.max() + 0.1 * room))

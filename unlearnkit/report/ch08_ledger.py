@@ -8,6 +8,8 @@ from unlearnkit.bench.bars import BARS, Bar, ratio
 from unlearnkit.bench.cases import CASES, LARGE, PLAIN, Results
 from unlearnkit.bench.timing import ratios
 from unlearnkit.report.figures import COLOURS, INK, MUTED, figure, note
+from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.tables import frame
 
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200)
 
@@ -71,6 +73,38 @@ def speedup(result: dict, examples: int, epochs: int) -> float:
     """
     steps = epochs * -(-(examples - result["request"]) // result["batch"])
     return steps / ratio(result, "request", PLAIN)
+
+
+def kept(run: Run) -> pd.DataFrame:
+    """What the study's own fine-tunings kept, a row an arm: of its first seed, whose ledger has every record.
+
+    Columns: arm, epochs, records (one a fact and epoch), ledger_bytes, moments_bytes (AdamW's second moments,
+    in 16 bits, one set an epoch), weights_bytes (in 32 bits), breakeven (facts from which on the ledger is
+    larger than the moments). Only arms whose second moments were kept.
+    """
+    found = []
+    for arm in run.arms:
+        rows = arm.observations("train").query("seed == @arm.seeds[0]")
+        told = rows.set_index("metric")["value"]
+        sizes = [told.get(key) for key in ("records", "ledger_bytes", "moments_bytes", "weights_bytes")]
+        if sizes[2]:
+            epochs = arm.recipe["epochs"]
+            row = (arm.name, epochs, *map(float, sizes), sizes[2] / (sizes[1] / sizes[0] * epochs))
+            found.append(row)
+    columns = ("records", "ledger_bytes", "moments_bytes", "weights_bytes", "breakeven")
+    return frame(found, "arm", "epochs", *columns)
+
+
+def rewound(arm: Arm) -> str:
+    """How nearly the arm's ledger leads back to where training began, in a sentence."""
+    back = arm.observations("rewind").set_index("metric")["value"]
+    if back.empty:
+        return "*This run holds no rewind experiment.*"
+    return (
+        f"Over {back['records']:.0f} records the rewind misses the start by {back['ledger_error']:.2g} of "
+        "the way travelled. Rounding alone, with float64 sums of dense gradients, gives "
+        f"{back['floor_error']:.2g}."
+    )
 
 
 def compared(table: pd.DataFrame, ours: str, label: str) -> plt.Figure:

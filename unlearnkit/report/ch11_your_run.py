@@ -6,19 +6,22 @@ from scipy.stats import t
 
 from unlearnkit.claims import ALPHA
 from unlearnkit.report.ch01_data import learned
-from unlearnkit.report.claim_values import claim_values
+from unlearnkit.report.claim_values import claim_values, cost
 from unlearnkit.report.contrasts import verdicts
 from unlearnkit.report.readings import CORE, by_setting
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.tables import NAMES, frame
 from unlearnkit.study.collect import KEY_DIGITS
 
+UPDATES = (*CORE, "adam_replay")
+
 
 def readings_of(arm: Arm) -> dict[tuple[str, str], pd.Series]:
-    """By (kind, name), a number a seed: claims' contrasts, D_F of the core updates, memorisation."""
+    """By (kind, name), a number a seed: claims' contrasts, prices and D_F of UPDATES, memorisation."""
     distance, trained = by_setting(arm), learned(arm.observations("train"))
     found = {("claim's contrast", claim): values for claim, values in claim_values(arm).items()}
-    walked = [m for m in CORE if ("all", m) in distance]
+    walked = [m for m in UPDATES if ("all", m) in distance]
+    found |= {("price of forgetting", NAMES[m]): cost(arm, ("all", m)).dropna() for m in walked}
     found |= {("distance to the oracle", NAMES[m]): distance["all", m].dropna() for m in walked}
     found |= {("exact memorisation", "all facts"): trained["exact_memorisation"].dropna()}
     return found

@@ -128,6 +128,12 @@ def at_readings(run: Run, ids: Iterable[str] = ()) -> pd.DataFrame:
     return pd.DataFrame(rows).reindex(columns=["id", "arm", "reading", "n", "mean", "ci_low", "ci_high"])
 
 
+def means(run: Run, claim: str, kind: str = claims.PRIMARY, level: float | None = None) -> pd.Series:
+    """Mean contrast of one claim at a reading, by the names of the arms that have it; for guards."""
+    found = {arm.name: claim_values(arm, kind, level).get(claim) for arm in run.arms}
+    return pd.Series({name: v.mean() for name, v in found.items() if v is not None}, dtype=float)
+
+
 def holds(run: Run, ids: str | tuple[str, ...], arm: Arm, verdict: str) -> Markdown | None:
     """Nothing where the verdict on a claim, or on each of several, is as the text says; else a warning."""
     ids = (ids,) if isinstance(ids, str) else ids

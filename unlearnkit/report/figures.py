@@ -40,7 +40,7 @@ LABELS = {
     "wrong_person": "wrong person",
     "random_direction": "random direction",
     "random_subset": "random parameters",
-    "recomputed": "fresh gradients",
+    "recomputed": "recomputed",
     "fuzzy": "fuzzy request",
     "iterative": "iterative",
     "iterative_reversed": "iterative, reversed",
@@ -75,6 +75,21 @@ def figure(height: float, rows: int = 1, columns: int = 1, **options):
     """A full-width figure in the study's style, and its axes."""
     mpl.rcParams.update(STYLE)
     return plt.subplots(rows, columns, figsize=(WIDTH, height), **options)
+
+
+def panels(height: float, many: int, columns: int = 4, **options) -> tuple[plt.Figure, list[plt.Axes]]:
+    """A figure of so many panels in lines of at most `columns`, each `height` inches high, and their axes.
+
+    Panels share their y axis; those that a last line has too many are not drawn.
+    """
+    columns = max(1, min(columns, many))
+    lines = max(1, -(-many // columns))
+    if lines > 1:  # an even number a line
+        columns = -(-many // lines)
+    drawn, axes = figure(height * lines, lines, columns, squeeze=False, **{"sharey": True} | options)
+    for ax in axes.flat[many:]:
+        ax.set_axis_off()
+    return drawn, list(axes.flat[:many])
 
 
 def save(drawn: plt.Figure, run: Run, name: str) -> Image:

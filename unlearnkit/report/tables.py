@@ -22,7 +22,7 @@ NAMES = {
     "random_direction": "random direction",
     "random_subset": "gradient on random parameters",
     "random_last2": "gradient on as many random parameters as the last blocks have",
-    "recomputed": "gradients taken afresh",
+    "recomputed": "gradients recomputed at every step",
     "fuzzy": "first epoch, fuzzy request",
     "iterative": "first epoch, one fact at a time",
     "iterative_reversed": "the same in reverse order",
