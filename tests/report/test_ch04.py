@@ -14,6 +14,7 @@ from unlearnkit import paths
 from unlearnkit.errors import DataError
 from unlearnkit.report import ch04_alignment as alignment
 from unlearnkit.report import ch04_layers as parts
+from unlearnkit.report import figures
 from unlearnkit.report.claim_values import claim_values, thrown_away
 from unlearnkit.study.config import LAYER_CONTROLS
 
@@ -213,11 +214,11 @@ def test_a_heat_map_writes_parts_in_words_and_colours_numbers_by_size():
 
 def test_a_wide_axis_has_ticks_on_the_sides_where_there_is_something():
     _, ax = plt.subplots()
-    parts.wide_axis(ax.yaxis, pd.Series([-0.05, 0.3, 6.0]))
+    figures.wide_axis(ax.yaxis, pd.Series([-0.05, 0.3, 6.0]))
     assert [t.get_text() for t in ax.get_yticklabels()] == ["-0.02", "0", "0.02", "0.1", "0.5", "2", "8"]
     assert ax.get_yscale() == "symlog"
     assert ax.get_xscale() == "linear"
-    parts.wide_axis(ax.xaxis, pd.Series([0.0, 0.05]))
+    figures.wide_axis(ax.xaxis, pd.Series([0.0, 0.05]))
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "0.02"]
 
 

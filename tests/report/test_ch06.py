@@ -6,13 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from planted_run import World, planted
 
 from unlearnkit import data, requests
 from unlearnkit.report import ch06_matching as matching
 from unlearnkit.report import ch06_requests as requested
 from unlearnkit.report import readings
-from unlearnkit.report.claim_values import claim_values
 from unlearnkit.study import plan
 
 LETTERS = {"partial_ratio": requests.similarities}
@@ -41,15 +39,6 @@ def setting(seed: int, target: str = "Dave") -> plan.Setting:
 @pytest.fixture(scope="module")
 def scores() -> pd.DataFrame:
     return matching.scores(Made(settings=[setting(0), setting(1, "Rosa"), setting(2)]), LETTERS)
-
-
-def test_prices_are_those_of_the_claim(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
-    run = planted(tmp_path, World(), model="gpt2-tiny-pretrained", seeds_adamw=2)
-    table = requested.prices(run).set_index(["request", "seed"])
-    gap = table.loc["fuzzy"]["price"] - table.loc["iterative"]["price"]
-    assert gap.to_numpy() == pytest.approx(claim_values(run.arms[0])["C5"].to_numpy())
-    assert table["forgets"].dtype == bool
 
 
 def test_a_mean_path_is_of_the_seeds_that_walk_it():

@@ -46,7 +46,7 @@ def test_a_cell_runs_once_and_says_what_it_cost(counted):
     assert one.done()
     assert one.cost()["seconds"] >= 0
     assert one.cost()["peak_bytes"] > 1e6
-    assert set(one.cost()["made"]) == {"commit", "processor", "python", "torch", "transformers"}
+    assert set(one.cost()["made"]) == {"commit", "registered", "processor", "python", "torch", "transformers"}
     assert pd.read_csv(one.observations)["value"].tolist() == [1.0]
 
 

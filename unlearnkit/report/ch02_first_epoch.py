@@ -71,3 +71,22 @@ def by_epoch(arm: Arm) -> pd.DataFrame:
             found = contrasts.paired(wide[layers, method], start[wide.index])
             rows.append({"layers": layers, "epoch": epoch, "change": found.pop("mean"), **found})
     return pd.DataFrame(rows).reindex(columns=["layers", "epoch", "n", "change", "ci_low", "ci_high"])
+
+
+def turning_points(arm: Arm, method: str = "first_epoch", layers: str = "all") -> pd.DataFrame:
+    """Per seed, three marks of one path: re-exposure, meeting the oracle, and the end.
+
+    dip        lowest forget NLL minus the start's over the measured steps: below 0 is re-exposure
+    meets      step length (share) where the forget NLL first reaches the oracles', interpolated; NaN if never
+    damage_there, distance_there   retain damage and D_F at that step
+    end_gap    forget NLL minus the oracles' at the longest step: above 0 is over-unlearning
+    """
+    table, found = readings.path_table(arm, layers, (method,)), []
+    for met in readings.reading(arm, "forgetting", None, layers, (method,)).itertuples():
+        gap = readings.along(table[table["seed"] == met.seed], method, layers)["oracle_gap"]
+        row = {"seed": met.seed, "dip": min(gap.iloc[1:] - gap.iloc[0]), "end_gap": gap.iloc[-1]}
+        if met.reached and met.norm > 0:
+            row |= {"meets": met.share, "damage_there": met.damage, "distance_there": met.oracle_distance}
+        found.append(row)
+    columns = ["seed", "dip", "meets", "damage_there", "distance_there", "end_gap"]
+    return pd.DataFrame(found).reindex(columns=columns)

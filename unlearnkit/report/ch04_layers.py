@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axis import Axis
 
 from unlearnkit.errors import DataError
 from unlearnkit.report.claim_values import FIRST, cost, one, rise
@@ -52,7 +51,6 @@ HELD = {
 # Paths whose price of forgetting is told, by what is moved and by how.
 PRICED = (("all", "first_epoch"), ("embedding", "first_epoch"), ("last2", "first_epoch"))
 PRICED += (("other2", "first_epoch"), ("all", "adam_replay"), ("embedding", "adam_replay"))
-NATS = (0.02, 0.1, 0.5, 2, 8)  # ticks of a wide axis
 
 
 def order(names: Iterable[str], only: Sequence[str] = ()) -> list[str]:
@@ -248,13 +246,3 @@ def heat(ax: plt.Axes, values: pd.DataFrame, texts: pd.DataFrame, reach: float |
     ax.set(xlabel="", ylabel="")
     ax.tick_params(length=0, rotation=0)
     ax.tick_params(axis="y", labelcolor=INK, labelsize=8.5)
-
-
-def wide_axis(axis: Axis, values: pd.Series) -> None:
-    """Nats of either sign over several powers of ten: linear to the first tick, logarithmic beyond."""
-    ticks = [t for t in NATS if t <= 1.5 * np.nanmax(values, initial=NATS[0])]
-    below = [-t for t in NATS if t <= -1.5 * np.nanmin(values, initial=0)]
-    scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
-    scale("symlog", linthresh=NATS[0])
-    axis.set_ticks([*below, 0, *ticks], [f"{t:g}" for t in [*below, 0, *ticks]])
-    axis.set_ticks([], minor=True)

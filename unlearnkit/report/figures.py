@@ -7,12 +7,14 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image, display
+from matplotlib.axis import Axis
 
 from unlearnkit.report.run import Run
 
 WIDTH = 7.2  # inches, of a full-width figure
 TICKS = 7  # of a step axis; more are thinned to a ratio of neighbours of at least TICK_RATIO
 TICK_RATIO = 3.9
+NATS = (0.02, 0.1, 0.5, 2, 8)  # ticks of a wide axis
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#c8c8c8"
 # Okabe and Ito's palette, safe for colour-blind readers.
 COLOURS = {
@@ -153,3 +155,13 @@ def spread(places: list[float], gap: float) -> list[float]:
             blocks[-2:] = [blocks[-2] + blocks[-1]]
     flat = [np.mean(block) for block in blocks for _ in block]
     return [float(value + rank * gap) for rank, value in enumerate(flat)]
+
+
+def wide_axis(axis: Axis, values: Iterable[float]) -> None:
+    """Nats of either sign over several powers of ten: linear to the first tick, logarithmic beyond."""
+    ticks = [t for t in NATS if t <= 1.5 * np.nanmax(values, initial=NATS[0])]
+    below = [-t for t in NATS if t <= -1.5 * np.nanmin(values, initial=0)]
+    scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
+    scale("symlog", linthresh=NATS[0])
+    axis.set_ticks([*below, 0, *ticks], [f"{t:g}" for t in [*below, 0, *ticks]])
+    axis.set_ticks([], minor=True)
