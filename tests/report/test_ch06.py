@@ -17,7 +17,7 @@ from unlearnkit.study import plan
 
 LETTERS = {"partial_ratio": requests.similarities}
 SHARES = (0.1, 0.2, 0.4)
-REAL = {name: getattr(readings, name) for name in ("points", "fact_paths", "oracle_nll")}  # most tests replace
+REAL = {name: getattr(readings, name) for name in ("points", "fact_paths", "oracle_nll")}
 
 
 class Made:
