@@ -90,7 +90,7 @@ def test_a_copy_is_made_of_cells_and_values_and_data(done, sources, tmp_path):
 
 def test_a_copy_is_made_by_the_report_s_code_and_no_other(done, monkeypatch):
     rooms = notebooks.ROOMS
-    assert {"report", "stats", "claims.py"} <= set(rooms)
+    assert {"report", "stats", "claims"} <= set(rooms)
     assert not {"study", "unlearning", "ledger", "models", "publishing"} & set(rooms)
     for room in rooms:
         monkeypatch.setattr(notebooks, "ROOMS", tuple(other for other in rooms if other != room))
