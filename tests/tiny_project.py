@@ -97,6 +97,7 @@ STUBS = {
     "models/digest": "def digest(name):\n    return name\n\n"
     'def is_settled(name):\n    return name != "abc"\n',
     "unlearning/__init__": "METHODS = {}\n",
+    "claims/__init__": 'def digest():\n    return "registered"\n',
     "bench/__init__": "",
     "bench/cases": "def load():\n    return 4\n",
     "report/ch08_ledger": 'def readme(results):\n    return f"It costs {results}.\\n"\n',

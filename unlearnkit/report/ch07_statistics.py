@@ -95,7 +95,8 @@ def along_damage(arm: Arm) -> pd.DataFrame:
             values = pd.Series({s: far[s, pair[0]] - far[s, pair[1]] for s in seeds}).dropna()
             if len(values):
                 found.append({"claim": claim, "damage": damage, **paired(values)})
-    return frame(found, "claim", "damage", "n", "mean", "ci_low", "ci_high")
+    table = frame(found, "claim", "damage", "n", "mean", "ci_low", "ci_high")
+    return table.astype(dict.fromkeys(("damage", "mean", "ci_low", "ci_high"), float))
 
 
 def marks(arm: Arm) -> pd.DataFrame:
@@ -112,7 +113,8 @@ def marks(arm: Arm) -> pd.DataFrame:
             if claim in PAIRS:
                 there = level or one(arm, PAIRS[claim][1], kind)["damage"].mean()
                 rows.append({"claim": claim, "reading": name, "damage": there, **paired(values)})
-    return frame(rows, "claim", "reading", "damage", "mean", "ci_low", "ci_high")
+    table = frame(rows, "claim", "reading", "damage", "mean", "ci_low", "ci_high")
+    return table.astype(dict.fromkeys(("damage", "mean", "ci_low", "ci_high"), float))
 
 
 def reach(line: pd.DataFrame, points: pd.DataFrame) -> tuple[float, float]:

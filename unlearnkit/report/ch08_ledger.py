@@ -84,7 +84,8 @@ def kept(run: Run) -> pd.DataFrame:
     """
     found = []
     for arm in run.arms:
-        rows = arm.observations("train").query("seed == @arm.seeds[0]")
+        rows = arm.observations("train")
+        rows = rows[rows["seed"] == arm.seeds[0]]
         told = rows.set_index("metric")["value"]
         sizes = [told.get(key) for key in ("records", "ledger_bytes", "moments_bytes", "weights_bytes")]
         if sizes[2]:

@@ -110,6 +110,11 @@ def shown(drawn: plt.Figure) -> None:
     plt.close(drawn)
 
 
+def plain(text: str) -> str:
+    """A text that a model said, drawn as it is: a dollar sign begins no formula."""
+    return text.replace("$", r"\$")
+
+
 def step_axis(ax: plt.Axes, shares: Iterable[float]) -> None:
     """Step length as a share of the fine-tuning displacement: linear up to the first step, then log."""
     ticks = sorted({s for s in shares if s > 0})
