@@ -40,7 +40,7 @@ PLAN = '''
 """One arm of one seed."""
 from dataclasses import dataclass
 
-@dataclass
+@dataclass(frozen=True)
 class Example:
     id: str = "a"
     paraphrases: tuple = ()

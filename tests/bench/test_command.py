@@ -38,7 +38,8 @@ def test_retraining_is_measured_outright(found):
 
 def test_the_notebook_runs_on_these_results(measured, tmp_path, monkeypatch):
     back = pd.DataFrame({"metric": ["records", "ledger_error", "floor_error"], "value": [330.0, 1e-4, 1e-4]})
-    arm = SimpleNamespace(observations=lambda _stage: back)
+    back["seed"] = 0
+    arm = SimpleNamespace(seeds=(0,), observations=lambda _stage: back)
     run = SimpleNamespace(figures=tmp_path, arms=[arm])
     monkeypatch.setattr(report, "Run", lambda _name, **_options: run)
     monkeypatch.setattr(tables, "stamp", lambda _run: None, raising=False)
