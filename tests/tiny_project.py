@@ -52,6 +52,9 @@ class Setting:
     target: str = "Dave"
     facts: tuple = (Example(),)
     holdout: tuple = ()
+    forget: tuple = ()
+    control: tuple = ()
+    fuzzy: tuple = ()
 
 @dataclass
 class Arm:
