@@ -70,6 +70,24 @@ def test_a_failing_cell_is_not_done(counted, monkeypatch):
     assert not cell().done()
 
 
+def test_a_training_half_made_again_is_not_done(counted, monkeypatch):
+    """Its ledger, deleted and half written anew, must not be read as the whole one that once was."""
+    trained = cell()
+    trained.run()
+    (trained.folder / "ledger").rmdir()
+
+    def killed(one):
+        (one.folder / "ledger").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unlearnkit.study.experiments.train.train", killed)
+    reader = cell("portraits", (trained,))
+    with pytest.raises(KeyboardInterrupt):
+        reader.run()
+    assert not trained.on_disk()
+    assert not counted[1:]
+
+
 def test_a_published_cell_counts_as_done(counted):
     one = cell(published=True)
     assert one.done()

@@ -28,6 +28,7 @@ from unlearnkit import files, paths
 from unlearnkit.study.versions import VERSION
 
 OBSERVATIONS = "observations.csv"
+DONE = "done.json"
 CONTINUATIONS = "continuations.csv"
 
 
@@ -132,14 +133,14 @@ class Cell(Step):
 
     def is_made(self) -> bool:
         """Whether this checkout has made it, so that its folder has its rows."""
-        return (self.folder / "done.json").is_file()
+        return (self.folder / DONE).is_file()
 
     def done(self) -> bool:
         return self.published or self.is_made()
 
     def cost(self) -> dict:
         """Seconds and peak memory (bytes) of the run that made it."""
-        return json.loads((self.folder / "done.json").read_text())
+        return json.loads((self.folder / DONE).read_text())
 
     def run(self) -> None:
         if not self.done():
@@ -155,13 +156,14 @@ class Cell(Step):
         with FileLock(self.folder / ".lock"):  # a worker may outlive a killed run, and end its cell
             if self.on_disk():
                 return
+            (self.folder / DONE).unlink(missing_ok=True)  # a ledger that is half made again is unfinished
             reset_peak_memory()
             started = time.perf_counter()
             frame: pd.DataFrame = function(self)
             seconds = time.perf_counter() - started
             files.write_text(self.observations, frame.to_csv(index=False))
             cost = {"seconds": round(seconds, 2), "peak_bytes": peak_memory(), "made": machine()}
-            files.write_text(self.folder / "done.json", json.dumps(cost))
+            files.write_text(self.folder / DONE, json.dumps(cost))
 
 
 @dataclass(frozen=True, kw_only=True)
