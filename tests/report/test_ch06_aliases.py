@@ -1,5 +1,6 @@
 """Chapter 06, requests that differ: whom they reach, and what they pay, in a world whose truth is known."""
 
+import re
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -30,7 +31,7 @@ class Requested(World):
 def arm(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNLEARNKIT_BUILD", str(tmp_path_factory.mktemp("build")))
-        run = planted(paths.build(), Requested(), seeds_adamw=1, seeds_requests=SEEDS, model=config.TINY)
+        run = planted(paths.build(), Requested(), seeds_adamw=1, seeds_requests=SEEDS)
         yield aliases.of_run(run)
 
 
@@ -53,7 +54,7 @@ def test_whom_each_request_reaches(arm):
     order = ["loose_alias", "resembling", "words_alias", "exact"]
     assert table.loc[order, "precision"].is_monotonic_increasing
     one = arm.settings[1]
-    named = [e.id for e in one.facts if one.target in e.text]
+    named = [e.id for e in one.facts if re.search(rf"\b{one.target}\b", e.text)]
     assert dict(one.requests)["words"] == named  # every text that holds the name, and no other
     assert len(requests.by_person(list(one.facts), one.target)) == 20  # the alias's facts are the target's
 
@@ -85,6 +86,6 @@ def test_the_table_and_the_figure_show_every_request(arm):
 
 def test_a_run_without_the_variant_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
-    run = planted(tmp_path, World(), seeds_adamw=1, model=config.TINY)
+    run = planted(tmp_path, World(), seeds_adamw=1)
     with pytest.raises(DataError, match="seeds_requests"):
         aliases.of_run(run)
