@@ -49,7 +49,7 @@ def request_table(arm: Arm) -> pd.DataFrame:
     """A row a request: whom it reaches, what it pays to forget all of the target, how close it comes."""
     reach = matched(arm).groupby("method", sort=False)[["matched", "precision", "recall"]].mean()
     table = variants.costs(arm).set_index("method").join(reach).loc[reach.index]
-    return pd.DataFrame(
+    told = pd.DataFrame(
         {
             "request for": [NAMES[method] for method in table.index],
             "facts": table["matched"].map("{:.1f}".format),
@@ -62,6 +62,7 @@ def request_table(arm: Arm) -> pd.DataFrame:
             "closest": table["closest"].map("{:.2f}".format),
         }
     )
+    return told.reset_index(drop=True)
 
 
 def figure(arm: Arm) -> plt.Figure:
