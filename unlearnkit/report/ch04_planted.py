@@ -21,11 +21,11 @@ RULES = {
     "nearest": "closest to the oracle at 0.5 nats of damage",
     "stored_gradient": "largest first-epoch gradient a weight",
     "present_gradient": "largest present gradient a weight",
-    "gradient_to_weights": "largest gradient for its weights (SLUG's importance)",
+    "gradient_to_weights": "largest gradient for its weights (SLUG)",
     "gradient_to_retain": "largest gradient for that of the retain facts",
     "stored_now": "largest stored-now influence a weight",
-    "along_the_way": "first-epoch gradient best along the way from the public model",
-    "moved": "moved most while the target was taught (the truth itself)",
+    "along_the_way": "gradient best along the way from the public model",
+    "moved": "moved most while taught (the truth itself)",
 }
 
 
@@ -149,5 +149,5 @@ def figure(arm: Arm) -> plt.Figure:
     ax.set_yticks(range(len(table)), [RULES[rule] for rule in table["rule"]], fontsize=8)
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_xlim(0, 1.02)
-    ax.set_xlabel("share of seeds in which the rule chooses the layers that learnt the target")
+    ax.set_xlabel("share of seeds in which the rule is right")
     return drawn

@@ -80,7 +80,7 @@ def figure(arm: Arm) -> plt.Figure:
     ax.set_yticks(range(len(reach)), words, fontsize=8)
     ax.set_ylim(len(reach) - 0.5, -0.5)
     ax.set_xlim(left=0)
-    ax.set_xlabel("nats that the retain facts lose until all of the target is forgotten as by the oracle")
+    ax.set_xlabel("nats that the retain facts lose until\nall of the target is forgotten as by the oracle")
     return drawn
 
 
