@@ -103,7 +103,18 @@ def cells(model: Path) -> list[Cell]:
     found += [*walks, replace(close_up, needs=needs)]
     found.append(seed.cell("tracin", "validate", seed.groups, 1.0, (found[0],)))
     found.append(seed.cell("retrain", "validate", seed.base | exclude, 1.0))
-    return [*found, seed.cell("recipe", "train", sgd, 1.0), seed.cell("rewind", "train", sgd, 1.0)]
+    found += [seed.cell("recipe", "train", sgd, 1.0), seed.cell("rewind", "train", sgd, 1.0)]
+    return [*found, *_planted(seed)]
+
+
+def _planted(seed: Seed) -> list[Cell]:
+    """A training without the forget set, then one of the last blocks alone with it, and layers' scores."""
+    base = seed.cell("base", "train", seed.base | {"forget": list(setting().forget)}, 1.0)
+    staged = replace(setting(), recipe=(("layers", ["last2"]),))
+    second = replace(seed, setting=staged, begins=(base,))
+    given = second.groups | {"candidates": {name: [name] for name in LAYERS}}
+    scores = second.cell("layer_scores", "planted", given, 1.0, (second.train, base))
+    return [base, replace(second.train, title="second fine-tuning"), scores]
 
 
 def numbers(shape: str) -> pd.DataFrame:
@@ -118,7 +129,7 @@ def _numbers(cell: Cell) -> pd.DataFrame:
     rows = pd.read_csv(cell.observations, keep_default_na=False, na_values=["nan"])
     rows = rows[~rows["metric"].isin(["training_seconds", "ledger_bytes", "weights_bytes"])]
     walked, version = cell.config.get("paths", []), str(VERSION[cell.stage])
-    name = cell.stage
+    name = cell.stage if cell.stage != "train" or not cell.needs else "train after base"
     if cell.stage == "path":
         name = f"{walked[0]['label']} on {cell.config['layers']}"
         version += f".{METHODS[walked[0]['method']].version}"

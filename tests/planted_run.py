@@ -20,8 +20,9 @@ import pandas as pd
 
 from unlearnkit import claims
 from unlearnkit.report import Run
-from unlearnkit.study import collect, grid, plan, profiles
+from unlearnkit.study import collect, grid, plan, profiles, variants
 from unlearnkit.study.cells import Cell
+from unlearnkit.study.config import LAYER_RULES
 from unlearnkit.study.route import Route
 from unlearnkit.unlearning import METHODS
 
@@ -30,6 +31,7 @@ MADE = {"commit": "planted", "registered": claims.digest()}
 EPOCHS, PERSONS_SHARE, DISPLACEMENT = 8, 0.2, 8.0
 ORACLE_NOISE = 0.05  # nats, of each fact under each oracle
 PARAPHRASE = 0.5  # nats by which a paraphrase is less likely
+MISLEADS = "stored_now"  # the rule that names wrong layers, in the world with planted ones
 # Influence in the close-ups.
 SCORES = {"finetuned": 4.0, "first_epoch": 1.0, "all_epochs": 2.0, "first_epoch_forgotten": 1.0}
 
@@ -115,6 +117,7 @@ def _point(
 def observations_of(cell: Cell, world: World) -> pd.DataFrame:
     """What the cell would have observed in this world."""
     made = {"train": _train, "oracle": _oracle, "path": _paths, "portraits": _portraits}
+    made["layer_scores"] = _layer_scores
     rows, extra = made[cell.stage](cell.config | {"seed": cell.seed}, world)
     table = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
     return table.assign(cell=f"{zlib.crc32(cell.title.encode()):08x}", arm=cell.arm, seed=cell.seed)
@@ -169,6 +172,17 @@ def _portraits(config: dict, world: World) -> tuple[list[tuple], list[str]]:
     return found, ["method", "layers", "norm", "alpha"]
 
 
+def _layer_scores(config: dict, world: World) -> tuple[list[tuple], list[str]]:
+    """By every rule the planted candidate has the highest score, but by MISLEADS the lowest."""
+    right = config["recipe"]["layers"]
+    found = [
+        ("", "", "", rule, float((parts == right) != (rule == MISLEADS)), name)
+        for rule in LAYER_RULES
+        for name, parts in config["candidates"].items()
+    ]
+    return found, ["layers"]
+
+
 def _closeup(rows: list[tuple], rouge: float, influence: float) -> list[tuple]:
     """One paraphrase, ROUGE and the two cheap influence scores of every forget fact."""
     forget = [r for r in rows if r[2] == "forget" and r[3] == "nll"]
@@ -191,9 +205,11 @@ def planted(build: Path, world: World, name: str = "planted", **parameters) -> R
     options = {k: parameters.pop(k) for k in ("damage", "seeds", "margin") if k in parameters}
     none = {k: 0 for k in profiles.PROFILES["default"] if k.startswith("seeds_")}
     run = profiles.Profile(name, "", profiles.PROFILES["default"] | none | parameters)
-    arms = plan.arms(run)
-    made = ("train", "oracle", "path", "portraits")
-    cells = [cell for arm in arms for cell in grid.cells(arm) if cell.stage in made]
+    arms, beside = plan.arms(run), variants.arms(run)
+    made = ("train", "oracle", "path", "portraits", "layer_scores")
+    cells = [cell for arm in arms for cell in grid.cells(arm)] + variants.cells(run)
+    cells = [cell for cell in cells if cell.stage in made]
+    made = [stage for stage in made if any(cell.stage == stage for cell in cells)]
     tables = {
         stage: pd.concat([observations_of(c, world) for c in cells if c.stage == stage], ignore_index=True)
         for stage in made
@@ -203,5 +219,5 @@ def planted(build: Path, world: World, name: str = "planted", **parameters) -> R
         | {"title": c.title, "seconds": 1.0, "peak_bytes": 1_000_000, "made": MADE}
         for c in cells
     ]
-    collect.write(build / name / "data", run, arms, told, tables)
+    collect.write(build / name / "data", run, arms, told, tables, beside)
     return Run(name, **options)

@@ -1,6 +1,7 @@
 """The paper's claims as tests, with margins and decision rule: written before the runs that they judge.
 
 registered   claims, contrasts, readings, margins
+variants     claims of the study's variants
 rule         from one number a training seed to a verdict
 """
 

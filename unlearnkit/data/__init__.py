@@ -1,5 +1,6 @@
 """The study's facts, a user's own, and the texts that measure utility."""
 
+from unlearnkit.data.aliases import under_alias
 from unlearnkit.data.example import Example
 from unlearnkit.data.facts import background_facts, dave, holdout, persons, pool, retarget, world
 from unlearnkit.data.files import load, load_jsonl, save_jsonl
@@ -20,6 +21,7 @@ __all__ = [
     "pool",
     "retarget",
     "save_jsonl",
+    "under_alias",
     "utility_text",
     "world",
 ]

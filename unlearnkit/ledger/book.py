@@ -150,7 +150,7 @@ class GradientLedger:
     def stream(
         self, ids: Iterable[str], epochs: Sequence[int] | int | str = (1,), layers: Layers = "all"
     ) -> Iterator[tuple[str, torch.Tensor]]:
-        """(parameter name, summed gradient) pairs, in model order, one dense tensor at a time."""
+        """(parameter name, summed gradient) pairs, in model order; of epochs "first", each id's own first."""
         _, keys = self.reader.as_stored(self._keys(ids, epochs))
         chosen = select(self.tags, layers)
         for parameter in dict.fromkeys(slot.parameter for slot in chosen):
@@ -227,7 +227,7 @@ class GradientLedger:
     def chosen_epochs(self, epochs: Sequence[int] | int | str) -> list[int]:
         """The epochs that a number, numbers or "all" stand for. LedgerError names one that is not there."""
         if isinstance(epochs, str) and epochs != "all":
-            raise LedgerError(f"epochs={epochs!r}: give numbers from 1, or 'all'")
+            raise LedgerError(f"epochs={epochs!r}: give numbers from 1, or 'all', or 'first'")
         wanted = self.epochs if epochs == "all" else [epochs] if isinstance(epochs, int) else list(epochs)
         if not wanted:
             raise LedgerError(f"epochs={epochs!r} names no epoch of ledger {self.store.path}")
@@ -240,8 +240,8 @@ class GradientLedger:
 
     def _keys(self, ids: Iterable[str], epochs: Sequence[int] | int | str) -> list[Key]:
         """Every (id, epoch) asked for; RequestError or LedgerError names what is not there."""
-        wanted, ids = self.chosen_epochs(epochs), self._known(ids)
-        keys = [(i, e) for e in wanted for i in ids]
+        wanted, ids = self.chosen_epochs("all" if epochs == "first" else epochs), self._known(ids)
+        keys = [(i, e) for e in wanted for i in self.reader.asked(ids, e, epochs)]
         if missing := [k for k in keys if k not in self.where]:
             raise LedgerError(
                 f"ledger {self.store.path} lacks example {missing[0][0]!r} in epoch {missing[0][1]}"

@@ -26,11 +26,29 @@ class Reader:
         for number, entry in enumerate(store.shards):
             for place, example in enumerate(entry["examples"]):
                 self.where[example, entry["epoch"]] = (number, place)
+        self.first: dict[str, int] = {}  # the epoch that an example was first trained on
+        for example, epoch in self.where:
+            self.first[example] = min(epoch, self.first.get(example, epoch))
         self._shards: dict[int, Shard] = {}
         self._adding: dict[str, list[tuple[Site, Slot]]] = {}  # the sites that add to each parameter
         for site in self.sites:
             for slot in site.slots():
                 self._adding.setdefault(slot.parameter, []).append((site, slot))
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether an example was not trained on in every epoch, but in half of them."""
+        return "order" in self.store.head["recipe"]
+
+    def asked(self, examples: Collection[str], epoch: int, epochs: Sequence[int] | int | str) -> list[str]:
+        """Those whose record of an epoch is one of `epochs`: numbers, "all" that it has, or its "first"."""
+        if epochs == "first":
+            return [i for i in examples if epoch == (self.first[i] if self.is_staged else 1)]
+        return self.seen(examples, epoch) if epochs == "all" else list(examples)
+
+    def seen(self, examples: Collection[str], epoch: int) -> list[str]:
+        """Those that were trained on in an epoch; all of them, unless the training was staged."""
+        return [i for i in examples if not self.is_staged or (i, epoch) in self.where]
 
     def shard(self, number: int) -> Shard:
         """The open shard of that number; LedgerError if it is missing or its front is damaged."""

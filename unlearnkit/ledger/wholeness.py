@@ -1,5 +1,7 @@
 """Whether a ledger is whole: all of its bits, records and epochs, and no file more."""
 
+from collections import Counter
+
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger.reader import Reader
 
@@ -23,10 +25,16 @@ def require(reader: Reader) -> None:
             f"ledger {store.path} is incomplete: {store.epochs} of {expected_epochs} epochs. "
             "Call fine_tune again with the same recipe: it resumes"
         )
-    for epoch in range(1, store.epochs + 1):
-        for example in store.head["expected"]:
-            if (example, epoch) not in reader.where:
+    counts = Counter(example for example, _ in reader.where)
+    for example in store.head["expected"]:
+        for epoch in range(1, store.epochs + 1):
+            if not reader.is_staged and (example, epoch) not in reader.where:
                 raise LedgerError(f"ledger {store.path} lacks example {example!r} in epoch {epoch}")
+        if reader.is_staged and counts[example] != store.epochs // 2:
+            raise LedgerError(
+                f"ledger {store.path} has example {example!r} in {counts[example]} of {store.epochs} epochs, "
+                "and not in half of them"
+            )
     if left := store.unnamed():
         raise LedgerError(
             f"ledger {store.path} holds {left[0].name}, which its index does not name: an "

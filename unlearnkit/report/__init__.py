@@ -5,6 +5,7 @@ readings   paths, oracles, and readings at matched damage
 contrasts  one way to test, the claims' contrasts and verdicts, guards for the text
 tables     tables for people, numbers in words
 figures    one look for every figure
+variants   what the chapters on the study's variants share
 paths      lines and axes of unlearning paths, which several chapters share
 ch00 ...   one module a chapter, beside its notebook
 """

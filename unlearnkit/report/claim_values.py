@@ -76,8 +76,13 @@ def cost(arm: Arm, path: Path, value: str = "damage") -> pd.Series:
     No more than it costs to throw the fine-tuning away, which forgets the person too: so much, too, where the
     path never gets there.
     """
-    table = one(arm, path, "forgetting")
-    all_taught = thrown_away(arm)[value].reindex(table.index)
+    table = one(arm, path, "forgetting").reset_index()
+    return priced(arm, table, value).set_axis(table["seed"])
+
+
+def priced(arm: Arm, table: pd.DataFrame, value: str = "damage") -> pd.Series:
+    """`cost` of every row of a reading at matched forgetting."""
+    all_taught = table["seed"].map(thrown_away(arm)[value])
     return table[value].where(table["reached"].astype(bool), np.inf).clip(upper=all_taught)
 
 
@@ -87,7 +92,8 @@ def thrown_away(arm: Arm) -> pd.DataFrame:
 
     Columns: damage, bystander_damage.
     """
-    rows, found = arm.observations("train").query("metric == 'nll'"), {}
+    rows = pd.concat([arm.observations(stage) for stage in ("train", "base")])
+    rows, found = rows[rows["metric"] == "nll"], {}
     epoch = pd.to_numeric(rows["epoch"], errors="coerce")
     rows = rows.assign(epoch=epoch)
     for setting in arm.settings:

@@ -43,6 +43,12 @@ class Run:
         facts = self.table("facts")
         return [_arm(self, told, facts) for told in self.manifest["arms"]]
 
+    @cached_property
+    def variants(self) -> dict[str, "Arm"]:
+        """The arms of the study's variants (`study.variants`) that this run has, by their variant's name."""
+        facts = self.table("facts")
+        return {told["variant"]: _arm(self, told, facts) for told in self.manifest.get("variants", ())}
+
     def arm(self, name: str) -> "Arm":
         """The arm of that name; DataError for another."""
         found = {arm.name: arm for arm in self.arms}
@@ -69,7 +75,7 @@ class Run:
 class Arm(plan.Arm):
     """An arm of a run with its observations. Being compared by identity, results can be cached by arm."""
 
-    run: Run = field(repr=False)
+    run: Run = field(repr=False, kw_only=True)
 
     def observations(self, stage: str) -> pd.DataFrame:
         """All rows of a stage in this arm's seeds; without such cells no rows, but the usual columns."""
@@ -106,7 +112,7 @@ def _arm(run: Run, told: dict, facts: pd.DataFrame) -> Arm:
     settings = [_setting(s, examples[s[world]] | examples.get("", {})) for s in told["settings"]]
     chosen = settings[: run.seeds] if run.seeds else settings
     kept = {k: told[k] for k in ("model", "optimizer", "recipe", "whole_map")}
-    return Arm(**kept, settings=tuple(chosen), run=run)
+    return Arm(**kept, settings=tuple(chosen), variant=told.get("variant", ""), run=run)
 
 
 def _setting(told: dict, rows: dict[str, dict]) -> plan.Setting:
@@ -114,8 +120,9 @@ def _setting(told: dict, rows: dict[str, dict]) -> plan.Setting:
     known = {i: _example(i, row) for i, row in rows.items()}
     held = tuple(known.pop(i) for i in told["holdout"])
     ids = {k: tuple(told[k]) for k in ("forget", "control", "fuzzy")}
+    more = {k: tuple((name, value) for name, value in told.get(k, ())) for k in ("requests", "recipe")}
     return plan.Setting(
-        seed=told["seed"], facts=tuple(known.values()), target=told["target"], holdout=held, **ids
+        seed=told["seed"], facts=tuple(known.values()), target=told["target"], holdout=held, **ids, **more
     )
 
 

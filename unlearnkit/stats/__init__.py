@@ -13,6 +13,7 @@ from unlearnkit.stats.paired import (
     paired_t,
     wilcoxon,
 )
+from unlearnkit.stats.proportions import share_ci
 
 __all__ = [
     "KS",
@@ -27,6 +28,7 @@ __all__ = [
     "mean_ci",
     "mixed_model",
     "paired_t",
+    "share_ci",
     "tost",
     "wilcoxon",
 ]

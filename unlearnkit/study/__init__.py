@@ -3,6 +3,7 @@
     config       every choice, on one screen
     profiles     a run: a profile with what the user changed
     plan, grid   arms, seeds, targets; the cells of an arm
+    variants     small arms beside them, for further questions
     versions     of each stage
     cells        steps of a plan; cells cached by content
     route        where a path is looked at: its grid, then near its readings
@@ -19,7 +20,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from unlearnkit import packages, paths
-from unlearnkit.study import collect, grid, plan
+from unlearnkit.study import collect, grid, plan, variants
 from unlearnkit.study.cells import Cell, Step, Task, Tidy
 from unlearnkit.study.config import FEW_CORES, MODEL_SECONDS, SEED_BYTES, SMALL_MODELS, TINY_FAMILIES
 from unlearnkit.study.profiles import Profile, is_built_in
@@ -33,7 +34,7 @@ def cells_of(profile: Profile) -> list[Cell]:
     found = [cell for arm in arms for cell in grid.cells(arm)]
     if is_built_in(profile) and arms[0].optimizer == "adamw" and not profile["seeds_sgd"]:
         found.append(grid.recipe_cell(arms[0]))
-    return [*found, grid.rewind_cell(arms[0])]
+    return [*found, grid.rewind_cell(arms[0]), *variants.cells(profile)]
 
 
 def steps(profile: Profile, fresh: bool = False, keep_ledgers: bool = False) -> list[Step]:

@@ -8,7 +8,7 @@ run's folder is figures/data, and a cell whose key is in its manifest counts as 
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -17,8 +17,9 @@ import pandas as pd
 
 from unlearnkit import paths
 from unlearnkit.errors import DataError
-from unlearnkit.study import plan, storage
+from unlearnkit.study import plan, storage, variants
 from unlearnkit.study.cells import Cell
+from unlearnkit.study.config import LAYER_RULES
 from unlearnkit.study.profiles import Profile
 from unlearnkit.study.storage import MANIFEST
 from unlearnkit.study.tables import read as read_table
@@ -29,6 +30,7 @@ METRICS = (
     *("influence_activation", "influence_gradient", "influence_curvature", "gram"),
     *("tracin_first", "tracin_all", "training_seconds", "displacement", "ledger_error", "floor_error"),
     *("records", "ledger_bytes", "moments_bytes", "weights_bytes", "part_parameters", "part_bytes"),
+    *LAYER_RULES,
 )
 # Of facts that are not to be forgotten, paths are read for their likelihood only; close-ups weigh by tokens.
 FORGET_ONLY = ("exact_memorisation", "rougeL_recall")
@@ -100,19 +102,28 @@ def collect(profile: Profile, cells: list[Cell]) -> Path:
             stages.setdefault("continuations", []).append(said)
     tables = {stage: pd.concat(parts, ignore_index=True) for stage, parts in stages.items()}
     folder = profile.folder / "data"
-    write(folder, profile, plan.arms(profile), [_described(cell) for cell in cells], tables)
+    described = [_described(cell) for cell in cells]
+    write(folder, profile, plan.arms(profile), described, tables, variants.arms(profile))
     return folder
 
 
 def write(
-    folder: Path, profile: Profile, arms: list[plan.Arm], cells: list[dict], tables: dict[str, pd.DataFrame]
+    folder: Path,
+    profile: Profile,
+    arms: list[plan.Arm],
+    cells: list[dict],
+    tables: dict[str, pd.DataFrame],
+    beside: Sequence[plan.Arm] = (),
 ) -> None:
-    """Write a data folder: a file a table (a stage's rows), the arms' facts, and the manifest last."""
+    """Write a data folder: a file a table (a stage's rows), the arms' facts, and the manifest last.
+
+    `beside` are the arms of the variants.
+    """
     (folder / MANIFEST).unlink(missing_ok=True)
     written = {}
     for name, table in tables.items():
         written |= storage.write_table(folder, name, table.dropna(axis="columns", how="all"))
-    written |= storage.write_table(folder, "facts", _facts(arms))
+    written |= storage.write_table(folder, "facts", _facts([*arms, *beside]))
     for stale in set(folder.glob("*.csv.gz")) - {folder / name for name in written}:
         stale.unlink()
     machines = list({json.dumps(cell["made"]): cell["made"] for cell in cells}.values())
@@ -121,6 +132,7 @@ def write(
         "run": profile.name,
         "parameters": _portable(profile),
         "arms": [_arm(a, _worlds(arms)) for a in arms],
+        "variants": [_arm(a, _worlds([*arms, *beside])) for a in beside],
     }
     whole |= {"files": written, "machines": machines, "cells": told}
     storage.write_manifest(folder, whole)
@@ -206,9 +218,10 @@ def _facts(arms: list[plan.Arm]) -> pd.DataFrame:
 def _arm(arm: plan.Arm, worlds: dict[tuple, int]) -> dict:
     """An arm in JSON; a setting names its world, whose facts are in the table of facts."""
     settings = [
-        {k: getattr(s, k) for k in ("seed", "forget", "target", "control", "fuzzy")}
+        {k: getattr(s, k) for k in ("seed", "forget", "target", "control", "fuzzy", "requests", "recipe")}
         | {"holdout": [e.id for e in s.holdout], "world": worlds[s.facts, s.holdout]}
         for s in arm.settings
     ]
-    told = {"model": Path(arm.model).name, "optimizer": arm.optimizer, "recipe": arm.recipe}
+    told = {"model": Path(arm.model).name, "optimizer": arm.optimizer, "variant": arm.variant}
+    told |= {"recipe": arm.recipe}
     return told | {"whole_map": arm.whole_map, "settings": settings}

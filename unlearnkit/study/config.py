@@ -17,20 +17,22 @@ MOST_SEEDS, MOST_EPOCHS = 1000, 1000  # more are a slip of the hand
 NO_COMPANION = dict.fromkeys(
     ("seeds_tiny_adamw", "seeds_tiny_sgd", "seeds_untied", "seeds_neox", "seeds_llama"), 0
 )
+NO_VARIANT = dict.fromkeys(("seeds_requests", "seeds_stages", "seeds_planted"), 0)
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 20, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 PROFILES = {
     "quick": {
         **{"model": f"{TINY}-quick", **BUILT_IN, "whole_map": False, "seeds_adamw": 2, "seeds_sgd": 0},
-        **NO_COMPANION,
+        **{**NO_COMPANION, **NO_VARIANT},
     },
     "default": {
         **{"model": "smollm2-135m", **BUILT_IN, "whole_map": False, "seeds_adamw": 3, "seeds_sgd": 0},
-        **COMPANION,
+        **{**COMPANION, **NO_VARIANT},
     },
     "full": {
         **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True, "seeds_adamw": 16, "seeds_sgd": 3},
         **{**COMPANION, "seeds_tiny_sgd": 20},
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
+        **dict.fromkeys(NO_VARIANT, 24),
     },
 }
 TAKES = {"quick": "3 minutes", "default": "30 to 60 minutes", "full": "4 hours, in resumable slices"}
@@ -140,6 +142,30 @@ ABSENT = {
 # the primary contrasts. A map of the real model takes most of an hour.
 MAPS = 3
 MAP_SEEDS = {("smollm2-135m", "adamw"): 1, (TINY, "adamw"): 4, (TINY, "sgd"): 4, ("smollm2-135m", "sgd"): 0}
+
+# -- variants: further questions, each asked of gpt2-tiny by small arms of its own ---------------------------
+VARIANT_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+UNDER_ALIAS = 6  # of the target's 20 facts that are told under an alias
+# Requests: how texts are compared ("" for a list of ids, all of them the target's), the least score, and
+# whether the alias is asked for too.
+REQUESTS = {
+    "exact": ("", 0, "alias"),
+    "exact_by_name": ("", 0, "name"),
+    "words_alias": ("token_set_ratio", 100, "alias"),
+    "words": ("token_set_ratio", 100, "name"),
+    "resembling": ("partial_ratio", FUZZY_THRESHOLD, "name"),
+    "loose_alias": ("partial_ratio", 60, "alias"),
+}
+# Stages: eight epochs of the target's facts, eight of the others', at a constant rate, so that when a fact is
+# learnt does not decide how fast.
+STAGED = {"epochs": 16, "lr": 1e-3, "lr_schedule": "constant"}
+# Planted layers: the recipe by which the target is taught, and the scores by which a rule may find where.
+TAUGHT = {"lr": 4e-3}
+PLANTED_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
+LAYER_RULES = (
+    *("stored_gradient", "present_gradient", "gradient_to_weights", "gradient_to_retain"),
+    *("stored_now", "along_the_way", "moved"),
+)
 
 # -- how work is shared out -------------------------------------------------------------------------------
 TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine

@@ -13,12 +13,14 @@ from unlearnkit.study.cells import Cell, Shared
 from unlearnkit.study.plan import Arm, Setting, is_early, maps
 
 KINDS = {
+    "base": "fine-tuning without the forget set",
     "train": "fine-tuning",
     "oracle": "oracles",
     "path": "unlearning paths",
     "portraits": "close-ups",
     "durations": "influence and extraction by duration",
     "alignment": "alignment of gradients",
+    "layer_scores": "scores that choose layers",
     "tracin": "influence of all on all",
     "retrain": "retraining to validate influence",
     "recipe": "fine-tuning with the other optimizer",
@@ -28,20 +30,25 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Seed:
-    """Makes the cells of one training seed of an arm."""
+    """Makes the cells of one training seed of an arm.
+
+    The fine-tuning starts from the model's own weights, or where an earlier training in `begins` ended.
+    """
 
     arm: Arm
     setting: Setting
+    begins: tuple[Cell, ...] = ()
 
     @cached_property
     def base(self) -> dict:
         """What every cell depends on: whole facts, so that a cell needs nothing else."""
         setting, arm = self.setting, self.arm
         wanted = {*setting.forget, *setting.control, *setting.fuzzy}
+        wanted |= {i for _, ids in setting.requests for i in ids}
         everything = setting.seed == 0 and arm.optimizer == "adamw"  # other ledgers keep what is replayed
         return {
             "model": arm.model,
-            "recipe": arm.recipe | {"seed": setting.seed},
+            "recipe": arm.recipe | dict(setting.recipe) | {"seed": setting.seed},
             "facts": _rows(setting.facts),
             "record": [e.id for e in setting.facts if everything or e.id in wanted],
             "tokens": config.UTILITY_TOKENS,
@@ -83,12 +90,14 @@ class Seed:
 
     @cached_property
     def train(self) -> Cell:
-        return self.cell("train", "train", self.groups, self.seconds[0] * 1.3)
+        return self.cell("train", "train", self.groups, self.seconds[0] * 1.3, self.begins)
 
     @cached_property
     def oracles(self) -> tuple[Cell, ...]:
         """Retrained without the forget set: in the order of the fine-tuning, then in orders of no seed."""
         base, seconds = self.groups | self.wide, self.seconds[0] + 4 * self.seconds[1]
+        if self.arm.variant:
+            base = self.groups | {"close_up": False}
         found = [self.cell("oracle", "oracles", base, seconds, (self.train,))]
         for order in range(2, config.ORACLES.get(self.arm.model, 1) + 1):
             seed = self.setting.seed + (order - 1) * config.MOST_SEEDS
@@ -121,7 +130,8 @@ class Seed:
         label, at_all = spec["label"], layers == "all"
         given = self.groups | {"layers": layers, "paths": [spec]}
         given["rouge"] = at_all and label in walks.REFERENCE and is_early(self.arm, self.setting)
-        given["tokens"] = config.UTILITY_TOKENS if at_all or layers in config.PRIMARY_LAYERS else 0
+        reads = not self.arm.variant and (at_all or layers in config.PRIMARY_LAYERS)
+        given["tokens"] = config.UTILITY_TOKENS if reads else 0
         given["holdout"] = self.wide["holdout"] if at_all and label in walks.REQUESTS else []
         coarse = spec.get("coarse", False)
         given["readings"] = {} if coarse else {"damage": list(config.DAMAGE_LEVELS)} | config.REFINED

@@ -6,6 +6,7 @@ The choices are `config`'s; here they become arms of settings, a setting a train
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from unlearnkit import data, requests
 from unlearnkit.data import Example
@@ -34,6 +35,8 @@ class Setting:
     control: tuple[str, ...]  # somebody else's ids: the wrong-person control
     fuzzy: tuple[str, ...]  # what a fuzzy request for the target matches; () where it has no name
     holdout: tuple[Example, ...] = ()
+    requests: tuple[tuple[str, tuple[str, ...]], ...] = ()  # further ones of a variant: label, ids
+    recipe: tuple[tuple[str, Any], ...] = ()  # what a variant adds to the arm's recipe
 
     def retain(self) -> list[Example]:
         """The retain facts that a path scores: spread evenly over everybody, near-neighbours included."""
@@ -51,10 +54,12 @@ class Arm:
     recipe: dict
     settings: tuple[Setting, ...]
     whole_map: bool  # every layer and epoch, or the primary contrasts only
+    variant: str = ""  # what sets an arm of `variants` apart; "" for the study's own
 
     @property
     def name(self) -> str:
-        return f"{Path(self.model).name}, {self.optimizer.replace('adamw', 'AdamW').replace('sgd', 'SGD')}"
+        optimizer = self.optimizer.replace("adamw", "AdamW").replace("sgd", "SGD")
+        return ", ".join(filter(None, (Path(self.model).name, optimizer, self.variant)))
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -141,11 +146,11 @@ def _settings(profile: Profile, seeds: int) -> tuple[Setting, ...]:
         twins.refuse(facts, forget)
         one = _setting(facts, forget, profile["forget"], held)
         return tuple(replace(one, seed=seed) for seed in range(seeds))
-    return tuple(_built_in(seed) for seed in range(seeds))
+    return tuple(built_in(seed) for seed in range(seeds))
 
 
 @cache
-def _built_in(seed: int) -> Setting:
+def built_in(seed: int) -> Setting:
     """The setting of a seed's own world."""
     facts = data.world(seed)
     target = next(e.person for e in facts if e.split == "forget")

@@ -4,12 +4,14 @@ not.
 """
 
 VERSION = {
+    "base": 2,
     "train": 1,
     "oracle": 1,
     "path": 2,
     "portraits": 3,
     "durations": 1,
     "alignment": 2,
+    "layer_scores": 1,
     "tracin": 1,
     "retrain": 1,
     "recipe": 1,

@@ -17,9 +17,9 @@ OTHER_BLOCKS = "other2"  # what a seed's two blocks that are not the last are ca
 def path(label: str, method: str, steps: tuple[float, ...], **more) -> dict:
     """One path: the method that walks, where it is looked at, and what the observations call it.
 
-    `request` names the group of facts to forget (default "forget"), `options` go to the method, `stop` is the
-    retain damage beyond which the path is left once it has met its readings, `coarse` keeps it to its steps,
-    `parts` are the layers that it moves where `layers` of its cell is but a name for them.
+    `request` names the group of facts to forget (default "forget") or `ids` lists them, `options` go to the
+    method, `stop` is the retain damage beyond which the path is left once it has met its readings, `coarse`
+    keeps it to its steps, `parts` are the layers that it moves where `layers` of its cell is a name for them.
     """
     return {"label": label, "method": method, "steps": list(steps)} | more
 

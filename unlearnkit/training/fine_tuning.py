@@ -14,7 +14,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import forward, weights
+from unlearnkit import forward, layers, weights
 from unlearnkit.batching import batch_of
 from unlearnkit.data import Example
 from unlearnkit.errors import DivergenceError, RequestError
@@ -63,7 +63,7 @@ def fine_tune(
     on disk.
     """
     recipe = recipe or Recipe()
-    by_id = _by_id(examples, exclude, record)
+    by_id = _by_id(examples, exclude, record, recipe.staged)
     trained = [e for i, e in by_id.items() if i not in set(exclude)]
     require_fit(model.config, tokenizer, trained, recipe.loss_on)
     freeze(model, recipe)
@@ -111,14 +111,15 @@ def _train(
                 progress.notes.append(on_epoch(epoch, state.model))
             progress.seconds = time.perf_counter() - started
             if session:
-                session.commit(epoch, mean(step.rate for step in plan[epoch - 1]))
+                rates = [step.rate for step in plan[epoch - 1]]
+                session.commit(epoch, mean(rates or [0.0]))  # none where all that it is about are excluded
 
 
-def _by_id(examples: Sequence[Example], exclude, record) -> dict[str, Example]:
+def _by_id(examples: Sequence[Example], exclude, record, staged) -> dict[str, Example]:
     by_id = {e.id: e for e in examples}
     if len(by_id) != len(examples):
         raise RequestError("the examples' ids are not unique: each needs its own")
-    for name, ids in (("exclude", exclude), ("record", record or ())):
+    for name, ids in (("exclude", exclude), ("record", record or ()), ("Recipe.staged", staged)):
         if unknown := [i for i in ids if i not in by_id]:
             raise RequestError(f"{name}= names unknown examples: {', '.join(map(repr, unknown[:5]))}")
     if not set(by_id) - set(exclude):
@@ -132,7 +133,8 @@ def _digest(examples: Iterable[Example]) -> str:
 
 
 def _optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer:
-    trainable = [p for p in model.parameters() if p.requires_grad]
+    moved = layers.parameters(model, recipe.layers or "all").values()
+    trainable = [p for p in moved if p.requires_grad]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(trainable, lr=recipe.lr)
     return torch.optim.AdamW(trainable, lr=recipe.lr, weight_decay=0.0, fused=True)
@@ -185,8 +187,9 @@ class _Step:
 def _plan(by_id: Mapping[str, Example], recipe: Recipe, exclude: Collection[str]) -> list[list[_Step]]:
     """The steps of each epoch that have examples, with the rates of their places among all."""
     plan = []
-    for epoch, steps in enumerate(schedule(list(by_id), recipe, exclude), start=1):
-        before, total = (epoch - 1) * len(steps), recipe.epochs * len(steps)
+    epochs = schedule(list(by_id), recipe, exclude)
+    before, total = 0, sum(map(len, epochs))
+    for epoch, steps in enumerate(epochs, start=1):
         rates = [recipe.rate(before + number, total) for number in range(len(steps))]
         plan.append(
             [
@@ -195,4 +198,5 @@ def _plan(by_id: Mapping[str, Example], recipe: Recipe, exclude: Collection[str]
                 if ids
             ]
         )
+        before += len(steps)
     return plan

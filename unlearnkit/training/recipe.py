@@ -1,8 +1,10 @@
 """How to fine-tune: the recipe, the order of the examples that follows from it, and what stays frozen."""
 
 import fnmatch
+import hashlib
+import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 import torch
 from transformers import PreTrainedModel
@@ -12,6 +14,7 @@ from unlearnkit.errors import ConfigError
 
 OPTIMIZERS = ("sgd", "adamw")
 LR_SCHEDULES = ("constant", "linear")
+ORDERS = ("together", "first", "last", "spread")
 WARMUP = 0.07  # of the steps; the usual few per cent
 FLOAT32_MAX = torch.finfo(torch.float32).max
 
@@ -24,6 +27,10 @@ class Recipe:
     factor at the constant rate. AdamW (torch's defaults, no weight decay) is the practical arm. Dropout is
     off in both. The "linear" rate rises to `lr` over the first WARMUP of the steps while it falls to zero
     over all of them.
+
+    Unless the `order` is "together", the `staged` examples and the others have epochs of their own, half of
+    all each: theirs are the "first" ones, the "last", or every second one ("spread"). The batches are the
+    same in all three; their order is what differs.
     """
 
     optimizer: str = "sgd"
@@ -35,10 +42,14 @@ class Recipe:
     loss_on: str = "text"  # or "answer": which tokens the loss counts
     frozen: tuple[str, ...] = ()  # parameters that keep their values: names, or patterns with * in them
     accumulate: int = 1  # backward passes a step's batch is split over; the numbers stay the same
+    order: str = "together"  # or another of ORDERS
+    staged: tuple[str, ...] = ()  # ids
+    layers: tuple[str, ...] = ()  # names of the only ones to move; gradients of the others are recorded too
 
     def __post_init__(self):
-        if isinstance(self.frozen, list):  # JSON knows no tuples
-            object.__setattr__(self, "frozen", tuple(self.frozen))
+        for name in ("frozen", "staged", "layers"):
+            if isinstance(getattr(self, name), list):  # JSON knows no tuples
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         counts = {k: getattr(self, k) for k in ("epochs", "batch_size", "accumulate")}
         checks = {
             "optimizer": (self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}"),
@@ -47,11 +58,34 @@ class Recipe:
             "lr": (isinstance(self.lr, int | float) and 0 < self.lr <= FLOAT32_MAX, "a positive number"),
             "seed": (isinstance(self.seed, int), "a whole number"),
             "frozen": (isinstance(self.frozen, tuple), "a tuple of parameter names"),
+            "layers": (isinstance(self.layers, tuple), "a tuple of layer names"),
+            "order": (self.order in ORDERS, f"one of {ORDERS}"),
+            "staged": (
+                isinstance(self.staged, tuple) and bool(self.staged) == self.is_staged,
+                "a tuple of ids where the order is not 'together', and none where it is",
+            ),
             **{k: (isinstance(n, int) and n >= 1, "a whole number from 1") for k, n in counts.items()},
         }
         for name, (fine, allowed) in checks.items():
             if not fine:
                 raise ConfigError(f"Recipe.{name}={getattr(self, name)!r}: use {allowed}")
+        if self.is_staged and self.epochs % 2:
+            raise ConfigError(f"Recipe.epochs={self.epochs}: order={self.order!r} needs an even number")
+
+    @property
+    def is_staged(self) -> bool:
+        return self.order != "together"
+
+    def described(self) -> dict:
+        """What a ledger says of it, in JSON: ids as a digest, and of the later fields only what is not usual.
+
+        So a ledger that was begun before there were these can be resumed.
+        """
+        told = asdict(self) | {"frozen": list(self.frozen), "layers": list(self.layers)}
+        ids = json.dumps(sorted(self.staged)).encode()
+        told["staged"] = hashlib.blake2b(ids, digest_size=16).hexdigest()
+        usual = {f.name for f in fields(self) if f.default == getattr(self, f.name)}
+        return {k: v for k, v in told.items() if k not in usual & {"order", "staged", "layers"}}
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of step number `step` (from 0) of `steps`."""
@@ -65,15 +99,29 @@ def schedule(
 ) -> list[list[tuple[str, ...]]]:
     """The ids of every step, per epoch: drawn over all ids, then the excluded ones dropped.
 
-    A batch of which nobody is left stays as an empty tuple, so that steps keep their numbers.
+    A batch of which nobody is left stays as an empty tuple, so that steps keep their numbers. Of a staged
+    recipe's epochs each has the staged ids or the others.
     """
     excluded, epochs = set(exclude), []
     for epoch in range(recipe.epochs):
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
-        order = [ids[k] for k in torch.randperm(len(ids), generator=generator).tolist()]
+        present, number = _lesson(ids, recipe, epoch)
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
+        order = [present[k] for k in torch.randperm(len(present), generator=generator).tolist()]
         cut = [order[s : s + recipe.batch_size] for s in range(0, len(order), recipe.batch_size)]
         epochs.append([tuple(i for i in step if i not in excluded) for step in cut])
     return epochs
+
+
+def _lesson(ids: Sequence[str], recipe: Recipe, epoch: int) -> tuple[Sequence[str], int]:
+    """The ids that an epoch (from 0) is about, and how many epochs they have had."""
+    if not recipe.is_staged:
+        return ids, epoch
+    half, staged = recipe.epochs // 2, set(recipe.staged)
+    if recipe.order == "spread":
+        number, is_theirs = epoch // 2, epoch % 2 == 0
+    else:
+        number, is_theirs = epoch % half, (epoch < half) == (recipe.order == "first")
+    return [i for i in ids if (i in staged) == is_theirs], number
 
 
 def freeze(model: PreTrainedModel, recipe: Recipe) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -78,7 +78,7 @@ class Session:
         self, path: Path, state: State, recipe: Recipe, told: dict, wanted: Sequence[str], dtype: str
     ):
         self.state, self.recipe, self.wanted = state, recipe, set(wanted)
-        description = asdict(recipe) | {"frozen": list(recipe.frozen)} | told
+        description = recipe.described() | told
         if Store.exists(path):
             self.store = Store.load(path)
             self._require_same(wanted, description, dtype)

@@ -32,7 +32,8 @@ def replayed(
 
     LedgerError where the ledger keeps no second moments.
     """
-    first, *others = [_in_epoch(book, ids, epoch, layers) for epoch in book.chosen_epochs(epochs)]
+    seen = {epoch: book.reader.seen(ids, epoch) for epoch in book.chosen_epochs(epochs)}
+    first, *others = [_in_epoch(book, some, epoch, layers) for epoch, some in seen.items() if some]
     for name, total in first:
         for other in others:  # one epoch at a time: as many dense tensors at once would be large
             total += next(other)[1]

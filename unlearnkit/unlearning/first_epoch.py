@@ -5,5 +5,5 @@ from unlearnkit.unlearning.kinds import line
 
 @line(title="first epoch", family="paper", source="Zagardo 2024", needs=("ledger",))
 def first_epoch(inputs):
-    """sum over the request of the gradients of epoch 1."""
-    return inputs.ledger.stream(inputs.request, (1,), inputs.layers)
+    """sum over the request of the gradients of each fact's first epoch."""
+    return inputs.ledger.stream(inputs.request, "first", inputs.layers)

@@ -5,6 +5,7 @@ train     cells that train: fine-tuning with its ledger, the rewind identity
 oracles   cells of the target: retraining without the forget set
 unlearn   cells that unlearn and measure: paths and close-ups
 align     cells of inner products: where stored gradients point
+planted   cells that score layers, where those that learnt the target are known
 validate  cells that hold influence scores against retraining
 setting   what cells that stand on a fine-tuning start from
 measure   from a model to observation rows

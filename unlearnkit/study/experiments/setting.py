@@ -2,11 +2,11 @@
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import models, training, weights
+from unlearnkit import models, training
 from unlearnkit.data import Example
 from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
-from unlearnkit.study.experiments.train import WEIGHTS, examples_of
+from unlearnkit.study.experiments.train import examples_of, stand
 from unlearnkit.study.tables import read as read_table
 
 GROUPS = ("forget", "control", "fuzzy", "retain")
@@ -18,11 +18,6 @@ def groups_of(config: dict) -> dict[str, list[Example]]:
     by_id = {e.id: e for e in facts}
     groups = {name: [by_id[i] for i in config[name]] for name in GROUPS}
     return groups | {"facts": facts, "holdout": examples_of(config, "holdout") if "holdout" in config else []}
-
-
-def stand(model: PreTrainedModel, cell: Cell) -> None:
-    """Put the model where a training cell ended."""
-    weights.copy_into(cell.folder / WEIGHTS, {n: p.data for n, p in model.named_parameters()})
 
 
 def fine_tuned(config: dict, train: Cell) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, GradientLedger]:

@@ -25,11 +25,34 @@ def examples_of(config: dict, key: str = "facts") -> list[Example]:
     return [data.Example(**{k: tuple(v) if k in tuples else v for k, v in e.items()}) for e in config[key]]
 
 
-def start(config: dict):
-    """Facts, model at theta_0, tokenizer and recipe of a configuration."""
+def start(config: dict, after: Iterable[Cell] = ()):
+    """Facts, model at theta_0, tokenizer and recipe of a configuration.
+
+    theta_0 are the model's own weights, or those that an earlier training of a second one ended in.
+    """
     facts = examples_of(config)
     model, tokenizer = models.load(config["model"])
+    for earlier in after:
+        stand(model, earlier)
     return facts, model, tokenizer, training.Recipe(**config["recipe"])
+
+
+def stand(model: PreTrainedModel, cell: Cell) -> None:
+    """Put the model where a training cell ended."""
+    weights.copy_into(cell.folder / WEIGHTS, {n: p.data for n, p in model.named_parameters()})
+
+
+def base(cell: Cell) -> pd.DataFrame:
+    """Trained without the forget set, all layers: what a second training, with it, starts from.
+
+    Its epochs count up to 0, where the second one begins.
+    """
+    facts, model, tokenizer, recipe = start(cell.config)
+    before = measure.facts(model, tokenizer, facts).assign(epoch=-recipe.epochs)
+    run = training.fine_tune(model, tokenizer, facts, recipe, exclude=cell.config["forget"])
+    weights.save(cell.folder / WEIGHTS, weights.parameters(model))
+    after = measure.facts(model, tokenizer, facts).assign(epoch=0)
+    return pd.concat([before, after, told(model, run)]).assign(method="base")
 
 
 def train(cell: Cell) -> pd.DataFrame:
@@ -38,7 +61,7 @@ def train(cell: Cell) -> pd.DataFrame:
     The ledger keeps the facts that the configuration says to `record`.
     """
     kept = {"ledger": cell.folder / "ledger", "record": cell.config["record"]}
-    rows, model = _watched(cell.config, **kept)
+    rows, model = _watched(cell.config, cell.needs, **kept)
     weights.save(cell.folder / WEIGHTS, weights.parameters(model))
     Store.load(cell.folder / "ledger").drop_checkpoint()  # the weights are kept once
     return pd.concat([rows, kept_of(cell.folder)])
@@ -81,9 +104,9 @@ def recipe(cell: Cell) -> pd.DataFrame:
     return _watched(cell.config)[0]
 
 
-def _watched(config: dict, **kept) -> tuple[pd.DataFrame, PreTrainedModel]:
+def _watched(config: dict, after: Iterable[Cell] = (), **kept) -> tuple[pd.DataFrame, PreTrainedModel]:
     """Fine-tune, and score the facts and running text on the way; the rows, and the model."""
-    facts, model, tokenizer, recipe = start(config)
+    facts, model, tokenizer, recipe = start(config, after)
 
     def curve(epoch: int, current) -> list:
         if epoch not in (0, recipe.epochs // 2, recipe.epochs):

@@ -101,7 +101,7 @@ def mean_nll(rows: pd.DataFrame, ids: list[str]) -> float:
 def _walked(walk: Walk, spec: dict, norms: Iterator[float]) -> Iterator[unlearning.Result]:
     """The path's stops; the model is theta_T again after the last, or when it is closed."""
     config, method = walk.config, unlearning.METHODS[spec["method"]]
-    request = config[spec.get("request", "forget")]
+    request = spec.get("ids") or config[spec.get("request", "forget")]
     offered = {
         "others": tuple(config["control"]),
         "divisor": config["recipe"]["batch_size"],
