@@ -1,0 +1,79 @@
+"""Replay less what it has in common with the others: the part that leaves their losses alone, to first order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from unlearnkit.errors import MethodError
+from unlearnkit.unlearning.kinds import line
+
+if TYPE_CHECKING:
+    import torch
+
+    from unlearnkit.ledger import GradientLedger
+
+EPS = 1e-8  # AdamW's
+
+
+@line(title="projected replay", family="replay", source="ours", needs=("ledger",))
+def projected_replay(
+    inputs,
+    *,
+    epochs="all",
+    spans: Sequence[Sequence[int] | str] = ("all",),
+    metric: str = "optimizer",
+    oblique: bool = True,
+    ridge: float = 1e-3,
+) -> "Iterator[tuple[str, torch.Tensor]]":
+    """s * (m - M^T c), with c = (M W M^T + ridge)^-1 M W m.
+
+    m is the request's recorded sum over `epochs`, each record times its step's rate. M has a row for every
+    other recorded example and each of `spans`: the sum of its gradients over the span's epochs. s is 1 with
+    metric="gradient"; with "optimizer" AdamW's 1 / (sqrt(v_T) + EPS), where the ledger keeps that. W = s
+    (`oblique`) makes the step orthogonal to every row of M, W = s^2 to every row of M s; `ridge` is a share
+    of the mean of the diagonal. Oblique with a ridge r is (1/s + M^T M / r)^-1 m: a natural-gradient step with
+    the others' empirical Fisher matrix (Woodbury). Reads no text, runs no model.
+    """
+    from unlearnkit.ledger import weighted
+
+    book = inputs.ledger
+    others = [i for i in book.example_ids if i not in set(inputs.request)]
+    if not others:
+        raise MethodError(f"method {inputs.method!r} needs recorded examples outside of the request")
+    scale = _scale(book, metric)
+    moved = [
+        (book, (i, e), rate)
+        for e in book.chosen_epochs(epochs)
+        for i, rate in zip(inputs.request, book.rates(inputs.request, e).tolist(), strict=True)
+    ]
+    rows = [[(book, (i, e), 1.0) for e in book.chosen_epochs(span)] for span in spans for i in others]
+    power = 1 if oblique else 2
+    gram = weighted.gram([*rows, moved], inputs.layers, lambda name: scale(name) ** power)
+    common = shares(gram[:-1, :-1], gram[:-1, -1], ridge)
+    terms = moved + [(b, k, -c * w) for row, c in zip(rows, common, strict=True) for b, k, w in row]
+    return ((name, change.mul_(scale(name))) for name, change in weighted.total(terms, inputs.layers))
+
+
+def shares(gram: "torch.Tensor", dots: "torch.Tensor", ridge: float) -> list[float]:
+    """(gram + ridge * its diagonal's mean)^-1 dots; the least of several answers where there are."""
+    import torch
+
+    damped = gram + ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    return (torch.linalg.pinv(damped, hermitian=True) @ dots).tolist()
+
+
+def _scale(book: "GradientLedger", metric: str) -> "Callable[[str], torch.Tensor]":
+    """s of a parameter, by its name."""
+    import torch
+
+    if metric not in ("gradient", "optimizer"):
+        raise MethodError(f"metric={metric!r}: use 'gradient' or 'optimizer'")
+    if metric == "gradient" or book.recipe.get("optimizer") == "sgd":
+        return lambda _name: torch.ones(())
+    book.store.require_moments()
+    last = book.epochs[-1]
+
+    def scale(name: str) -> torch.Tensor:
+        ((_, moment),) = book.store.read_moments(last, [name])
+        return moment.float().sqrt().add(EPS).reciprocal()
+
+    return scale
