@@ -8,15 +8,16 @@ from worlds import FACTS, IDS, autograd_gradient
 
 from unlearnkit import ledger, training, unlearning
 
-__all__ = ["FACTS", "IDS", "OTHERS", "REQUEST", "Trained", "autograd_gradient"]
+__all__ = ["FACTS", "IDS", "OTHERS", "REQUEST", "RETAIN", "Trained", "autograd_gradient"]
 __all__ += ["error", "norm_of", "refused", "same"]
 
-REQUEST, OTHERS = IDS[:3], tuple(IDS[3:5])
+REQUEST, OTHERS, RETAIN = IDS[:3], tuple(IDS[3:5]), FACTS[3:]
 RECIPE = training.Recipe("adamw", epochs=3, lr=1e-3, batch_size=3)  # adam_replay needs its moments
 OPTIONS = {
     "wrong_person": {"others": OTHERS},
     "single_epoch": {"epoch": 2},
     "iterative": {"known": lambda _: True},
+    "finetune_retain": {"steps": 2},
 }
 
 
@@ -25,10 +26,10 @@ class Trained:
 
     def __init__(self, model, tokenizer, folder):
         self.model, self.tokenizer = model, tokenizer
-        training.fine_tune(
-            model, tokenizer, FACTS, RECIPE, ledger=folder, ledger_dtype="float32", progress=False
-        )
+        where = {"ledger": folder, "ledger_dtype": "float32", "history": f"{folder}-history"}
+        training.fine_tune(model, tokenizer, FACTS, RECIPE, **where, updates=IDS, progress=False)
         self.book = ledger.GradientLedger.open(folder, model)
+        self.history = training.History.open(where["history"])
 
     def steepen(self, folder):
         """Gradients 1,000 times as large, over moments of 0, so that alpha = 1e38 leaves float32's range."""
@@ -40,6 +41,8 @@ class Trained:
             "request": REQUEST,
             "ledger": self.book,
             "examples": FACTS,
+            "retain": RETAIN,
+            "checkpoints": self.history,
             "tokenizer": self.tokenizer,
             **OPTIONS.get(name, {}),
         }

@@ -15,6 +15,10 @@ from unlearnkit.unlearning.frame import FAMILIES
 from unlearnkit.unlearning.originals import length
 
 LINES = [n for n, m in unlearning.METHODS.items() if "alphas" in m.stops and n != "iterative"]
+    n
+    for n, m in unlearning.METHODS.items()
+    if m.stops and m.needs in (("ledger",), ("examples", "tokenizer"))
+]
 
 
 # -- reversal ---------------------------------------------------------------------------------------------
@@ -26,11 +30,13 @@ def test_every_method_reverts_bit_for_bit(arch, tiny_model, tiny_tokenizer, tmp_
     before = trained.weights()
     selections = ("all", "embedding", ["block.1", "norms"])
     for name, layers in [(name, s) for name in unlearning.METHODS for s in selections]:
-        result = trained.apply(name, alpha=0.37, layers=layers)
-        assert (name == "noop") == same(trained.weights(), before), name
+        method = unlearning.METHODS[name]
+        result = trained.apply(name, **({"alpha": 0.37} if method.stops else {}), layers=layers)
+        still = name == "noop" or not method.moves
+        assert still == same(trained.weights(), before), name
         assert result.method == name
-        assert result.alpha == 0.37
-        assert (result.norm > 0) == (name != "noop")
+        assert result.alpha == (0.37 if method.stops else None)
+        assert (result.norm > 0) != still
         result.revert()
         assert same(trained.weights(), before), name
 
@@ -97,7 +103,7 @@ def test_a_request_is_a_set(trained):
     assert same(iterable, trained.direction("first_epoch", layers=["block.0", "block.2"]))
 
 
-@pytest.mark.parametrize("name", [n for n in unlearning.METHODS if n != "noop"])
+@pytest.mark.parametrize("name", [n for n, m in unlearning.METHODS.items() if n != "noop" and m.stops])
 def test_norm_is_the_length_of_the_step(name, trained):
     for norm in (0.25, 3.0):
         before = trained.weights()
@@ -287,15 +293,7 @@ def test_listing_the_methods_imports_no_torch():
 
 def test_every_file_is_a_method_and_every_method_has_its_file():
     folder = Path(unlearning.__file__).parent
-    files = {p.stem for p in folder.glob("*.py")} - {
-        "__init__",
-        "frame",
-        "inputs",
-        "kinds",
-        "limits",
-        "originals",
-        "delta",
-    }
+    files = {p.stem for p in folder.glob("*.py")} - {"__init__", *unlearning.SHARED}
     own = {m.name.lower() for m in unlearning.METHODS.values() if m.module.startswith("unlearnkit.")}
     assert files == own
     assert next(iter(unlearning.METHODS)) == "first_epoch"

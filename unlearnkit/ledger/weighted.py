@@ -1,7 +1,7 @@
 """Weighted sums of records, and their dot products in a metric with a weight for each coordinate.
 
-`algebra` has dot products from factors alone, for the plain metric. Where every coordinate has a weight of its
-own, such as AdamW's 1 / sqrt(v), no such form exists: there the sums are built, a block of a parameter's
+`algebra` has dot products from factors alone, for the plain metric. Where every coordinate has a weight of
+its own, such as AdamW's 1 / sqrt(v), no such form exists: there the sums are built, a block of a parameter's
 leading rows at a time, so that memory stays bounded whatever the model. Where more than a few sums are
 compared that is the cheaper way in the plain metric too.
 """

@@ -4,6 +4,8 @@ frame      what every method shares: METHODS, the checks, the walk, results
 inputs     what a method is given; limits: which strengths float32 can hold
 kinds      line, trained, wrapped, free: what makes a function a method and registers it
 originals  the weights as they were, and directions, on disk; delta: changes that add up and come off
+fresh      gradients of a model as it stands
+past       the history of a training, and models that learn something else from there
 
 Every other module of this package is one method, found by its being here.
 """
@@ -73,6 +75,8 @@ def path(
     return walk(*prepare(name, model, request, layers, check_model, given, strengths), keep=False)
 
 
+SHARED = ("frame", "inputs", "kinds", "limits", "originals", "delta", "fresh", "past")
+
 for _module in iter_modules(__path__):
-    if _module.name not in ("frame", "inputs", "kinds", "limits", "originals", "delta"):
+    if _module.name not in SHARED:
         import_module(f"{__name__}.{_module.name}")

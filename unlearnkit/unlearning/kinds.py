@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from unlearnkit.errors import DivergenceError, LayerError, MethodError
+from unlearnkit.errors import DivergenceError, MethodError
 from unlearnkit.unlearning.frame import register
 from unlearnkit.unlearning.inputs import Inputs, Stops
 
@@ -121,7 +121,7 @@ def _descend(
         raise MethodError(
             f"steps count from 1 and optimizer is adamw or sgd, not {steps!r} and {optimizer!r}"
         )
-    _require_whole(inputs)
+    inputs.require_whole()
     moving = list(inputs.touched.values())
     descent = optimizers[optimizer](moving, lr=lr, weight_decay=0.0)
     descent.zero_grad()
@@ -157,17 +157,3 @@ def _batches(
     while True:
         order = torch.randperm(len(examples), generator=generator).tolist()
         yield from batches(inputs.tokenizer, [examples[i] for i in order], batch_size, loss_on)
-
-
-def _require_whole(inputs: Inputs) -> None:
-    """LayerError for one role of a tied matrix: the backward pass cannot move it without the other."""
-    from unlearnkit.layers import select, tags
-
-    slots = tags(inputs.model)
-    chosen = select(slots, inputs.layers)
-    for slot in slots:
-        if slot.parameter in inputs.touched and slot not in chosen:
-            raise LayerError(
-                f"layers {inputs.layers!r}: {slot.parameter!r} is tied, and method {inputs.method!r} can "
-                "only move it as a whole: name 'embedding'"
-            )
