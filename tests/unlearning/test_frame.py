@@ -15,10 +15,6 @@ from unlearnkit.unlearning.frame import FAMILIES
 from unlearnkit.unlearning.originals import length
 
 LINES = [n for n, m in unlearning.METHODS.items() if "alphas" in m.stops and n != "iterative"]
-    n
-    for n, m in unlearning.METHODS.items()
-    if m.stops and m.needs in (("ledger",), ("examples", "tokenizer"))
-]
 
 
 # -- reversal ---------------------------------------------------------------------------------------------

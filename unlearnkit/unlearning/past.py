@@ -34,7 +34,7 @@ def left(inputs: "Inputs") -> "list[Example]":
 
 
 def copy_at(inputs: "Inputs", epoch: int | None = None) -> "PreTrainedModel":
-    """A second model in memory: as it was after an epoch, or as it stands. ConfigError for an unkept epoch."""
+    """A second model in memory: as it stands, or was after an epoch. ConfigError for an unkept one."""
     from unlearnkit.training import replaying
 
     if epoch is not None:

@@ -1,4 +1,4 @@
-"""Replay less what it has in common with the others: the part that leaves their losses alone, to first order."""
+"""Replay less what it shares with the others: the part that leaves their losses alone, to first order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -30,8 +30,8 @@ def projected_replay(
     other recorded example and each of `spans`: the sum of its gradients over the span's epochs. s is 1 with
     metric="gradient"; with "optimizer" AdamW's 1 / (sqrt(v_T) + EPS), where the ledger keeps that. W = s
     (`oblique`) makes the step orthogonal to every row of M, W = s^2 to every row of M s; `ridge` is a share
-    of the mean of the diagonal. Oblique with a ridge r is (1/s + M^T M / r)^-1 m: a natural-gradient step with
-    the others' empirical Fisher matrix (Woodbury). Reads no text, runs no model.
+    of the mean of the diagonal. Oblique with a ridge r is (1/s + M^T M / r)^-1 m: a natural gradient with the
+    others' empirical Fisher matrix (Woodbury). Reads no text, runs no model.
     """
     from unlearnkit.ledger import weighted
 

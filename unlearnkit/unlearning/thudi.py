@@ -1,4 +1,4 @@
-"""Single-gradient unlearning: the forget set's gradient at theta_0, once for each epoch (Thudi et al. 2022)."""
+"""Single-gradient unlearning: the gradient at theta_0, once for each epoch (Thudi et al. 2022)."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
