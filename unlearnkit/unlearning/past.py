@@ -27,6 +27,16 @@ def history_of(inputs: "Inputs") -> "History":
     return inputs.checkpoints
 
 
+def recorded_others(inputs: "Inputs") -> list[str]:
+    """Ids of the ledger's examples outside of the request. MethodError where there are none."""
+    gone = set(inputs.request)
+    if found := [i for i in inputs.ledger.example_ids if i not in gone]:
+        return found
+    raise MethodError(
+        f"method {inputs.method!r} needs a ledger that holds others than the request: fine_tune(..., record=)"
+    )
+
+
 def left(inputs: "Inputs") -> "list[Example]":
     """The examples outside of the request."""
     gone = set(inputs.request)

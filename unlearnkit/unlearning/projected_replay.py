@@ -34,11 +34,10 @@ def projected_replay(
     others' empirical Fisher matrix (Woodbury). Reads no text, runs no model.
     """
     from unlearnkit.ledger import weighted
+    from unlearnkit.unlearning.past import recorded_others
 
     book = inputs.ledger
-    others = [i for i in book.example_ids if i not in set(inputs.request)]
-    if not others:
-        raise MethodError(f"method {inputs.method!r} needs recorded examples outside of the request")
+    others = recorded_others(inputs)
     scale = _scale(book, metric)
     moved = [
         (book, (i, e), rate)
