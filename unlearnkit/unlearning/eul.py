@@ -15,10 +15,11 @@ from unlearnkit.unlearning.kinds import trained
 def eul(inputs, *, alpha_retain: float = 0.8, task: float = 1.0, gamma: float = 0.2):
     """L = alpha_retain KL(o || f)_R - KL(o || f)_F + task NLL_R - gamma NLL_F.
 
-    f is the model, and o what it was. They train small layers put after each block's MLP, with the rest frozen; here these are a change of low
-    rank (`lora`) of the selected layers, and rank 8 is ours. The two KL's are unbounded apart. Recalled (M):
-    the weights and the rate, for T5; their repository has no unlearning loss. 30 steps are ours. Fusing the
-    layers of several requests is left out. In memory beside the model: the touched weights twice more.
+    f is the model, and o what it was. They train small layers put after each block's MLP, with the rest
+    frozen; here these are a change of low rank (`lora`) of the selected layers, and rank 8 is ours. The two
+    KL's are unbounded apart. Recalled (M): the weights and the rate, for T5; their repository has no
+    unlearning loss. 30 steps are ours. Fusing the layers of several requests is left out. In memory beside
+    the model: the touched weights twice more.
     """
     from unlearnkit.unlearning.teacher import Teacher
     from unlearnkit.unlearning.terms import averaged, kl, log_probabilities, mean_nll

@@ -32,12 +32,13 @@ def quark(
 ):
     """L = mean over tokens of NLL(y) + beta KL(pi_theta || pi_ref) - entropy H(pi_theta).
 
-    y is said by the model: every `resample` steps it says `samples` answers to each prompt of F, as long as the true one; the reward
-    is minus the share of the true one's tokens among them. y is drawn in turn from the best of `quantiles`
-    parts of all that was said to a prompt so far, pi_ref is the model as it was. Quark learns from all parts,
-    each after a token of its reward, and answers after the best one; a model that must stand without such a
-    token learns from the best part alone (ours). Defaults: Quark's, but it draws anew every 500 steps; steps
-    and samples are ours. In memory beside the model: the touched weights once more.
+    y is said by the model: every `resample` steps it says `samples` answers to each prompt of F, as long as
+    the true one; the reward is minus the share of the true one's tokens among them. y is drawn in turn from
+    the best of `quantiles` parts of all that was said to a prompt so far, pi_ref is the model as it was.
+    Quark learns from all parts, each after a token of its reward, and answers after the best one; a model
+    that must stand without such a token learns from the best part alone (ours). Defaults: Quark's, but it
+    draws anew every 500 steps; steps and samples are ours. In memory beside the model: the touched weights
+    once more.
     """
     import torch
 
