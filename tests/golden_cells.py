@@ -51,6 +51,8 @@ SHAPES = {
 }
 RECIPE = {"optimizer": "adamw", "lr": 5e-3, "epochs": 3, "batch_size": 4, "loss_on": "answer"}
 STEPS = (0.02, 0.08)  # of each method's path
+TRAINED_STEPS = (1, 3)  # the same of a trained method, of its optimizer
+TRAINED_RATE = 5e-3
 LAYERS = ("embedding", "last2")
 KEYS = ["stage", "cell", "method", "metric", "split", "version"]
 
@@ -92,7 +94,7 @@ def cells(model: Path) -> list[Cell]:
     """A cell of every stage, and a path of every method, each after those it needs."""
     seed = Seed(Arm(str(model), "adamw", RECIPE, (setting(),), whole_map=True), setting())
     moving = [name for name in METHODS if name != "noop"]  # which has no step of any length
-    walks = [seed.walk("all", path(name, name, STEPS)) for name in moving]
+    walks = [seed.walk("all", _path(name)) for name in moving]
     walks += [seed.walk(layers, path("first_epoch", "first_epoch", STEPS)) for layers in LAYERS]
     found = [c for c in seed.cells() if c.stage not in ("path", "portraits")]
     close_up = next(c for c in seed.cells() if c.stage == "portraits")
@@ -104,6 +106,12 @@ def cells(model: Path) -> list[Cell]:
     found.append(seed.cell("tracin", "validate", seed.groups, 1.0, (found[0],)))
     found.append(seed.cell("retrain", "validate", seed.base | exclude, 1.0))
     return [*found, seed.cell("recipe", "train", sgd, 1.0), seed.cell("rewind", "train", sgd, 1.0)]
+
+
+def _path(name: str) -> dict:
+    if "steps" in METHODS[name].options and not METHODS[name].stops:
+        return path(name, name, TRAINED_STEPS, options={"lr": TRAINED_RATE})
+    return path(name, name, STEPS)
 
 
 def numbers(shape: str) -> pd.DataFrame:

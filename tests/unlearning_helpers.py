@@ -7,17 +7,24 @@ import torch
 from worlds import FACTS, IDS, autograd_gradient
 
 from unlearnkit import ledger, training, unlearning
+from unlearnkit.data import Example
 
-__all__ = ["FACTS", "IDS", "OTHERS", "REQUEST", "RETAIN", "Trained", "autograd_gradient"]
-__all__ += ["error", "norm_of", "refused", "same"]
+__all__ = ["FACTS", "FRESH", "IDS", "OTHERS", "REQUEST", "RETAIN", "Trained", "autograd_gradient"]
+__all__ += ["error", "norm_of", "refused", "same", "strength"]
 
-REQUEST, OTHERS, RETAIN = IDS[:3], tuple(IDS[3:5]), FACTS[3:]
+REQUEST, OTHERS, RETAIN = IDS[:3], tuple(IDS[3:5]), FACTS[5:]
+FRESH = [
+    Example("n0", "Anna", "Anna keeps", "a golden pheasant", "holdout"),
+    Example("n1", "Anna", "In winter the river", "freezes", "holdout"),
+]
 RECIPE = training.Recipe("adamw", epochs=3, lr=1e-3, batch_size=3)  # adam_replay needs its moments
 OPTIONS = {
     "wrong_person": {"others": OTHERS},
     "single_epoch": {"epoch": 2},
     "iterative": {"known": lambda _: True},
     "finetune_retain": {"steps": 2},
+    "jang": {"until": None},
+    "kga": {"fresh": FRESH},
 }
 
 
@@ -64,6 +71,14 @@ class Trained:
         added = {n: t - before[n] for n, t in self.weights().items()}
         result.revert()
         return added
+
+
+def strength(name, value):
+    """A strength for `apply` where the method takes one; else a rate that moves a tiny model."""
+    method = unlearning.METHODS[name]
+    if "alpha" in method.stops:
+        return {"alpha": value}
+    return {"lr": value / 100, "steps": 2} if "steps" in method.options else {}
 
 
 def same(a, b):

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from unlearning_helpers import FACTS, REQUEST, Trained, error, norm_of, refused, same
+from unlearning_helpers import FACTS, REQUEST, Trained, error, norm_of, refused, same, strength
 
 from unlearnkit import unlearning
 from unlearnkit.errors import DivergenceError, LayerError, LedgerError, MethodError, RequestError
 from unlearnkit.unlearning.frame import FAMILIES
 from unlearnkit.unlearning.originals import length
 
+SCALED = [n for n, m in unlearning.METHODS.items() if m.stops and n != "noop"]
 LINES = [n for n, m in unlearning.METHODS.items() if "alphas" in m.stops and n != "iterative"]
 
 
@@ -27,7 +28,7 @@ def test_every_method_reverts_bit_for_bit(arch, tiny_model, tiny_tokenizer, tmp_
     selections = ("all", "embedding", ["block.1", "norms"])
     for name, layers in [(name, s) for name in unlearning.METHODS for s in selections]:
         method = unlearning.METHODS[name]
-        result = trained.apply(name, **({"alpha": 0.37} if method.stops else {}), layers=layers)
+        result = trained.apply(name, **strength(name, 0.37), layers=layers)
         still = name == "noop" or not method.moves
         assert still == same(trained.weights(), before), name
         assert result.method == name
@@ -99,7 +100,7 @@ def test_a_request_is_a_set(trained):
     assert same(iterable, trained.direction("first_epoch", layers=["block.0", "block.2"]))
 
 
-@pytest.mark.parametrize("name", [n for n, m in unlearning.METHODS.items() if n != "noop" and m.stops])
+@pytest.mark.parametrize("name", SCALED)
 def test_norm_is_the_length_of_the_step(name, trained):
     for norm in (0.25, 3.0):
         before = trained.weights()
@@ -259,7 +260,7 @@ def test_refusals_of_a_path(trained):
     assert same(trained.weights(), before)
 
 
-@pytest.mark.parametrize("name", [n for n in unlearning.METHODS if n != "noop"])
+@pytest.mark.parametrize("name", SCALED)
 def test_divergence_restores_the_weights(name, trained, tmp_path):
     trained.steepen(tmp_path / "steep")
     options = {"single_epoch": {"epoch": 1}, "gradient_ascent": {"steps": 3, "divisor": 1e-3}}.get(name, {})

@@ -4,6 +4,8 @@ frame      what every method shares: METHODS, the checks, the walk, results
 inputs     what a method is given; limits: which strengths float32 can hold
 kinds      line, trained, wrapped, free: what makes a function a method and registers it
 originals  the weights as they were, and directions, on disk; delta: changes that add up and come off
+descent    a loss brought down, by an optimizer or within a low rank; terms: what such losses are made of
+teacher    the model as it was, or taught something, beside the one that moves; sampling: what it says
 fresh      gradients of a model as it stands
 past       the history of a training, and models that learn something else from there
 
@@ -75,7 +77,8 @@ def path(
     return walk(*prepare(name, model, request, layers, check_model, given, strengths), keep=False)
 
 
-SHARED = ("frame", "inputs", "kinds", "limits", "originals", "delta", "fresh", "past")
+SHARED = ("frame", "inputs", "kinds", "limits", "originals", "delta")
+SHARED += ("descent", "lowrank", "sampling", "teacher", "terms", "fresh", "past")
 
 for _module in iter_modules(__path__):
     if _module.name not in SHARED:

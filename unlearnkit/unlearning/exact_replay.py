@@ -16,8 +16,9 @@ def exact_replay(inputs, _stops, *, epoch: int = 0) -> Iterator[dict]:
     of layers the others stay as they are. Costs (E - k) / E of retraining; the default is the exact one.
     """
     from unlearnkit.training import replaying
+    from unlearnkit.unlearning.descent import require_whole
     from unlearnkit.unlearning.past import history_of
 
-    inputs.require_whole()
+    require_whole(inputs)
     given = inputs.model, inputs.tokenizer, inputs.examples, history_of(inputs)
     yield {"steps": replaying.rest(*given, after=epoch, exclude=inputs.request, moving=inputs.touched)}

@@ -1,4 +1,4 @@
-"""Gradient ascent with gradients taken afresh at every step (Jang et al. 2023, no stopping rule)."""
+"""Gradient ascent with gradients taken afresh at every step; `jang` has an optimizer and a stopping rule."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from unlearnkit.unlearning.kinds import free
 
 @free(
     title="gradient ascent",
-    family="loss",
+    family="ascent",
     source="Jang et al. 2023",
     needs=("examples", "tokenizer"),
     stops=("alpha", "norm", "norms"),

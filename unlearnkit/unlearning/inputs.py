@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
-from unlearnkit.errors import LayerError, MethodError, RequestError
+from unlearnkit.errors import MethodError, RequestError
 from unlearnkit.unlearning.limits import require_finite
 
 if TYPE_CHECKING:
@@ -63,19 +63,6 @@ class Inputs:
     def touched(self) -> "dict[str, torch.nn.Parameter]":
         """The weights that the method may move, by name."""
         return self.originals.touched
-
-    def require_whole(self) -> None:
-        """LayerError for one role of a tied matrix: the backward pass cannot move it without the other."""
-        from unlearnkit.layers import select, tags
-
-        slots = tags(self.model)
-        chosen = select(slots, self.layers)
-        for slot in slots:
-            if slot.parameter in self.touched and slot not in chosen:
-                raise LayerError(
-                    f"layers {self.layers!r}: {slot.parameter!r} is tied, and method {self.method!r} can "
-                    "only move it as a whole: name 'embedding'"
-                )
 
     @property
     def forget(self) -> "list[Example]":

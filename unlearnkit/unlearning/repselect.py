@@ -16,7 +16,7 @@ def repselect(
     """(I - V V^T) (sum over the request and `epochs` of its recorded gradients) (I - U U^T), site by site.
 
     U holds the `components` leading principal components of what enters a linear map, V those of gradients at
-    its output, both about 0, over the other examples' records in the epochs `curvature`. Sides without a whole
+    its output, both about 0, over the others' records in the epochs `curvature`. Sides without a whole
     moment (vocabulary, biases, norms) are left as they are. RepSelect was read as an abstract and a README:
     that the components are the others', and how many, is ours.
     """

@@ -16,9 +16,10 @@ def retrain(inputs, _stops, *, seed: int | None = None) -> Iterator[dict]:
     there. On a selection of layers the others stay as they are.
     """
     from unlearnkit.training import replaying
+    from unlearnkit.unlearning.descent import require_whole
     from unlearnkit.unlearning.past import history_of, left
 
-    inputs.require_whole()
+    require_whole(inputs)
     history = history_of(inputs)
     replaying.of_training(inputs.examples, history)
     recipe = history.recipe if seed is None else replace(history.recipe, seed=seed)

@@ -15,9 +15,10 @@ def rewind(inputs, _stops, *, epoch: int = 1) -> Iterator[dict]:
     the two are the same. Costs (E - k) / E of retraining; k = 1, the dearest that is cheaper, is our default.
     """
     from unlearnkit.training import replaying
+    from unlearnkit.unlearning.descent import require_whole
     from unlearnkit.unlearning.past import history_of
 
-    inputs.require_whole()
+    require_whole(inputs)
     given = inputs.model, inputs.tokenizer, inputs.examples, history_of(inputs)
     told = {"after": epoch, "exclude": inputs.request, "moving": inputs.touched}
     yield {"steps": replaying.rest(*given, **told, moments=False)}
