@@ -8,6 +8,7 @@ descent    a loss brought down, by an optimizer or within a low rank; terms: wha
 teacher    the model as it was, or taught something, beside the one that moves; sampling: what it says
 fresh      gradients of a model as it stands
 past       the history of a training, and models that learn something else from there
+prefix     a text that the model reads first
 
 Every other module of this package is one method, found by its being here.
 """
@@ -78,7 +79,7 @@ def path(
 
 
 SHARED = ("frame", "inputs", "kinds", "limits", "originals", "delta")
-SHARED += ("descent", "lowrank", "sampling", "teacher", "terms", "fresh", "past")
+SHARED += ("descent", "lowrank", "sampling", "teacher", "terms", "fresh", "past", "prefix")
 
 for _module in iter_modules(__path__):
     if _module.name not in SHARED:
