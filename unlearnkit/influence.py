@@ -162,7 +162,7 @@ def gauss_newton(
 def conjugate_gradient(
     product: Callable[[Vectors], Vectors], right: Vectors, damping: float, iterations: int, tolerance: float
 ) -> dict[str, torch.Tensor]:
-    """x with (A + damping) x = right, A never negative, from 0; until the residual is `tolerance` of `right`."""
+    """x with (A + damping) x = right, A never negative; until the residual is `tolerance` of `right`."""
     x = {n: torch.zeros_like(t) for n, t in right.items()}
     residual = {n: t.clone() for n, t in right.items()}
     along, size = dict(residual), _inner(residual, residual)
