@@ -28,7 +28,7 @@ def hf_ocu(inputs) -> "Iterator[tuple[str, torch.Tensor]]":
     history = history_of(inputs)
     if history.recipe.optimizer != "sgd":
         raise MethodError(
-            f"method 'hf_ocu' follows plain SGD, and the training was {history.recipe.optimizer}'s"
+            f"method 'hf_ocu' follows plain SGD; this training was {history.recipe.optimizer}'s"
         )
     model = copy_at(inputs, epoch=0)
     moving = {n: p for n, p in model.named_parameters() if p.requires_grad}

@@ -1,4 +1,4 @@
-"""False answers to what is to be forgotten and true ones to something else, shown before every prompt (ICUL)."""
+"""False answers to what is to be forgotten, and true ones to others, before every prompt (ICUL)."""
 
 from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.kinds import wrapped
@@ -8,10 +8,10 @@ NEEDS = ("examples", "retain", "tokenizer")
 
 @wrapped(title="in-context unlearning", family="prompt", source="Pawelczyk et al. 2024", needs=NEEDS)
 def in_context(inputs, *, forget: int = 4, retain: int = 4):
-    """The first `forget` facts of the request with their false answers, then `retain` retained ones as they are.
+    """The first `forget` facts of the request with false answers, then `retain` retained ones as they are.
 
-    The paper flips the label of the one input to forget and adds s in {2, 4, 6} correct ones (R); false answers
-    (`Example.contradiction`) for labels and one context for all queries are our adaptation. No weight moves.
+    The paper flips the label of the one input to forget and adds s in {2, 4, 6} correct ones (R); false
+    answers (`Example.contradiction`) for labels and one context for all queries are our adaptation.
     """
     from dataclasses import replace
 

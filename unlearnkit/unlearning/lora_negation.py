@@ -22,7 +22,7 @@ def lora_negation(
     loss_on: str = "answer",
     seed: int = 0,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
-    """-(left @ right) of every touched matrix: LoRA that was trained on the request from where the model stands.
+    """-(left @ right) of every touched matrix: LoRA that was trained on the request from the present model.
 
     alpha is the paper's lambda. It negates one factor only (R): with both the product would be what it was.
     Rank and steps are ours, lr is recalled (M); AdamW.

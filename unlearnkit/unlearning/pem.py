@@ -19,8 +19,8 @@ def pem(
     """(1 - l) * W of every touched matrix: l scales what it puts out, a number each, learned on the request.
 
     theta + alpha * this is l <- (1 + alpha) - alpha * l, the paper's negation with lambda = alpha (R; so are
-    lr and epochs). (IA)^3 scales keys, values and the MLP's middle; we scale what every matrix puts out, since
-    some models keep queries, keys and values in one. AdamW.
+    lr and epochs). (IA)^3 scales keys, values and the MLP's middle; we scale what every matrix puts out,
+    since some models keep queries, keys and values in one. AdamW.
     """
     import torch
 

@@ -25,8 +25,8 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit and ahead + longest > limit:
         raise MethodError(
-            f"method {inputs.method!r}: {ahead} tokens ahead of an example of {longest} are more than the model's "
-            f"{limit} positions; show less"
+            f"method {inputs.method!r}: {ahead} tokens ahead of an example of {longest} are more than the "
+            f"model's {limit} positions; show less"
         )
     with torch.no_grad():
         read = model.base_model(tokens, past_key_values=DynamicCache(), use_cache=True).past_key_values
