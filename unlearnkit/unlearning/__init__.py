@@ -8,7 +8,7 @@ descent    a loss brought down, by an optimizer or within a low rank; terms: wha
 teacher    the model as it was, or taught something, beside the one that moves; sampling: what it says
 fresh      gradients of a model as it stands
 past       the history of a training, and models that learn something else from there
-prefix     a text that the model reads first
+prefix     a text that the model reads first; convex: a head on frozen features
 
 Every other module of this package is one method, found by its being here.
 """
@@ -44,7 +44,7 @@ def apply(
 
     `alpha` multiplies the method's direction as it is (alpha = lr undoes recorded SGD steps once); `norm`
     asks for a step of that Euclidean length instead; a method without a direction takes neither. `given` are
-    further inputs (ledger, examples, retain, reference, checkpoints, tokenizer) and the method's own options.
+    further inputs (ledger, examples, retain, reference, checkpoints, shards, tokenizer) and the method's own options.
     A ledger serves the model that it is about, at theta_0 or theta_T or where earlier calls left it;
     `check_model=False` lets it serve any that it fits.
     Raises MethodError for an unknown method, option or missing input, RequestError for an empty or unknown
@@ -79,7 +79,7 @@ def path(
 
 
 SHARED = ("frame", "inputs", "kinds", "limits", "originals", "delta")
-SHARED += ("descent", "lowrank", "sampling", "teacher", "terms", "fresh", "past", "prefix")
+SHARED += ("descent", "lowrank", "sampling", "teacher", "terms", "fresh", "past", "prefix", "convex")
 
 for _module in iter_modules(__path__):
     if _module.name not in SHARED:
