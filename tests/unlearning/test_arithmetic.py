@@ -47,7 +47,7 @@ def test_a_task_vector_to_itself_is_zero(trained, monkeypatch):
 
 
 def test_lora_negation_turns_the_product(learnt):
-    """alpha = -1 is where training LoRA led, alpha = 1 as far on the other side; no matrix of a higher rank."""
+    """alpha = -1 is where training LoRA led, alpha = 1 the other side; no matrix of a higher rank."""
     options = {"rank": 2, "steps": 4, "lr": 1e-2, "layers": ["block.0", "block.1"]}
     found = learnt.direction("lora_negation", **options)
     back = learnt.direction("lora_negation", alpha=-1.0, **options)
@@ -178,7 +178,7 @@ def test_pcgu_needs_wrong_answers_and_takes_all_partitions_of_a_small_model(trai
 
 
 def test_the_gauss_newton_matrix_and_conjugate_gradients(learnt, tiny_tokenizer):
-    """Products against J^T (diag p - p p^T) J in float64, of one norm's weights; the solution against a solve."""
+    """Products against J^T (diag p - p p^T) J in float64, of one norm's weights; and the solution."""
     model = learnt.model.double()
     name = next(n for n in learnt.weights() if "ln_1.weight" in n or "input_layernorm" in n)
     weight, batch = model.get_parameter(name), batch_of(tiny_tokenizer, RETAIN)

@@ -1,8 +1,8 @@
 """Sharded, isolated, sliced and aggregated training (SISA, Bourtoule et al. 2021).
 
 The examples are dealt to shards, one model each; each shard's to slices, over which its model learns the
-first, then the first two, and so on, its weights kept after every slice. Who is deleted was never in another shard,
-nor in an earlier slice of this one.
+first, then the first two, and so on, its weights kept after every slice. Who is deleted was
+never in another shard, nor in an earlier slice of this one.
 """
 
 import json

@@ -44,7 +44,7 @@ def apply(
 
     `alpha` multiplies the method's direction as it is (alpha = lr undoes recorded SGD steps once); `norm`
     asks for a step of that Euclidean length instead; a method without a direction takes neither. `given` are
-    further inputs (ledger, examples, retain, reference, checkpoints, shards, tokenizer) and the method's own options.
+    further inputs (those of inputs.INPUTS: ledger, examples, retain, ...) and the method's own options.
     A ledger serves the model that it is about, at theta_0 or theta_T or where earlier calls left it;
     `check_model=False` lets it serve any that it fits.
     Raises MethodError for an unknown method, option or missing input, RequestError for an empty or unknown

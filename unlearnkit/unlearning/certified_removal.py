@@ -24,9 +24,9 @@ def certified_removal(
     """theta_0, and a head beside it that learned the facts (`convex.Head`) and has the request removed.
 
     W* minimises L over all examples; W <- W - H^-1 grad L(W; D'), D' without the request, up to `steps`
-    times, until the residual r = |grad L(W; D')| (measured, not bounded) is in the budget sigma * epsilon / c,
-    with c = sqrt(2 ln(1.5 / delta)). Tells r, `bound` (what r is at most, after the last step alone) and the
-    epsilon that r comes to. MethodError beyond the budget: retrain then, as the paper says.
+    times, until the residual r = |grad L(W; D')|, measured and not bounded, is in the budget
+    sigma * epsilon / c, with c = sqrt(2 ln(1.5 / delta)). Tells r, `bound` (what r is at most, after the last
+    step alone) and the epsilon that r comes to. MethodError beyond the budget: retrain then, as the paper says.
 
     Certified is W and nothing else: (epsilon, delta) against retraining the head on D' with fresh noise of
     sigma. That covers the whole model because theta_0 never saw the facts; it says nothing of theta_T, whose
@@ -42,7 +42,7 @@ def certified_removal(
     history, model = history_of(inputs), inputs.model
     if inputs.layers != "all":
         raise MethodError(
-            "method 'certified_removal' certifies nothing unless all are theta_0's: layers='all'"
+            "method 'certified_removal' certifies nothing but layers='all' at theta_0"
         )
     learnt = [e for i, e in of_training(inputs.examples, history).items() if i not in set(history.exclude)]
     kept = [e for e in learnt if e.id not in set(inputs.request)]
@@ -60,8 +60,8 @@ def certified_removal(
         residual = left.gradient(w).norm().item()
     if residual > budget:
         raise MethodError(
-            f"method 'certified_removal': after {taken} steps the residual is {residual:.2g}, beyond the budget "
-            f"of {budget:.2g}: retrain, or allow more steps or a larger epsilon"
+            f"method 'certified_removal': after {taken} steps the residual is {residual:.2g}, beyond "
+            f"the budget of {budget:.2g}: retrain, or allow more steps or a larger epsilon"
         )
     addition = w.to(output.weight)
     hook = output.register_forward_hook(lambda _m, args, logits: logits + args[0] @ addition.T)

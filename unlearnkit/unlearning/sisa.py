@@ -1,6 +1,8 @@
 """SISA: the shards that held somebody retrained from before, and all shards' predictions together."""
 
+import math
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING
 
 from unlearnkit.errors import MethodError
@@ -18,9 +20,9 @@ def sisa(inputs) -> Callable[[], None]:
     """log of the mean over shards of p(token), the shards as `training.Shards` with the request deleted.
 
     The model's own weights stay, and play no part meanwhile: it is another model, sharded from the start. The
-    paper votes or averages a classifier's probabilities; tokens' are our reading. Holds every shard in memory,
-    and runs each in a forward pass; no gradient, and no cache of former tokens. Costs a retraining of the
-    shards asked for, from the slice that first held one of the request. On all layers only.
+    paper votes or averages a classifier's probabilities; tokens' are our reading. Every shard is in memory,
+    and runs in each forward pass; no gradient. Costs a retraining of the shards asked for, from the slice that
+    first held one of the request. On all layers only.
     """
     from unlearnkit.training import Shards
 
@@ -38,24 +40,23 @@ def together(
     """Let the model answer with the log of the mean probability of these weights; returns what undoes it."""
     import torch
 
-    own = model.forward
-    named = dict(model.named_parameters())
+    own, named = model.forward, dict(model.named_parameters())
 
     @torch.no_grad()
+    @wraps(own)
     def forward(*args, **given):
-        if given.get("past_key_values") is not None:
-            raise MethodError("method 'sisa' keeps nothing of former tokens: give the whole text")
-        kept, parts = {n: p.data for n, p in named.items()}, []
+        kept, parts, former = {n: p.data for n, p in named.items()}, [], given.pop("past_key_values", None)
         try:
-            for weights in constituents:
+            for k, weights in enumerate(constituents):
                 for name, tensor in weights.items():
                     named[name].data = tensor
-                output = own(*args, **{**given, "use_cache": False})
-                parts.append(output.logits.float().log_softmax(-1))
+                output = own(*args, **given, past_key_values=former[k] if former else None)
+                parts.append((output.logits.float().log_softmax(-1), output.past_key_values))
         finally:
             for name, tensor in kept.items():
                 named[name].data = tensor
-        output.logits = torch.stack(parts).logsumexp(0) - torch.tensor(float(len(parts))).log()
+        output.logits = torch.stack([p for p, _ in parts]).logsumexp(0) - math.log(len(parts))
+        output.past_key_values = [cache for _, cache in parts] if given.get("use_cache") else None
         return output
 
     model.forward = forward

@@ -14,7 +14,7 @@ from unlearnkit import files, metrics, models, unlearning
 from unlearnkit.data import Example
 from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
-from unlearnkit.study.experiments import measure, portrait
+from unlearnkit.study.experiments import measure, portrait, ways
 from unlearnkit.study.experiments.setting import displacement_of, fine_tuned, groups_of
 from unlearnkit.study.readings import crossing, curve, damages, start
 from unlearnkit.study.route import Route
@@ -135,6 +135,10 @@ def _given(walk: Walk, spec: dict) -> dict:
         given["until"] = metrics.as_unknown(*what)
     if "retain" in method.needs:
         given["retain"] = _retained(walk, set(request))
+    if "checkpoints" in method.needs:
+        given["checkpoints"] = ways.history(walk.train, request if method.name == "amnesiac" else ())
+    if "shards" in method.needs:
+        given["shards"] = ways.shards(walk.train)
     return given | {
         "request": request[::-1] if spec.get("reverse") else request,
         "ledger": walk.book,
