@@ -26,7 +26,7 @@ def certified_removal(
     W* minimises L over all examples; W <- W - H^-1 grad L(W; D'), D' without the request, up to `steps`
     times, until the residual r = |grad L(W; D')|, measured and not bounded, is in the budget
     sigma * epsilon / c, with c = sqrt(2 ln(1.5 / delta)). Tells r, `bound` (what r is at most, after the last
-    step alone) and the epsilon that r comes to. MethodError beyond the budget: retrain then, as the paper says.
+    step alone) and the epsilon that r comes to. MethodError beyond the budget: retrain then, as Guo et al.
 
     Certified is W and nothing else: (epsilon, delta) against retraining the head on D' with fresh noise of
     sigma. That covers the whole model because theta_0 never saw the facts; it says nothing of theta_T, whose
@@ -41,9 +41,7 @@ def certified_removal(
 
     history, model = history_of(inputs), inputs.model
     if inputs.layers != "all":
-        raise MethodError(
-            "method 'certified_removal' certifies nothing but layers='all' at theta_0"
-        )
+        raise MethodError("method 'certified_removal' certifies nothing but layers='all' at theta_0")
     learnt = [e for i, e in of_training(inputs.examples, history).items() if i not in set(history.exclude)]
     kept = [e for e in learnt if e.id not in set(inputs.request)]
     history.restore(0, inputs.touched)

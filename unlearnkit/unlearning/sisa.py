@@ -21,7 +21,7 @@ def sisa(inputs) -> Callable[[], None]:
 
     The model's own weights stay, and play no part meanwhile: it is another model, sharded from the start. The
     paper votes or averages a classifier's probabilities; tokens' are our reading. Every shard is in memory,
-    and runs in each forward pass; no gradient. Costs a retraining of the shards asked for, from the slice that
+    and runs in each forward pass; no gradient. Costs retraining the shards asked for, from the slice that
     first held one of the request. On all layers only.
     """
     from unlearnkit.training import Shards
