@@ -1,6 +1,9 @@
 """A trained tiny model with its ledger, and short ways to ask, for every test of unlearning."""
 
 import math
+from copy import deepcopy
+from dataclasses import replace
+from functools import cached_property
 
 import pytest
 import torch
@@ -23,6 +26,9 @@ OPTIONS = {
     "single_epoch": {"epoch": 2},
     "iterative": {"known": lambda _: True},
     "finetune_retain": {"steps": 2},
+    "certified_removal": {"epsilon": 1e9},
+    "pem": {"epochs": 2},
+    "task_vector": {"lr": 1e-3, "epochs": 1},
     "jang": {"until": None},
     "kga": {"fresh": FRESH},
 }
@@ -53,7 +59,34 @@ class Trained:
             "tokenizer": self.tokenizer,
             **OPTIONS.get(name, {}),
         }
+        if name in ("pcgu", "in_context"):
+            given["examples"] = [replace(e, contradiction="a wrong one") for e in FACTS]
+        if name == "hf_ocu":
+            given["checkpoints"] = self.sgd_history
+        if name == "sisa":
+            given["shards"] = self.shards
         return {**given, **changes}
+
+    @cached_property
+    def sgd_history(self):
+        """The history of the same facts learned by plain SGD."""
+        recipe = training.Recipe(epochs=1, lr=0.01, batch_size=3)
+        folder = self.history.path.with_name("sgd-history")
+        told = {"history": folder, "progress": False}
+        training.fine_tune(self.beginning(), self.tokenizer, FACTS, recipe, **told)
+        return training.History.open(folder)
+
+    @cached_property
+    def shards(self):
+        folder = self.history.path.with_name("shards")
+        told = {"shards": 2, "slices": 1}
+        return training.Shards.train(self.beginning(), self.tokenizer, FACTS, RECIPE, folder, **told)
+
+    def beginning(self):
+        """Another model, at theta_0."""
+        model = deepcopy(self.model)
+        self.history.restore(0, dict(model.named_parameters()))
+        return model
 
     def apply(self, name, **changes):
         return unlearning.apply(name, self.model, **self.inputs(name, **changes))

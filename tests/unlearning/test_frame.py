@@ -15,6 +15,9 @@ from unlearnkit.unlearning.frame import FAMILIES
 from unlearnkit.unlearning.originals import length
 
 SCALED = [n for n, m in unlearning.METHODS.items() if m.stops and n != "noop"]
+WHOLE = ("certified_removal", "sisa")  # all layers or none
+STEEP = [n for n in SCALED if unlearning.METHODS[n].needs == ("ledger",) or n == "gradient_ascent"]
+STEEP = [n for n in STEEP if n not in ("projected_replay", "kfac_replay")]  # they divide by others' squares
 LINES = [n for n, m in unlearning.METHODS.items() if "alphas" in m.stops and n != "iterative"]
 
 
@@ -27,6 +30,8 @@ def test_every_method_reverts_bit_for_bit(arch, tiny_model, tiny_tokenizer, tmp_
     before = trained.weights()
     selections = ("all", "embedding", ["block.1", "norms"])
     for name, layers in [(name, s) for name in unlearning.METHODS for s in selections]:
+        if name in WHOLE and layers != "all":
+            continue
         method = unlearning.METHODS[name]
         result = trained.apply(name, **strength(name, 0.37), layers=layers)
         still = name == "noop" or not method.moves
@@ -260,7 +265,7 @@ def test_refusals_of_a_path(trained):
     assert same(trained.weights(), before)
 
 
-@pytest.mark.parametrize("name", SCALED)
+@pytest.mark.parametrize("name", STEEP)
 def test_divergence_restores_the_weights(name, trained, tmp_path):
     trained.steepen(tmp_path / "steep")
     options = {"single_epoch": {"epoch": 1}, "gradient_ascent": {"steps": 3, "divisor": 1e-3}}.get(name, {})

@@ -31,7 +31,7 @@ def projected_replay(
     metric="gradient"; with "optimizer" AdamW's 1 / (sqrt(v_T) + EPS), where the ledger keeps that. W = s^2
     makes the step orthogonal to every row of M s; W = s (`oblique`) to every row of M itself: with a ridge r
     it then is (1/s + M^T M / r)^-1 m, a natural gradient with the others' empirical Fisher matrix (Woodbury).
-    `ridge` is a share of the diagonal's mean. Reads no text, runs no model. Defaults are from one tuning world
+    `ridge` is a share of the diagonal's mean. Reads no text, runs no model. Defaults by one tuning world
     (gpt2-tiny, AdamW, seed 900): retain damage where the request is forgotten, in nats, 2.10 for the first
     epoch, 1.31 adam_replay, 0.97 this; 1.09 oblique, 1.13 metric="gradient"; with four spans 0.83, at 16
     times the cost.
