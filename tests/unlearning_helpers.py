@@ -23,7 +23,11 @@ OPTIONS = {
     "single_epoch": {"epoch": 2},
     "iterative": {"known": lambda _: True},
     "jang": {"until": None},
-    "kga": {"fresh": FRESH},
+    "kga": {"fresh": FRESH, "taught_steps": 1},
+    "quark": {"samples": 2},
+    "rkld": {"taught_steps": 1},
+    "undo": {"first_options": {"steps": 1}},
+    "whp": {"taught_steps": 1},
 }
 
 

@@ -3,7 +3,6 @@
 import math
 
 import pytest
-import torch
 from reference_losses import RETAIN, SHAPES, World, agree, kl, mean
 from unlearning_helpers import same
 
