@@ -30,7 +30,11 @@ OPTIONS = {
     "pem": {"epochs": 2},
     "task_vector": {"lr": 1e-3, "epochs": 1},
     "jang": {"until": None},
-    "kga": {"fresh": FRESH},
+    "kga": {"fresh": FRESH, "taught_steps": 1},
+    "quark": {"samples": 2},
+    "rkld": {"taught_steps": 1},
+    "undo": {"first_options": {"steps": 1}},
+    "whp": {"taught_steps": 1},
 }
 
 

@@ -15,7 +15,7 @@ from unlearnkit.forward import losses
 
 
 class Loss(torch.nn.Module):
-    """Gradient difference of a model, as a module, so that its weights can be replaced by functions of others."""
+    """Gradient difference as a module, whose weights torch can replace by functions of others."""
 
     def __init__(self, model, tokenizer):
         super().__init__()

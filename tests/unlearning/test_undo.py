@@ -48,7 +48,7 @@ def test_distilling_brings_the_student_back_towards_the_teacher(trained):
     assert 0 < losses[1] < 0.5 * losses[0]
 
 
-@pytest.mark.parametrize("first", ["first_epoch", "undo", "nobody"])
+@pytest.mark.parametrize("first", ["first_epoch", "gradient_ascent", "undo", "nobody"])
 def test_the_first_method_must_be_trained(first, trained):
     start = trained.weights()
     with pytest.raises(MethodError, match=f"first= is another trained method, not '{first}'"):

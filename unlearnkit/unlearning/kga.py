@@ -28,7 +28,7 @@ def kga(
     seen, as many as F at best. They begin at `reference`, the model before fine-tuning, as theirs do; without
     one, at A_D. KL as in the paper; its code turns some around. Defaults: rate and weight are the
     repository's for generation; it takes 16 a batch, warms up, and stops at a gap of 0.05. Steps are ours. In
-    memory beside the model: the touched weights twice more, and twice again while those two are taught.
+    memory beside the model: the touched weights twice more, and what training takes while copies are taught.
     """
     import torch
 

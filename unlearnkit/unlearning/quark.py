@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import torch
 
     from unlearnkit.unlearning.inputs import Inputs
+    from unlearnkit.unlearning.teacher import Teacher
 
 Said = tuple[float, list[int], list[int]]  # reward, the prompt's tokens, the tokens said after it
 
@@ -42,10 +43,7 @@ def quark(
     """
     import torch
 
-    from unlearnkit.batching import collate
-    from unlearnkit.forward import target_logits
     from unlearnkit.unlearning.teacher import Teacher
-    from unlearnkit.unlearning.terms import averaged, kl
 
     reference, generator = Teacher(inputs), torch.Generator().manual_seed(seed)
     said: dict[str, list[Said]] = {e.id: [] for e in inputs.forget}
@@ -55,19 +53,26 @@ def quark(
         nonlocal step
         if step % resample == 0:
             say_more(inputs, said, samples, generator)
-        rows = [_best(said[i], quantiles, step) for i in forget.ids]
+        best = [_best(said[i], quantiles, step) for i in forget.ids]
         step += 1
-        batch = collate(
-            [(p + y, [False] * len(p) + [True] * len(y)) for _, p, y in rows], forget.ids, pad_id=0
-        )
-        logits, tokens, counts = target_logits(inputs.model, batch)
-        log_p = logits.log_softmax(-1)
-        near = kl(log_p, reference.logits(batch).log_softmax(-1))
-        spread = -(log_p.exp() * log_p).sum(-1)
-        nll = -log_p.gather(1, tokens[:, None])[:, 0]
-        return averaged(nll + beta * near - entropy * spread, counts)
+        return _loss(inputs, reference, best, beta, entropy)
 
     return loss
+
+
+def _loss(inputs: "Inputs", reference: "Teacher", best: "list[Said]", beta: float, entropy: float):
+    from unlearnkit.batching import collate
+    from unlearnkit.forward import target_logits
+    from unlearnkit.unlearning.terms import averaged, kl
+
+    rows = [(prompt + new, [False] * len(prompt) + [True] * len(new)) for _, prompt, new in best]
+    batch = collate(rows, [""] * len(rows), pad_id=0)
+    logits, tokens, counts = target_logits(inputs.model, batch)
+    log_p = logits.log_softmax(-1)
+    near = kl(log_p, reference.logits(batch).log_softmax(-1))
+    spread = -(log_p.exp() * log_p).sum(-1)
+    nll = -log_p.gather(1, tokens[:, None])[:, 0]
+    return averaged(nll + beta * near - entropy * spread, counts)
 
 
 def say_more(

@@ -19,7 +19,8 @@ def rkld(
     l_o are the logits of the model as it was, l_strong those of a copy that was taught F further; logits that
     this does not raise stay as they are. That the teacher is so made and the KL reversed is in the abstract;
     the ReLU is recalled (M), and no code was found: the penalty (Who's Harry Potter's), the rates and the
-    steps are ours. In memory beside the model: the touched weights twice more, and once again meanwhile.
+    steps are ours. In memory beside the model: the touched weights twice more, and what training takes while
+    the copy is taught.
     """
     from unlearnkit.unlearning.teacher import Teacher, taught
     from unlearnkit.unlearning.terms import averaged, kl, log_probabilities, lowered

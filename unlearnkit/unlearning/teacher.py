@@ -61,6 +61,7 @@ def taught(
     """A model that learned these examples by AdamW, on the touched layers only; the present one is as before.
 
     It begins where the model stands, or at the weights of `start`. MethodError for a `start` of other shapes.
+    Meanwhile in memory: the touched weights twice more, their gradients, and AdamW's two moments of them.
     """
     before = Teacher(inputs)
     if start is not None:

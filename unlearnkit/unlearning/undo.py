@@ -29,18 +29,19 @@ def undo(
 
     The teacher is where `first`, another trained method, ends with its defaults and `first_options`. N is
     Xavier-uniform for matrices and 0 for vectors, as in their code, whose `noise` is 0.1; their shrinking
-    goes up to 0.8 with far more text than a few retain facts: 0.2, the rate and the steps are ours. Its point
-    is robustness to relearning. In memory beside the model: the touched weights once more.
+    goes up to 0.8 (M) with far more text than a few retain facts: 0.2, the rate and the steps are ours. Its
+    point is robustness to relearning. In memory beside the model: the touched weights once more.
     """
     import torch
 
     from unlearnkit.unlearning.teacher import Teacher
     from unlearnkit.unlearning.terms import averaged, kl, log_probabilities
 
-    if first not in METHODS or "steps" not in METHODS[first].options or first == "undo":
+    method = METHODS.get(first)
+    if method is None or method.stops or "steps" not in method.options or first == "undo":
         raise MethodError(f"method {inputs.method!r}: first= is another trained method, not {first!r}")
-    options = METHODS[first].options_from(first_options or {})
-    for _ in METHODS[first].walk(inputs, Stops(first), **options):
+    inputs.check(method.needs, check_model=False)
+    for _ in method.walk(inputs, Stops(first), **method.options_from(first_options or {})):
         pass
     teacher, generator = Teacher(inputs), torch.Generator().manual_seed(seed)
     for parameter in inputs.touched.values():

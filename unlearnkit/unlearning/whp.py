@@ -24,10 +24,10 @@ def whp(
     """L = cross-entropy on F to argmax(v - penalty ReLU(v_reinforced - v)).
 
     v are the logits of the model as it was, v_reinforced those of a copy that was taught F further. `anchors`
-    are words of F and what to put in their place, in one go, where v is read; without any it is F itself (as
-    in muse_bench). Recalled (M): the penalty of 5, the rates, and that labels are the argmax; they train 3
-    epochs, then 2; steps are ours. In memory beside the model: the touched weights twice more, and once again
-    while the copy is taught.
+    are words of F's prompts and what to put in their place where v is read; without any it is F itself (as in
+    muse_bench). Recalled (M): the penalty of 5, the rates, and that labels are the argmax; they train 3
+    epochs, then 2; steps are ours. In memory beside the model: the touched weights twice more, and what
+    training takes while the copy is taught.
     """
     import torch.nn.functional as F
 
