@@ -1,4 +1,10 @@
-"""Certified removal from a convex head over frozen features, by Newton's step (Guo et al. 2020)."""
+"""Certified removal from a convex head over frozen features, by Newton's step (Guo et al. 2020).
+
+Certified is the head's W and nothing else: (epsilon, delta) against retraining it on what is left with fresh
+noise of sigma. That covers the whole model because theta_0 never saw the facts; it says nothing of theta_T,
+whose way is thrown away, nor of a backbone that was trained on them. The paper's head is logistic and takes one
+step (R: sigma 10, lam 1e-3 for 12,000 examples); softmax, several steps and the numbers are ours.
+"""
 
 import math
 from collections.abc import Iterator
@@ -27,16 +33,11 @@ def certified_removal(
     times, until the residual r = |grad L(W; D')|, measured and not bounded, is in the budget
     sigma * epsilon / c, with c = sqrt(2 ln(1.5 / delta)). Tells r, `bound` (what r is at most, after the last
     step alone) and the epsilon that r comes to. MethodError beyond the budget: retrain then, as Guo et al.
-
-    Certified is W and nothing else: (epsilon, delta) against retraining the head on D' with fresh noise of
-    sigma. That covers the whole model because theta_0 never saw the facts; it says nothing of theta_T, whose
-    way is thrown away, nor of a backbone that was trained on them. The paper's head is logistic and takes one
-    step (R: sigma 10, lam 1e-3 for 12,000 examples); softmax, several steps and the numbers are ours.
     """
     import torch
 
     from unlearnkit.training.replaying import of_training
-    from unlearnkit.unlearning.convex import Head, minimum, newton
+    from unlearnkit.unlearning.convex import Head, minimum, removed
     from unlearnkit.unlearning.past import history_of
 
     history, model = history_of(inputs), inputs.model
@@ -51,11 +52,8 @@ def certified_removal(
     whole, left = (Head.of(model, inputs.tokenizer, part, lam, sigma * noise) for part in (learnt, kept))
     budget = sigma * epsilon / (c := math.sqrt(2 * math.log(1.5 / delta)))
     w = minimum(whole, torch.zeros_like(noise), tolerance=1e-3 * budget)
-    residual, taken = math.inf, 0
-    while residual > budget and taken < steps:
-        step = newton(left.gradient(w), left.product(w))
-        w, taken = w + step, taken + 1
-        residual = left.gradient(w).norm().item()
+    w, step, taken = removed(left, w, budget, steps)
+    residual = left.gradient(w).norm().item()
     if residual > budget:
         raise MethodError(
             f"method 'certified_removal': after {taken} steps the residual is {residual:.2g}, beyond "

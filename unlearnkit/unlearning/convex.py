@@ -103,3 +103,15 @@ def minimum(head: Head, w: torch.Tensor, tolerance: float, steps: int = 50) -> t
             share /= 2
         w, found = w + share * step, after
     return w
+
+
+def removed(left: Head, w: torch.Tensor, budget: float, steps: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """W after Newton steps towards what is left's minimum, until its gradient is within the budget; the last
+    step, and how many were taken.
+    """
+    for taken in range(1, steps + 1):
+        step = newton(left.gradient(w), left.product(w))
+        w = w + step
+        if left.gradient(w).norm() <= budget:
+            break
+    return w, step, taken
