@@ -2,8 +2,8 @@
 
 Certified is the head's W and nothing else: (epsilon, delta) against retraining it on what is left with fresh
 noise of sigma. That covers the whole model because theta_0 never saw the facts; it says nothing of theta_T,
-whose way is thrown away, nor of a backbone that was trained on them. The paper's head is logistic and takes one
-step (R: sigma 10, lam 1e-3 for 12,000 examples); softmax, several steps and the numbers are ours.
+whose way is thrown away, nor of a backbone that was trained on them. The paper's head is logistic and takes
+one step (R: sigma 10, lam 1e-3 for 12,000 examples); softmax, several steps and the numbers are ours.
 """
 
 import math
@@ -17,15 +17,7 @@ NEEDS = ("checkpoints", "examples", "tokenizer")
 
 @free(title="certified removal", family="retraining", source="Guo et al. 2020", needs=NEEDS, stops=())
 def certified_removal(
-    inputs,
-    _stops,
-    *,
-    epsilon: float = 1.0,
-    delta: float = 1e-4,
-    sigma: float = 0.01,
-    lam: float = 0.1,
-    steps: int = 4,
-    seed: int = 0,
+    inputs, _stops, *, epsilon=1.0, delta=1e-4, sigma=0.01, lam=0.1, steps: int = 4, seed: int = 0
 ) -> Iterator[dict]:
     """theta_0, and a head beside it that learned the facts (`convex.Head`) and has the request removed.
 

@@ -109,9 +109,9 @@ def removed(left: Head, w: torch.Tensor, budget: float, steps: int) -> tuple[tor
     """W after Newton steps towards what is left's minimum, until its gradient is within the budget; the last
     step, and how many were taken.
     """
-    for taken in range(1, steps + 1):
-        step = newton(left.gradient(w), left.product(w))
-        w = w + step
-        if left.gradient(w).norm() <= budget:
-            break
+    taken, residual = 0, left.gradient(w)
+    while taken < steps and (not taken or residual.norm() > budget):
+        step = newton(residual, left.product(w))
+        w, taken = w + step, taken + 1
+        residual = left.gradient(w)
     return w, step, taken
