@@ -169,7 +169,7 @@ def test_pcgu_is_a_step_on_the_partitions_of_lowest_cosine(learnt, tiny_tokenize
 
 def test_pcgu_needs_wrong_answers_and_takes_all_partitions_of_a_small_model(trained):
     with pytest.raises(MethodError, match="'f0' has none"):
-        trained.apply("pcgu")
+        trained.apply("pcgu", examples=FACTS)
     gradient = {"w": torch.randn(3, 4), "b": torch.randn(3)}
     assert same(lowest(gradient, {n: t + 1 for n, t in gradient.items()}, 10_000), gradient)
 

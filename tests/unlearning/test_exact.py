@@ -121,7 +121,7 @@ def test_the_residual_of_a_newton_step_is_within_its_bound(seed):
     step = newton(left.gradient(w), left.product(w))
     residual = left.gradient(w + step).norm().item()
     assert 0 < residual <= left.bound(step)
-    assert residual < 0.2 * left.gradient(w).norm().item()
+    assert residual < 0.5 * left.gradient(w).norm().item()
 
 
 def test_the_bound_s_constant_is_softmaxs():

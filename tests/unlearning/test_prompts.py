@@ -73,7 +73,7 @@ def test_what_it_says_is_what_it_would_say(arch, tiny_model, tiny_tokenizer):
 def test_what_they_refuse(trained):
     start = trained.weights()
     for match, name, changes in (
-        ("'f0' has none", "in_context", {}),
+        ("'f0' has none", "in_context", {"examples": FACTS}),
         ("no option 'alpha'|no fixed direction", "prompt_guard", {"alpha": 1.0}),
         ("are more than the model's 256 positions", "prompt_guard", {"text": "a b c d " * 80}),
     ):
