@@ -61,6 +61,7 @@ OPTIONS = {
     "pem": {"epochs": 2},
     "pcgu": {"lr": 1.0, "k": 100, "epochs": 1},
     "msa": {"epochs": 1},
+    "certified_removal": {"newton": 20},
 }
 LAYERS = ("embedding", "last2")
 KEYS = ["stage", "cell", "method", "metric", "split", "version"]

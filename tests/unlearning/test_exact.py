@@ -147,7 +147,7 @@ def kept(make, tokenizer, folder):
 def test_certified_removal_is_retraining_the_head_and_theta_0_beside_it(make, tiny_tokenizer, tmp_path):
     model, history = kept(make, tiny_tokenizer, tmp_path / "h")
     end, told = weights_of(model), {"request": REQUEST, "examples": FACTS, "tokenizer": tiny_tokenizer}
-    options = {"checkpoints": history, "sigma": 1e-4, "steps": 30, "epsilon": 1e-3}
+    options = {"checkpoints": history, "sigma": 1e-4, "newton": 30, "epsilon": 1e-3}
     result = unlearning.apply("certified_removal", model, **told, **options)
     base = make()
     assert all(torch.equal(p, base.get_parameter(n)) for n, p in model.named_parameters())
@@ -177,7 +177,7 @@ def test_certified_removal_is_retraining_the_head_and_theta_0_beside_it(make, ti
 def test_beyond_the_budget_it_says_retrain(trained):
     start = trained.weights()
     with pytest.raises(MethodError, match="beyond the budget of .*: retrain"):
-        trained.apply("certified_removal", steps=1, epsilon=1e-9)
+        trained.apply("certified_removal", newton=1, epsilon=1e-9)
     with pytest.raises(MethodError, match="certifies nothing but layers='all'"):
         trained.apply("certified_removal", layers="last2")
     assert all(torch.equal(t, start[n]) for n, t in trained.weights().items())

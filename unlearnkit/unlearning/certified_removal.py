@@ -17,11 +17,11 @@ NEEDS = ("checkpoints", "examples", "tokenizer")
 
 @free(title="certified removal", family="retraining", source="Guo et al. 2020", needs=NEEDS, stops=())
 def certified_removal(
-    inputs, _stops, *, epsilon=1.0, delta=1e-4, sigma=0.01, lam=0.1, steps: int = 4, seed: int = 0
+    inputs, _stops, *, epsilon=1.0, delta=1e-4, sigma=0.01, lam=0.1, newton: int = 4, seed: int = 0
 ) -> Iterator[dict]:
     """theta_0, and a head beside it that learned the facts (`convex.Head`) and has the request removed.
 
-    W* minimises L over all examples; W <- W - H^-1 grad L(W; D'), D' without the request, up to `steps`
+    W* minimises L over all examples; W <- W - H^-1 grad L(W; D'), D' without the request, up to `newton`
     times, until the residual r = |grad L(W; D')|, measured and not bounded, is in the budget
     sigma * epsilon / c, with c = sqrt(2 ln(1.5 / delta)). Tells r, `bound` (what r is at most, after the last
     step alone) and the epsilon that r comes to. MethodError beyond the budget: retrain then, as Guo et al.
@@ -44,7 +44,7 @@ def certified_removal(
     whole, left = (Head.of(model, inputs.tokenizer, part, lam, sigma * noise) for part in (learnt, kept))
     budget = sigma * epsilon / (c := math.sqrt(2 * math.log(1.5 / delta)))
     w = minimum(whole, torch.zeros_like(noise), tolerance=1e-3 * budget)
-    w, step, taken = removed(left, w, budget, steps)
+    w, step, taken = removed(left, w, budget, newton)
     residual = left.gradient(w).norm().item()
     if residual > budget:
         raise MethodError(
