@@ -50,7 +50,19 @@ SHAPES = {
     ),
 }
 RECIPE = {"optimizer": "adamw", "lr": 5e-3, "epochs": 3, "batch_size": 4, "loss_on": "answer"}
+OF_SGD = ("hf_ocu",)
 STEPS = (0.02, 0.08)  # of each method's path
+TRAINED_STEPS = (1, 3)  # the same of a trained method, of its optimizer
+TRAINED_RATE = 5e-3
+# What a method needs at this size: a rate that moves something, fewer partitions than there are.
+OPTIONS = {
+    "task_vector": {"lr": TRAINED_RATE},
+    "lora_negation": {"lr": TRAINED_RATE, "steps": 3},
+    "pem": {"epochs": 2},
+    "pcgu": {"lr": 1.0, "k": 100, "epochs": 1},
+    "msa": {"epochs": 1},
+    "certified_removal": {"newton": 20},
+}
 LAYERS = ("embedding", "last2")
 KEYS = ["stage", "cell", "method", "metric", "split", "version"]
 
@@ -91,8 +103,8 @@ def setting() -> Setting:
 def cells(model: Path) -> list[Cell]:
     """A cell of every stage, and a path of every method, each after those it needs."""
     seed = Seed(Arm(str(model), "adamw", RECIPE, (setting(),), whole_map=True), setting())
-    moving = [name for name in METHODS if name != "noop"]  # which has no step of any length
-    walks = [seed.walk("all", path(name, name, STEPS)) for name in moving]
+    moving = [name for name in METHODS if name not in ("noop", *OF_SGD)]  # noop has no step of any length
+    walks = [seed.walk("all", _path(name)) for name in moving]
     walks += [seed.walk(layers, path("first_epoch", "first_epoch", STEPS)) for layers in LAYERS]
     found = [c for c in seed.cells() if c.stage not in ("path", "portraits")]
     close_up = next(c for c in seed.cells() if c.stage == "portraits")
@@ -117,10 +129,28 @@ def _planted(seed: Seed) -> list[Cell]:
     return [base, replace(second.train, title="second fine-tuning"), scores]
 
 
+def of_sgd(model: Path) -> tuple[list[Cell], list[Cell]]:
+    """Paths of the methods that follow plain SGD, and the cells before them that they need."""
+    recipe = RECIPE | {"optimizer": "sgd", "lr": 0.05}
+    seed = Seed(Arm(str(model), "sgd", recipe, (setting(),), whole_map=False), setting())
+    return [seed.walk("all", _path(name)) for name in OF_SGD], [seed.train, *seed.oracles]
+
+
+def _path(name: str) -> dict:
+    if "steps" in METHODS[name].options and not METHODS[name].stops:
+        return path(name, name, TRAINED_STEPS, options={"lr": TRAINED_RATE})
+    more = {"options": OPTIONS[name]} if name in OPTIONS else {}
+    return path(name, name, STEPS, **more)
+
+
 def numbers(shape: str) -> pd.DataFrame:
     """Means of every golden cell's rows, by KEYS; cells are cached below UNLEARNKIT_RUNS."""
     with tempfile.TemporaryDirectory() as folder:
-        parts = [_numbers(cell) for cell in cells(save_model(shape, Path(folder)))]
+        model = save_model(shape, Path(folder))
+        walked, before = of_sgd(model)
+        for cell in before:  # their numbers are those of stages that have theirs
+            cell.run()
+        parts = [_numbers(cell) for cell in [*cells(model), *walked]]
     return pd.concat(parts, ignore_index=True)
 
 

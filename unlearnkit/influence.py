@@ -3,6 +3,7 @@
     gradient dot   <g_stored, g_now>: the stored gradient against the model's present one
     TracIn         sum_e lr <g_e(z), g_e(q)> over the recorded epochs (TracInCP, Pruthi et al. 2020)
     curvature      g^T H g with H the Hessian of a fixed reference set's mean loss (Pearlmutter 1994)
+    second order   products with a Hessian and a Gauss-Newton matrix, and a solution of the latter's equations
 
 The activation-gradient product, which needs no stored gradient, is `metrics.activation_gradient`.
 """
@@ -10,7 +11,7 @@ The activation-gradient product, which needs no stored gradient, is `metrics.act
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,7 @@ from unlearnkit.errors import LedgerError
 from unlearnkit.layers import Layers
 from unlearnkit.ledger import GradientLedger, record
 
+Vectors = Mapping[str, torch.Tensor]  # by parameter name
 PAIRED = 8  # examples read at once where only each one's product with itself is wanted
 
 
@@ -81,7 +83,7 @@ def tracin(
 
 
 @contextlib.contextmanager
-def _double_differentiable(model: PreTrainedModel) -> Iterator[None]:
+def double_differentiable(model: PreTrainedModel) -> Iterator[None]:
     """Fused attention has no second derivative: switch to the eager one meanwhile."""
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
@@ -109,7 +111,7 @@ def curvature(
     trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
     batch = batch_of(tokenizer, reference, loss_on)
     values, quiet = [], {} if progress else {"disable": True}  # else TQDM_DISABLE decides
-    with forward.evaluation_mode(model), _double_differentiable(model):
+    with forward.evaluation_mode(model), double_differentiable(model):
         loss = forward.losses(model, batch).mean()
         first = torch.autograd.grad(loss, list(trainable.values()), create_graph=True)
         for example in tqdm(ids, desc="curvature", **quiet):
@@ -120,3 +122,62 @@ def curvature(
                 sum((h.double() * vector[n]).sum().item() for n, h in zip(trainable, second, strict=True))
             )
     return pd.DataFrame({"id": list(ids), "influence": values})
+
+
+def hessian_product(loss: torch.Tensor, moving: Mapping[str, torch.nn.Parameter], vector: Vectors) -> Vectors:
+    """H v of a loss, of which every v is given (Pearlmutter 1994). Inside `double_differentiable`."""
+    weights = list(moving.values())
+    first = torch.autograd.grad(loss, weights, create_graph=True)
+    slope = sum((g * vector[n]).sum() for n, g in zip(moving, first, strict=True))
+    return dict(zip(moving, torch.autograd.grad(slope, weights), strict=True))
+
+
+def gauss_newton(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    moving: Mapping[str, torch.nn.Parameter],
+    loss_on: str = "answer",
+) -> Callable[[Vectors], Vectors]:
+    """v -> (1/n) sum_i J_i^T (diag p - p p^T) J_i v, the Gauss-Newton matrix of the mean l_i, never negative.
+
+    J is the logits' derivative at each labelled token, weighted by 1 over how many its example has. The graph
+    of one forward and one backward pass of all the examples is kept. Inside `double_differentiable`.
+    """
+    weights = list(moving.values())
+    logits, _, counts = forward.target_logits(model, batch_of(tokenizer, examples, loss_on))
+    share = torch.cat([torch.full((n, 1), 1 / (n * len(counts))) for n in counts])
+    p, dummy = logits.detach().softmax(-1), torch.zeros_like(logits, requires_grad=True)
+    back = torch.autograd.grad(logits, weights, dummy, create_graph=True)  # J^T dummy, linear in it
+
+    def product(vector: Vectors) -> Vectors:
+        slope = sum((b * vector[n]).sum() for n, b in zip(moving, back, strict=True))
+        (ahead,) = torch.autograd.grad(slope, dummy, retain_graph=True)  # J v
+        inner = share * p * (ahead - (p * ahead).sum(-1, keepdim=True))
+        return dict(zip(moving, torch.autograd.grad(logits, weights, inner, retain_graph=True), strict=True))
+
+    return product
+
+
+def conjugate_gradient(
+    product: Callable[[Vectors], Vectors], right: Vectors, damping: float, iterations: int, tolerance: float
+) -> dict[str, torch.Tensor]:
+    """x with (A + damping) x = right, A never negative; until the residual is `tolerance` of `right`."""
+    x = {n: torch.zeros_like(t) for n, t in right.items()}
+    residual = {n: t.clone() for n, t in right.items()}
+    along, size = dict(residual), _inner(residual, residual)
+    begin = size
+    for _ in range(iterations):
+        if size <= tolerance**2 * begin:
+            break
+        image = {n: t + damping * along[n] for n, t in product(along).items()}
+        step = size / _inner(along, image)
+        x = {n: t + step * along[n] for n, t in x.items()}
+        residual = {n: t - step * image[n] for n, t in residual.items()}
+        before, size = size, _inner(residual, residual)
+        along = {n: t + size / before * along[n] for n, t in residual.items()}
+    return x
+
+
+def _inner(a: Vectors, b: Vectors) -> float:
+    return sum((t.double() * b[n].double()).sum().item() for n, t in a.items())

@@ -68,6 +68,42 @@ def test_a_walk_that_cannot_go_back_keeps_its_grid(cells):
     assert tuple(rows["share"].drop_duplicates()) == (0.0, *GRID)
 
 
+@pytest.mark.smollm2
+@pytest.mark.parametrize("name", ["grad_diff", "jang", "kga"])
+def test_a_trained_path_is_looked_at_after_optimizer_steps(name, cells):
+    """Its lengths are what these come to; what only the study can give is given."""
+    cell = cells[name]
+    spec = cell.config["paths"][0]
+    for need in cell.needs:
+        need.run()
+    walk = unlearn.Walk.from_cell(cell)
+    before = {n: p.detach().clone() for n, p in walk.model.named_parameters()}
+    route = Route(spec["steps"], 99.0, cell.config["retain"], unlearn.oracle_level(cell.needs[1:]))
+    rows = pd.concat(
+        unlearn.points(
+            walk,
+            spec,
+            walk.start(),
+            route,
+            lambda: unlearn.measure.point(walk.model, walk.tokenizer, walk.groups),
+        )
+    )
+    assert all(p.equal(before[n]) for n, p in walk.model.named_parameters())
+    assert set(rows["step"]) <= set(spec["steps"])
+    assert (rows["norm"] > 0).all()
+    assert rows["share"].to_numpy() == pytest.approx(rows["norm"] / walk.moved)
+    assert bool(cell.config["holdout"]) == (name != "grad_diff")
+    assert ("stopped" in rows) == (name == "jang")
+
+
+def test_what_a_path_scores_is_not_seen_again_by_its_method():
+    facts = [SimpleNamespace(id=i) for i in "abcde"]
+    walk = SimpleNamespace(groups={"facts": facts, "retain": facts[1:3]})
+    assert [e.id for e in unlearn._retained(walk, {"a"})] == ["d", "e"]
+    walk.groups["retain"] = facts[1:]
+    assert [e.id for e in unlearn._retained(walk, {"a"})] == ["b", "c", "d", "e"]
+
+
 def test_the_level_is_the_mean_over_all_oracles(tmp_path):
     told = {"split": ["forget", "paraphrase", "retain"], "metric": "nll", "example": ["f", "f#1", "r"]}
     oracles = []

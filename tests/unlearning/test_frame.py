@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from unlearning_helpers import FACTS, REQUEST, Trained, error, norm_of, refused, same
+from unlearning_helpers import FACTS, REQUEST, Trained, error, norm_of, refused, same, strength
 
 from unlearnkit import unlearning
 from unlearnkit.errors import DivergenceError, LayerError, LedgerError, MethodError, RequestError
 from unlearnkit.unlearning.frame import FAMILIES
 from unlearnkit.unlearning.originals import length
 
+SCALED = [n for n, m in unlearning.METHODS.items() if m.stops and n != "noop"]
+WHOLE = ("certified_removal", "sisa")  # all layers or none
+STEEP = [n for n in SCALED if unlearning.METHODS[n].needs == ("ledger",) or n == "gradient_ascent"]
+STEEP = [n for n in STEEP if n not in ("projected_replay", "kfac_replay")]  # they divide by others' squares
 LINES = [n for n, m in unlearning.METHODS.items() if "alphas" in m.stops and n != "iterative"]
 
 
@@ -26,11 +30,15 @@ def test_every_method_reverts_bit_for_bit(arch, tiny_model, tiny_tokenizer, tmp_
     before = trained.weights()
     selections = ("all", "embedding", ["block.1", "norms"])
     for name, layers in [(name, s) for name in unlearning.METHODS for s in selections]:
-        result = trained.apply(name, alpha=0.37, layers=layers)
-        assert (name == "noop") == same(trained.weights(), before), name
+        if name in WHOLE and layers != "all":
+            continue
+        method = unlearning.METHODS[name]
+        result = trained.apply(name, **strength(name, 0.37), layers=layers)
+        still = name == "noop" or not method.moves
+        assert still == same(trained.weights(), before), name
         assert result.method == name
-        assert result.alpha == 0.37
-        assert (result.norm > 0) == (name != "noop")
+        assert result.alpha == (0.37 if method.stops else None)
+        assert (result.norm > 0) != still
         result.revert()
         assert same(trained.weights(), before), name
 
@@ -97,7 +105,7 @@ def test_a_request_is_a_set(trained):
     assert same(iterable, trained.direction("first_epoch", layers=["block.0", "block.2"]))
 
 
-@pytest.mark.parametrize("name", [n for n in unlearning.METHODS if n != "noop"])
+@pytest.mark.parametrize("name", SCALED)
 def test_norm_is_the_length_of_the_step(name, trained):
     for norm in (0.25, 3.0):
         before = trained.weights()
@@ -257,7 +265,7 @@ def test_refusals_of_a_path(trained):
     assert same(trained.weights(), before)
 
 
-@pytest.mark.parametrize("name", [n for n in unlearning.METHODS if n != "noop"])
+@pytest.mark.parametrize("name", STEEP)
 def test_divergence_restores_the_weights(name, trained, tmp_path):
     trained.steepen(tmp_path / "steep")
     options = {"single_epoch": {"epoch": 1}, "gradient_ascent": {"steps": 3, "divisor": 1e-3}}.get(name, {})
@@ -287,15 +295,7 @@ def test_listing_the_methods_imports_no_torch():
 
 def test_every_file_is_a_method_and_every_method_has_its_file():
     folder = Path(unlearning.__file__).parent
-    files = {p.stem for p in folder.glob("*.py")} - {
-        "__init__",
-        "frame",
-        "inputs",
-        "kinds",
-        "limits",
-        "originals",
-        "delta",
-    }
+    files = {p.stem for p in folder.glob("*.py")} - {"__init__", *unlearning.SHARED}
     own = {m.name.lower() for m in unlearning.METHODS.values() if m.module.startswith("unlearnkit.")}
     assert files == own
     assert next(iter(unlearning.METHODS)) == "first_epoch"

@@ -79,7 +79,8 @@ def test_one_walk_passes_every_stop(optimizer, difference, trained):
 
 def test_settings_are_options(difference):
     own = {"lr": 0.01, "steps": 3, "optimizer": "sgd", "weight": 1.0}
-    assert difference.options == own | {"batch_size": 8, "loss_on": "answer", "seed": 0}
+    own |= {"batch_size": 8, "loss_on": "answer", "seed": 0, "lora": 0, "until": None}
+    assert difference.options == own
 
 
 def test_what_a_trained_method_refuses(difference, trained):

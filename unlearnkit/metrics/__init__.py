@@ -7,10 +7,12 @@ from unlearnkit.metrics.activation import activation_gradient
 from unlearnkit.metrics.generation import continuations
 from unlearnkit.metrics.likelihood import paraphrased, score, set_perplexity
 from unlearnkit.metrics.rouge import rouge
+from unlearnkit.metrics.stopping import as_unknown
 from unlearnkit.metrics.text import perplexity
 
 __all__ = [
     "activation_gradient",
+    "as_unknown",
     "continuations",
     "paraphrased",
     "perplexity",

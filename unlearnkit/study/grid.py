@@ -11,6 +11,7 @@ from unlearnkit.data import Example
 from unlearnkit.study import config, plan, walks
 from unlearnkit.study.cells import Cell, Shared
 from unlearnkit.study.plan import Arm, Setting, is_early, maps
+from unlearnkit.unlearning import METHODS
 
 KINDS = {
     "base": "fine-tuning without the forget set",
@@ -132,7 +133,9 @@ class Seed:
         given["rouge"] = at_all and label in walks.REFERENCE and is_early(self.arm, self.setting)
         reads = not self.arm.variant and (at_all or layers in config.PRIMARY_LAYERS)
         given["tokens"] = config.UTILITY_TOKENS if reads else 0
-        given["holdout"] = self.wide["holdout"] if at_all and label in walks.REQUESTS else []
+        asks = METHODS[spec["method"]].requires  # of facts that were never trained
+        strangers = at_all and label in walks.REQUESTS or asks("until") or asks("fresh")
+        given["holdout"] = self.wide["holdout"] if strangers else []
         coarse = spec.get("coarse", False)
         given["readings"] = {} if coarse else {"damage": list(config.DAMAGE_LEVELS)} | config.REFINED
         seconds = self.seconds[1] * (1 if coarse else config.POINTS_A_STEP) * len(spec["steps"])

@@ -1,27 +1,24 @@
 """`fine_tune`: a model, examples and a recipe, with the ledger listening."""
 
 import contextlib
-import hashlib
-import json
-import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import forward, layers, weights
-from unlearnkit.batching import batch_of
+from unlearnkit import layers, weights
 from unlearnkit.data import Example
-from unlearnkit.errors import DivergenceError, RequestError
+from unlearnkit.errors import ConfigError, DivergenceError, RequestError
 from unlearnkit.ledger import recording
 from unlearnkit.ledger.locking import alone
 from unlearnkit.models.fitting import require_fit
-from unlearnkit.training.recipe import Recipe, freeze, schedule
+from unlearnkit.training import steps
+from unlearnkit.training.history import History, Keeper
+from unlearnkit.training.recipe import Recipe, freeze
 from unlearnkit.training.session import Progress, Session, State
 
 
@@ -48,6 +45,8 @@ def fine_tune(
     exclude: Collection[str] = (),
     record: Collection[str] | None = None,
     ledger_dtype: str = recording.DTYPE,
+    history: str | Path | None = None,
+    updates: Collection[str] = (),
     on_epoch: Callable[[int, PreTrainedModel], object] | None = None,
     progress: bool = True,
 ) -> Run:
@@ -57,38 +56,55 @@ def fine_tune(
     keeps each example's gradient per epoch (those in `record`, default all), AdamW's second moments at each
     epoch's end (2 bytes a weight), and a checkpoint, from which an interrupted call with the same arguments
     resumes and ends with the same numbers; a ledger of another recipe, data or model is a LedgerError, and so
-    is one that another process writes to. A text that does not fit the model's positions is a DataError.
-    `on_epoch(epoch, model)` may return a JSON value for `run.notes`. What the recipe freezes
+    is one that another process writes to. `history` is a folder that keeps the weights and the optimizer's
+    state at every epoch's end (4 bytes a weight with SGD, 12 with AdamW), and what each step that held one of
+    `updates` added to the weights (4 bytes a weight and step). A text that does not fit the model's positions
+    is a DataError. `on_epoch(epoch, model)` may return a JSON value for `run.notes`. What the recipe freezes
     stays frozen afterwards. A loss that is not finite raises DivergenceError; the last committed epoch stays
     on disk.
     """
-    recipe = recipe or Recipe()
-    by_id = _by_id(examples, exclude, record, recipe.staged)
-    trained = [e for i, e in by_id.items() if i not in set(exclude)]
-    require_fit(model.config, tokenizer, trained, recipe.loss_on)
+    recipe, exclude = recipe or Recipe(), tuple(exclude)
+    by_id = _by_id(examples, exclude=exclude, record=record or (), updates=updates, staged=recipe.staged)
+    require_fit(model.config, tokenizer, [e for i, e in by_id.items() if i not in exclude], recipe.loss_on)
+    if history and recipe.layers:
+        raise ConfigError("a history needs every weight free to move: leave history= or Recipe.layers out")
     freeze(model, recipe)
     model.eval()  # dropout off: gradients that the ledger and the oracle can share
-    plan = _plan(by_id, recipe, exclude)
+    plan = steps.plan(by_id, recipe, exclude)
     initial = weights.keep_initial(model)
-    state, session = State(model, _optimizer(model, recipe), Progress()), None
+    moving = (p for p in layers.parameters(model, recipe.layers or "all").values() if p.requires_grad)
+    state = State(model, steps.optimizer(moving, recipe), Progress())
     with contextlib.nullcontext() if ledger is None else alone(ledger):
-        if ledger is not None:
-            wanted = set(by_id if record is None else record) - set(exclude)
-            told = {"exclude": sorted(exclude), "data": _digest(by_id.values())}
-            kept = [i for i in by_id if i in wanted]
-            session = Session(Path(ledger), state, recipe, told, kept, ledger_dtype)
-        _train(state, tokenizer, plan, session, on_epoch, {} if progress else {"disable": True})
+        session = ledger and _session(ledger, state, recipe, by_id, exclude, record, ledger_dtype)
+        keeper = history and _keeper(history, state, recipe, by_id, exclude, updates, session)
+        _train(state, tokenizer, plan, session, keeper, on_epoch, {} if progress else {"disable": True})
     _require_finite(model, recipe)
     model.zero_grad(set_to_none=False)
-    order = [tuple(e.id for e in step.examples) for steps in plan for step in steps]
+    order = [tuple(e.id for e in step.examples) for epoch in plan for step in epoch]
     return Run(recipe=recipe, order=order, lr=recipe.lr, initial=initial, **vars(state.progress))
+
+
+def _session(ledger, state: State, recipe: Recipe, by_id: Mapping, exclude, record, dtype: str) -> Session:
+    """The tie to a ledger's folder, which may hold the beginning of this very training."""
+    wanted = set(by_id if record is None else record) - set(exclude)
+    told = {"exclude": sorted(exclude), "data": steps.digest(by_id.values())}
+    return Session(Path(ledger), state, recipe, told, [i for i in by_id if i in wanted], dtype)
+
+
+def _keeper(
+    history, state: State, recipe: Recipe, by_id: Mapping, exclude, updates, session: Session | None
+) -> Keeper:
+    """What writes the history's folder, which holds those of the epochs already done."""
+    way = History.begin(history, state.model, by_id, recipe, exclude)
+    return Keeper(way, state, set(updates) - set(exclude), session.done if session else 0)
 
 
 def _train(
     state: State,
     tokenizer: PreTrainedTokenizerBase,
-    plan: Sequence[Sequence["_Step"]],
+    plan: Sequence[Sequence[steps.Step]],
     session: Session | None,
+    keeper: Keeper | None,
     on_epoch: Callable[[int, PreTrainedModel], object] | None,
     shown: dict,  # TQDM_DISABLE decides, unless this does
 ) -> None:
@@ -101,43 +117,33 @@ def _train(
     with session.recorder if session else contextlib.nullcontext(), bar:
         for epoch in range(session.done + 1 if session else 1, last + 1):
             for step in plan[epoch - 1]:
-                values = step.backward(state.model, tokenizer, session)
-                state.optimizer.param_groups[0]["lr"] = step.rate
-                state.optimizer.step()
+                with keeper.watching(step, len(progress.losses)) if keeper else contextlib.nullcontext():
+                    values = step.take(state.model, tokenizer, state.optimizer, session)
                 progress.losses.append(sum(values) / step.recipe.batch_size)
                 bar.set_postfix(epoch=f"{epoch}/{last}", loss=f"{sum(values) / len(values):.3f}")
                 bar.update()
             if on_epoch:
                 progress.notes.append(on_epoch(epoch, state.model))
             progress.seconds = time.perf_counter() - started
+            if keeper:
+                keeper.keep(epoch)
             if session:
                 rates = [step.rate for step in plan[epoch - 1]]
                 session.commit(epoch, mean(rates or [0.0]))  # none where all that it is about are excluded
 
 
-def _by_id(examples: Sequence[Example], exclude, record, staged) -> dict[str, Example]:
+def _by_id(
+    examples: Sequence[Example], exclude: Collection[str], **named: Collection[str]
+) -> dict[str, Example]:
     by_id = {e.id: e for e in examples}
     if len(by_id) != len(examples):
         raise RequestError("the examples' ids are not unique: each needs its own")
-    for name, ids in (("exclude", exclude), ("record", record or ()), ("Recipe.staged", staged)):
+    for name, ids in {"exclude": exclude, **named}.items():
         if unknown := [i for i in ids if i not in by_id]:
             raise RequestError(f"{name}= names unknown examples: {', '.join(map(repr, unknown[:5]))}")
     if not set(by_id) - set(exclude):
         raise RequestError("nothing is left to train on: there are no examples, or exclude= names them all")
     return by_id
-
-
-def _digest(examples: Iterable[Example]) -> str:
-    text = json.dumps([(e.id, e.prompt, e.answer) for e in examples])
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer:
-    moved = layers.parameters(model, recipe.layers or "all").values()
-    trainable = [p for p in moved if p.requires_grad]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(trainable, lr=recipe.lr)
-    return torch.optim.AdamW(trainable, lr=recipe.lr, weight_decay=0.0, fused=True)
 
 
 def _require_finite(model: PreTrainedModel, recipe: Recipe) -> None:
@@ -146,57 +152,3 @@ def _require_finite(model: PreTrainedModel, recipe: Recipe) -> None:
             raise DivergenceError(
                 f"training diverged: {name} is not finite with lr={recipe.lr}; use a smaller one"
             )
-
-
-@dataclass
-class _Step:
-    """One optimizer step's gradients, in `accumulate` backward passes, with the ledger listening."""
-
-    recipe: Recipe
-    epoch: int  # from 1
-    number: int  # within the epoch, from 0
-    rate: float
-    examples: list[Example]
-
-    def backward(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, session: Session | None
-    ) -> list[float]:
-        """Fill `.grad` with the gradient of (1/B) sum_i l_i; returns the l_i."""
-        model.zero_grad(set_to_none=False)
-        size = -(-len(self.examples) // self.recipe.accumulate)
-        values: list[float] = []
-        for start in range(0, len(self.examples), size):
-            batch = batch_of(tokenizer, self.examples[start : start + size], self.recipe.loss_on)
-            if session:
-                session.recorder.expect(batch, [k for k, i in enumerate(batch.ids) if i in session.wanted])
-            losses = forward.losses(model, batch)
-            values += losses.tolist()
-            if not all(math.isfinite(v) for v in values):
-                raise DivergenceError(
-                    f"training diverged in epoch {self.epoch}, step {self.number}: the loss became "
-                    f"{values[-1]} with lr={self.recipe.lr}. Use a smaller learning rate"
-                )
-            if session:
-                session.recorder.terms(losses / self.recipe.batch_size)
-            (losses.sum() / self.recipe.batch_size).backward()
-            if session:
-                session.recorder.finish(self.epoch, self.number, self.rate)
-        return values
-
-
-def _plan(by_id: Mapping[str, Example], recipe: Recipe, exclude: Collection[str]) -> list[list[_Step]]:
-    """The steps of each epoch that have examples, with the rates of their places among all."""
-    plan = []
-    epochs = schedule(list(by_id), recipe, exclude)
-    before, total = 0, sum(map(len, epochs))
-    for epoch, steps in enumerate(epochs, start=1):
-        rates = [recipe.rate(before + number, total) for number in range(len(steps))]
-        plan.append(
-            [
-                _Step(recipe, epoch, number, rates[number], [by_id[i] for i in ids])
-                for number, ids in enumerate(steps)
-                if ids
-            ]
-        )
-        before += len(steps)
-    return plan

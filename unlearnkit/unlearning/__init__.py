@@ -4,6 +4,11 @@ frame      what every method shares: METHODS, the checks, the walk, results
 inputs     what a method is given; limits: which strengths float32 can hold
 kinds      line, trained, wrapped, free: what makes a function a method and registers it
 originals  the weights as they were, and directions, on disk; delta: changes that add up and come off
+descent    a loss brought down, by an optimizer or within a low rank; terms: what such losses are made of
+teacher    the model as it was, or taught something, beside the one that moves; sampling: what it says
+fresh      gradients of a model as it stands
+past       the history of a training, and models that learn something else from there
+prefix     a text that the model reads first; convex: a head on frozen features
 
 Every other module of this package is one method, found by its being here.
 """
@@ -39,7 +44,7 @@ def apply(
 
     `alpha` multiplies the method's direction as it is (alpha = lr undoes recorded SGD steps once); `norm`
     asks for a step of that Euclidean length instead; a method without a direction takes neither. `given` are
-    further inputs (ledger, examples, retain, reference, checkpoints, tokenizer) and the method's own options.
+    further inputs (those of inputs.INPUTS: ledger, examples, retain, ...) and the method's own options.
     A ledger serves the model that it is about, at theta_0 or theta_T or where earlier calls left it;
     `check_model=False` lets it serve any that it fits.
     Raises MethodError for an unknown method, option or missing input, RequestError for an empty or unknown
@@ -73,6 +78,9 @@ def path(
     return walk(*prepare(name, model, request, layers, check_model, given, strengths), keep=False)
 
 
+SHARED = ("frame", "inputs", "kinds", "limits", "originals", "delta")
+SHARED += ("descent", "lowrank", "sampling", "teacher", "terms", "fresh", "past", "prefix", "convex")
+
 for _module in iter_modules(__path__):
-    if _module.name not in ("frame", "inputs", "kinds", "limits", "originals", "delta"):
+    if _module.name not in SHARED:
         import_module(f"{__name__}.{_module.name}")

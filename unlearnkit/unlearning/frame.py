@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 FAMILIES = (
     "paper",
     "replay",
-    "loss",
+    "ascent",
+    "preference",
+    "distillation",
+    "representation",
+    "reward",
     "weights",
     "retraining",
     "prompt",
@@ -66,6 +70,10 @@ class Method:
             if unknown := set(what) - set(known):
                 raise MethodError(f"method {self.name!r}: {min(unknown)!r} is none of {', '.join(known)}")
 
+    def requires(self, option: str) -> bool:
+        """Whether it has this option, and no default for it."""
+        return self.options.get(option) is REQUIRED
+
     def options_from(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every option's value. MethodError for one that is unknown, or missing and without a default."""
         if unknown := [k for k in given if k not in self.options]:
@@ -91,7 +99,7 @@ def register(function: Callable, walk: Callable[..., Iterator[dict]], settings=N
             f"method {name!r} is defined in {METHODS[name].module} already: choose another name"
         )
     own = inspect.signature(function).parameters.values()
-    options = (settings or {}) | {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY}
+    options = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY} | (settings or {})
     METHODS[name] = Method(name, module, walk, options, **said)
     ordered = sorted(METHODS.values(), key=lambda m: (FAMILIES.index(m.family), m.name))
     METHODS.clear()

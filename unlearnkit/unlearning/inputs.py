@@ -1,6 +1,6 @@
 """What a method is given: its inputs, checked, and where to stop. Imports no torch until a method runs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
@@ -16,9 +16,18 @@ if TYPE_CHECKING:
     from unlearnkit.data import Example
     from unlearnkit.layers import Layers
     from unlearnkit.ledger import GradientLedger
+    from unlearnkit.training import History, Shards
     from unlearnkit.unlearning.originals import Originals
 
-INPUTS = ("ledger", "examples", "retain", "reference", "checkpoints", "tokenizer")  # what a method may need
+INPUTS = (
+    "ledger",
+    "examples",
+    "retain",
+    "reference",
+    "checkpoints",
+    "shards",
+    "tokenizer",
+)  # what a method may need
 
 
 @dataclass
@@ -34,7 +43,8 @@ class Inputs:
     examples: "Sequence[Example] | None" = None  # those to forget among them
     retain: "Sequence[Example] | None" = None
     reference: "PreTrainedModel | None" = None
-    checkpoints: Mapping | None = None
+    checkpoints: "History | None" = None
+    shards: "Shards | None" = None
     tokenizer: "PreTrainedTokenizerBase | None" = None
 
     def check(self, needs: Iterable[str], check_model: bool) -> None:

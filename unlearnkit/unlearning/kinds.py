@@ -9,21 +9,12 @@ Each takes what `frame.Method` says of a method: title, family, source, needs, v
 stays as it was written. Imports no torch until a method runs.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import Any
 
-from unlearnkit.errors import DivergenceError, LayerError, MethodError
 from unlearnkit.unlearning.frame import register
 from unlearnkit.unlearning.inputs import Inputs, Stops
-
-if TYPE_CHECKING:
-    import torch
-
-    from unlearnkit.batching import Batch
-    from unlearnkit.data import Example
-
-    Loss = Callable[[Batch, Batch | None], torch.Tensor]
 
 
 def free(**said) -> Callable[[Callable], Callable]:
@@ -81,9 +72,11 @@ def trained(
     lr: float,
     steps: int | Sequence[int],
     optimizer: str = "adamw",
-    batch_size: int = 8,
+    batch_size: int | None = 8,
     loss_on: str = "answer",
     seed: int = 0,
+    lora: int = 0,
+    until: Any = None,
     needs: tuple[str, ...] = ("examples", "tokenizer"),
     **said,
 ) -> Callable[[Callable], Callable]:
@@ -91,83 +84,23 @@ def trained(
 
     The function is called once, at the start, where it may take what it needs of the model as it was. The
     loss that it returns gets a batch of the forget set and one of `retain` (None without such examples), both
-    shuffled with `seed`. The numbers given here are the method's defaults; a caller may give others.
+    shuffled with `seed`. The numbers given here are the method's defaults; a caller may give others. See
+    `descent.Descent` for what they mean; a function that names some of them as its own is told them.
     """
-    settings = {"lr": lr, "steps": steps, "optimizer": optimizer}
-    settings |= {"batch_size": batch_size, "loss_on": loss_on, "seed": seed}
+    settings = {"lr": lr, "steps": steps, "optimizer": optimizer, "batch_size": batch_size}
+    settings |= {"loss_on": loss_on, "seed": seed, "lora": lora, "until": until}
 
     def decorate(function: Callable) -> Callable:
+        told = inspect.signature(function).parameters
+
         def walk(inputs: Inputs, _stops: Stops, **options) -> Iterator[dict]:
-            own = {k: v for k, v in options.items() if k not in settings}
-            return _descend(inputs, function(inputs, **own), **{k: options[k] for k in settings})
+            from unlearnkit.unlearning.descent import Descent
+
+            descent = Descent(inputs, **{k: options[k] for k in settings})
+            own = {k: v for k, v in options.items() if k in told}
+            yield from descent.walk(function(inputs, **own))
 
         register(function, walk, settings, stops=(), needs=needs, **said)
         return function
 
     return decorate
-
-
-def _descend(
-    inputs: Inputs, loss: "Loss", *, lr, steps, optimizer, batch_size, loss_on, seed
-) -> Iterator[dict]:
-    """Bring the loss down; yields the step and the loss before it. `.grad` is left empty."""
-    import torch
-
-    from unlearnkit.unlearning.originals import require_finite_weights
-
-    stops = sorted({steps} if isinstance(steps, int) else set(steps))
-    optimizers = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    if not stops or stops[0] < 1 or optimizer not in optimizers:
-        raise MethodError(
-            f"steps count from 1 and optimizer is adamw or sgd, not {steps!r} and {optimizer!r}"
-        )
-    _require_whole(inputs)
-    moving = list(inputs.touched.values())
-    descent = optimizers[optimizer](moving, lr=lr, weight_decay=0.0)
-    descent.zero_grad()
-    rows = [_batches(inputs, part, batch_size, loss_on, seed) for part in (inputs.forget, inputs.retain)]
-    for step, batches in enumerate(zip(*rows, strict=True), start=1):
-        with torch.enable_grad():
-            value = loss(*batches)
-            if not value.isfinite():
-                raise DivergenceError(
-                    f"{inputs.method!r} has a loss of {value.item()} at step {step}; use a smaller lr"
-                )
-            value.backward(inputs=moving)
-        descent.step()
-        descent.zero_grad()
-        if step in stops:
-            require_finite_weights(inputs.touched, f"step {step}")
-            yield {"step": step, "loss": value.item()}
-        if step == stops[-1]:
-            return
-
-
-def _batches(
-    inputs: Inputs, examples: "Sequence[Example] | None", batch_size: int, loss_on: str, seed: int
-) -> "Iterator[Batch | None]":
-    """Batches without end, each pass in another order; None without end where there are no examples."""
-    import torch
-
-    from unlearnkit.batching import batches
-
-    if not examples:
-        yield from repeat(None)
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        order = torch.randperm(len(examples), generator=generator).tolist()
-        yield from batches(inputs.tokenizer, [examples[i] for i in order], batch_size, loss_on)
-
-
-def _require_whole(inputs: Inputs) -> None:
-    """LayerError for one role of a tied matrix: the backward pass cannot move it without the other."""
-    from unlearnkit.layers import select, tags
-
-    slots = tags(inputs.model)
-    chosen = select(slots, inputs.layers)
-    for slot in slots:
-        if slot.parameter in inputs.touched and slot not in chosen:
-            raise LayerError(
-                f"layers {inputs.layers!r}: {slot.parameter!r} is tied, and method {inputs.method!r} can "
-                "only move it as a whole: name 'embedding'"
-            )

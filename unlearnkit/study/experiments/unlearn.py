@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,9 +11,10 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import files, metrics, models, unlearning
+from unlearnkit.data import Example
 from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
-from unlearnkit.study.experiments import measure, portrait
+from unlearnkit.study.experiments import measure, portrait, ways
 from unlearnkit.study.experiments.setting import displacement_of, fine_tuned, groups_of
 from unlearnkit.study.readings import crossing, curve, damages, start
 from unlearnkit.study.route import Route
@@ -86,39 +88,75 @@ def points(
     `begin` holds observations of theta_T.
     """
     route.tell(begin)
-    for step in _walked(walk, spec, (share * walk.moved for share in route)):
+    has_lengths = unlearning.METHODS[spec["method"]].stops
+    for step in _walked(walk, spec, route):
         rows = look()
         route.tell(rows)
+        share = route.here if has_lengths else step.norm / walk.moved
         told = {"alpha": step.alpha, "norm": step.norm, "seconds": step.seconds}
         told |= {k: len(v) if k == "removed" else v for k, v in step.told.items()}
-        yield rows.assign(method=spec["label"], layers=walk.config["layers"], share=route.here, **told)
+        yield rows.assign(method=spec["label"], layers=walk.config["layers"], share=share, **told)
 
 
 def mean_nll(rows: pd.DataFrame, ids: list[str]) -> float:
     return rows.loc[(rows["metric"] == "nll") & rows["example"].isin(ids), "value"].mean()
 
 
-def _walked(walk: Walk, spec: dict, norms: Iterator[float]) -> Iterator[unlearning.Result]:
-    """The path's stops; the model is theta_T again after the last, or when it is closed."""
+def _walked(walk: Walk, spec: dict, route: Route) -> Iterator[unlearning.Result]:
+    """The path's stops, as the route asks for them: lengths, or the optimizer steps of a trained method.
+
+    The model is theta_T again after the last, or when it is closed.
+    """
+    method = unlearning.METHODS[spec["method"]]
+    given = _given(walk, spec)
+    if method.stops:
+        norms = (share * walk.moved for share in route)
+        yield from unlearning.path(method.name, walk.model, norms=norms, **given)
+        return
+    steps = {"steps": spec["steps"]} if "steps" in method.options else {}
+    with closing(unlearning.path(method.name, walk.model, **steps, **given)) as places:
+        for _, place in zip(route, places, strict=False):  # a stopping rule may end it earlier
+            yield place
+
+
+def _given(walk: Walk, spec: dict) -> dict:
+    """What the path's method is given: inputs, its own options, and those that only the study can fill in."""
     config, method = walk.config, unlearning.METHODS[spec["method"]]
     request = spec.get("ids") or config[spec.get("request", "forget")]
     offered = {
         "others": tuple(config["control"]),
         "divisor": config["recipe"]["batch_size"],
         "known": _still_known(walk) if "known" in method.options else None,
+        "fresh": walk.groups["holdout"],
     }
-    return unlearning.path(
-        method.name,
-        walk.model,
-        norms=norms,
-        request=request[::-1] if spec.get("reverse") else request,
-        ledger=walk.book,
-        examples=walk.groups["facts"],
-        tokenizer=walk.tokenizer,
-        layers=spec.get("parts", config["layers"]),
+    given = {name: value for name, value in offered.items() if name in method.options}
+    if method.requires("until"):
+        what = walk.model, walk.tokenizer, walk.groups["forget"], walk.groups["holdout"]
+        given["until"] = metrics.as_unknown(*what)
+    if "retain" in method.needs:
+        given["retain"] = _retained(walk, set(request))
+    if "checkpoints" in method.needs:
+        given["checkpoints"] = ways.history(walk.train, request if method.name == "amnesiac" else ())
+    if "shards" in method.needs:
+        given["shards"] = ways.shards(walk.train)
+    return given | {
+        "request": request[::-1] if spec.get("reverse") else request,
+        "ledger": walk.book,
+        "examples": walk.groups["facts"],
+        "tokenizer": walk.tokenizer,
+        "layers": spec.get("parts", config["layers"]),
         **spec.get("options", {}),
-        **{name: value for name, value in offered.items() if name in method.options},
-    )
+    }
+
+
+def _retained(walk: Walk, request: set[str]) -> list[Example]:
+    """Facts that a method may see again: those not asked to be forgotten, without those that paths score.
+
+    All not asked to be forgotten, where that leaves none.
+    """
+    others = [e for e in walk.groups["facts"] if e.id not in request]
+    scored = {e.id for e in walk.groups["retain"]}
+    return [e for e in others if e.id not in scored] or others
 
 
 def _still_known(walk: Walk) -> Callable[[str], bool]:

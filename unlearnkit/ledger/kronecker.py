@@ -1,0 +1,104 @@
+"""Second moments of stored factors, a small matrix for each side of a weight, and sums shaped by them.
+
+For a linear site the Fisher matrix of one example's gradient is close to A (x) G (Martens & Grosse 2015): A
+the second moment of what enters, here of trace 1, and G that of the gradients at the output, summed over an
+example's tokens and times the inputs' mean square. Where a record is kept whole (M_i instead of factors) A
+and G are sum M_i^T M_i over its trace, and the mean of M_i M_i^T. What enters an embedding is one token of
+many, whose A is its share of the tokens. Vocabularies, and sides wider than WIDEST, have their diagonal only,
+and so do biases and norms, of the records' own gradients.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from unlearnkit.layers import Layers, select
+from unlearnkit.ledger.algebra import Factors
+from unlearnkit.ledger.book import GradientLedger
+from unlearnkit.ledger.reader import Key
+from unlearnkit.ledger.sites import Site
+
+WIDEST = 4096
+Operator = Callable[[torch.Tensor], torch.Tensor]  # from a moment (w, w) or (w,) to what is applied
+
+
+def shaped(
+    book: GradientLedger, summed: Sequence[Key], others: Sequence[Key], layers: Layers, operator: Operator
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """(parameter name, sum of the records `summed`, `operator` applied on each side) pairs, in model order.
+
+    The operator is made of the moments of `others`, site by site; the roles of a tied matrix have their own.
+    LedgerError or KeyError for records that are not there.
+    """
+    chosen = select(book.tags, layers)
+    summed, others = (book.reader.as_stored(keys)[1] for keys in (summed, others))
+    for name in dict.fromkeys(slot.parameter for slot in chosen):
+        total = torch.zeros(book.shapes[name])
+        for site, is_weight in book.reader.sites_of(chosen, name):
+            part = torch.zeros(book.shapes[name])
+            for factors in book.reader.read(site, summed, bias_only=not is_weight):
+                (factors.add_weight if is_weight else factors.add_bias)(part)
+            if is_weight and site.kind != "norm":
+                inner, outer = (operator(moment) for moment in moments(book, site, others))
+                tall, wide = (outer, inner) if site.kind == "linear" else (inner, outer)
+                matrix = _apply(tall, part.view(len(tall), len(wide)))
+                part = _apply(wide, matrix.T).T.reshape(part.shape)
+            else:
+                part *= operator(_squares(book, site, others, is_weight)).view_as(part)
+            total += part
+        yield name, total
+
+
+def moments(book: GradientLedger, site: Site, keys: Sequence[Key]) -> tuple[torch.Tensor, torch.Tensor]:
+    """A (in, in) and G (out, out) of these records at a site, float64; (in,) or (out,) where diagonal."""
+    inner = outer = 0.0
+    for factors in book.reader.read(site, keys):
+        inward, size = _inner(site, factors)
+        inner = inner + inward * (factors.n / max(_trace(inward), 1e-300) / len(keys))
+        rows = _outer(site, factors)
+        outer = outer + _second(rows, diagonal=site.on_targets) * (size / len(keys))
+    return inner, outer
+
+
+def _inner(site: Site, factors: Factors) -> tuple[torch.Tensor, float]:
+    """The inputs' second moment, not yet of trace 1, and their mean square."""
+    if site.kind == "embedding":
+        return torch.bincount(factors.ids, minlength=site.width_in).double(), 1.0
+    if factors.dense is not None:
+        return _second(_whole(site, factors).flatten(0, 1)), 1.0
+    found = _second(factors.x)
+    return found, float(_trace(found)) / max(len(factors.x), 1)
+
+
+def _outer(site: Site, factors: Factors) -> torch.Tensor:
+    """Rows whose second moment is that of the gradients at the output."""
+    if factors.dense is not None:
+        return _whole(site, factors).transpose(1, 2).flatten(0, 1)
+    return factors.d
+
+
+def _whole(site: Site, factors: Factors) -> torch.Tensor:
+    """(n, out, in): records kept whole."""
+    found = factors.dense.view(factors.n, *factors.shape())
+    return found if site.kind == "linear" else found.transpose(1, 2)
+
+
+def _squares(book: GradientLedger, site: Site, keys: Sequence[Key], is_weight: bool) -> torch.Tensor:
+    """Mean squares of the records' own gradients: of a bias, or a norm's weight."""
+    parts = book.reader.read(site, keys, bias_only=not is_weight)
+    found = [(f.reduced_weight if is_weight else f.bias_vectors()).double().square().sum(0) for f in parts]
+    return sum(found) / len(keys)
+
+
+def _second(rows: torch.Tensor, diagonal: bool = False) -> torch.Tensor:
+    """Sum of outer products of rows, or of their squares alone, as where they are wide."""
+    return (rows.square().sum(0) if diagonal or rows.shape[1] > WIDEST else rows.T @ rows).double()
+
+
+def _trace(moment: torch.Tensor) -> torch.Tensor:
+    return (moment if moment.dim() == 1 else moment.diagonal()).sum()
+
+
+def _apply(operator: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    operator = operator.to(values.dtype)
+    return operator[:, None] * values if operator.dim() == 1 else operator @ values

@@ -1,0 +1,34 @@
+"""The updates of every step that held one of the forget set, taken back (Graves et al. 2021)."""
+
+from typing import TYPE_CHECKING
+
+from unlearnkit.errors import MethodError
+from unlearnkit.unlearning.kinds import line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+
+@line(title="amnesiac", family="replay", source="Graves et al. 2021", needs=("checkpoints",))
+def amnesiac(inputs) -> "Iterator[tuple[str, torch.Tensor]]":
+    """-(sum of the updates of the steps whose batch held one of the request); alpha = 1 is the paper's.
+
+    These are the optimizer's own updates, of everybody in those batches: with a request of all it is
+    theta_0 - theta_T. Needs checkpoints of fine_tune(..., history=, updates=ids) with the request among the
+    ids. The paper's fine-tuning afterwards is `finetune_retain`. R: the authors' code does the same.
+    """
+    from unlearnkit.unlearning.past import history_of
+
+    history = history_of(inputs)
+    if missing := [i for i in inputs.request if i not in history.updates_of]:
+        raise MethodError(
+            f"method 'amnesiac': no updates of {missing[0]!r} were kept: fine_tune(..., history=, updates=) "
+            "with the ids that may be asked for"
+        )
+    asked = set(inputs.request)
+    steps = [step for step, ids in history.updates.items() if asked & set(ids)]
+    for name in inputs.touched:
+        parts = [next(history.read_update(step, [name]))[1] for step in steps]
+        yield name, -sum(parts)

@@ -1,0 +1,117 @@
+"""A convex head on frozen features: an addition to the logits, trained with noise, and Newton's step on it.
+
+    L(W) = sum_i l_i(z_i + W h_i) + (lam n / 2) |W|^2 + <B, W>,    B ~ N(0, sigma^2)
+
+h are what enters the output head at the labelled tokens and z the logits there, both of a model that stays as
+it is; l_i is the mean NLL over example i's labelled tokens, as in training. All in float64.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unlearnkit.batching import batch_of
+from unlearnkit.data import Example
+from unlearnkit.forward import target_logits
+from unlearnkit.influence import conjugate_gradient
+
+LIPSCHITZ = 2**0.5 / 27**0.5  # of softmax's Hessian: (sqrt 2)^3 / (6 sqrt 3), from a third central moment
+
+
+@dataclass
+class Head:
+    """Features (N, width), logits (N, V), targets (N,), and each token's share 1/|y_i|, of `n` examples."""
+
+    features: torch.Tensor
+    logits: torch.Tensor
+    targets: torch.Tensor
+    shares: torch.Tensor
+    n: int
+    lam: float
+    noise: torch.Tensor  # B
+
+    @classmethod
+    def of(
+        cls,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        examples: Sequence[Example],
+        lam: float,
+        noise: torch.Tensor,
+        loss_on: str = "answer",
+    ) -> "Head":
+        """The head's problem over these examples, on the model as it stands."""
+        seen: list[torch.Tensor] = []
+        hook = model.get_output_embeddings().register_forward_hook(lambda _m, args, _o: seen.append(args[0]))
+        try:
+            with torch.no_grad():
+                told = [target_logits(model, batch_of(tokenizer, [e], loss_on)) for e in examples]
+        finally:
+            hook.remove()
+        features = torch.cat([h.flatten(0, 1) for h in seen]).double()
+        logits, targets = (torch.cat([t[k] for t in told]) for k in (0, 1))
+        shares = torch.cat([torch.full((count,), 1 / count) for t in told for count in t[2]])
+        return cls(features, logits.double(), targets, shares.double()[:, None], len(examples), lam, noise)
+
+    def gradient(self, w: torch.Tensor) -> torch.Tensor:
+        """dL/dW, (V, width)."""
+        error = (self.logits + self.features @ w.T).softmax(-1)
+        error[torch.arange(len(error)), self.targets] -= 1
+        return (self.shares * error).T @ self.features + self.lam * self.n * w + self.noise
+
+    def product(self, w: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        """U -> the Hessian of L at W times U."""
+        p = (self.logits + self.features @ w.T).softmax(-1)
+
+        def times(u: torch.Tensor) -> torch.Tensor:
+            ahead = self.features @ u.T
+            inner = self.shares * p * (ahead - (p * ahead).sum(-1, keepdim=True))
+            return inner.T @ self.features + self.lam * self.n * u
+
+        return times
+
+    def bound(self, step: torch.Tensor) -> float:
+        """What |dL/dW| is at most after a Newton step, from the step and the features alone.
+
+        |h|_2 * (gamma / 2) * sqrt(sum_t (share_t |step h_t|^2)^2), after Guo et al. 2020 (logistic loss).
+        """
+        along = self.shares[:, 0] * (self.features @ step.T).square().sum(1)
+        return (torch.linalg.matrix_norm(self.features, 2) * LIPSCHITZ / 2 * along.norm()).item()
+
+
+def newton(
+    gradient: torch.Tensor,
+    product: Callable[[torch.Tensor], torch.Tensor],
+    iterations: int = 1000,
+    tolerance: float = 1e-10,
+) -> torch.Tensor:
+    """-H^-1 gradient, by conjugate gradients: the step after which a quadratic loss is at its minimum."""
+    solved = conjugate_gradient(lambda v: {"": product(v[""])}, {"": gradient}, 0.0, iterations, tolerance)
+    return -solved[""]
+
+
+def minimum(head: Head, w: torch.Tensor, tolerance: float, steps: int = 50) -> torch.Tensor:
+    """Where the gradient is at most `tolerance` long, by Newton steps that are halved until it shrinks."""
+    found = head.gradient(w)
+    for _ in range(steps):
+        if found.norm() <= tolerance:
+            break
+        step, share = newton(found, head.product(w), tolerance=1e-4), 1.0
+        while (after := head.gradient(w + share * step)).norm() > found.norm() and share > 1e-6:
+            share /= 2
+        w, found = w + share * step, after
+    return w
+
+
+def removed(left: Head, w: torch.Tensor, budget: float, steps: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """W after Newton steps towards what is left's minimum, until its gradient is within the budget; the last
+    step, and how many were taken.
+    """
+    taken, residual = 0, left.gradient(w)
+    while taken < steps and (not taken or residual.norm() > budget):
+        step = newton(residual, left.product(w))
+        w, taken = w + step, taken + 1
+        residual = left.gradient(w)
+    return w, step, taken

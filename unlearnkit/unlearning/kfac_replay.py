@@ -1,0 +1,41 @@
+"""Replay through a K-FAC preconditioner that is made of what the ledger keeps of the others."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from unlearnkit.unlearning.kinds import line
+
+if TYPE_CHECKING:
+    import torch
+
+
+@line(title="K-FAC replay", family="replay", source="after K-FADE, 2602.10568", needs=("ledger",))
+def kfac_replay(
+    inputs, *, epochs="all", damping: float = 0.1, curvature="all"
+) -> "Iterator[tuple[str, torch.Tensor]]":
+    """(G + g I)^-1 (sum over the request and `epochs` of its recorded gradients) (A + a I)^-1, site by site.
+
+    A and G as in `ledger.kronecker`, of the other examples' records in the epochs `curvature`; a and g are
+    `damping` times their mean eigenvalue (0.1 as Grosse et al. 2023 for EK-FAC, R). True labels rather than
+    sampled ones: an empirical Fisher matrix. K-FADE was read as an abstract; on stored factors it is ours.
+    """
+    from unlearnkit.ledger import kronecker
+    from unlearnkit.unlearning.past import recorded_others
+
+    book = inputs.ledger
+    others = [(i, e) for e in book.chosen_epochs(curvature) for i in recorded_others(inputs)]
+    summed = [(i, e) for e in book.chosen_epochs(epochs) for i in inputs.request]
+    return kronecker.shaped(book, summed, others, inputs.layers, lambda m: inverse(m, damping))
+
+
+def inverse(moment: "torch.Tensor", damping: float) -> "torch.Tensor":
+    """(moment + damping * its mean eigenvalue)^-1, of a matrix or a diagonal; ones where nothing is known."""
+    import torch
+
+    diagonal = moment if moment.dim() == 1 else moment.diagonal()
+    size = diagonal.mean()
+    if size == 0:
+        return torch.ones_like(diagonal)
+    if moment.dim() == 1:
+        return (moment + damping * size).reciprocal()
+    return torch.linalg.inv(moment + damping * size * torch.eye(len(moment), dtype=moment.dtype))

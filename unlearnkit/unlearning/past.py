@@ -1,0 +1,68 @@
+"""What methods that use the history of training share: the history, and models that learn something else."""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from unlearnkit.errors import MethodError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from unlearnkit.data import Example
+    from unlearnkit.training import History, Recipe
+    from unlearnkit.unlearning.inputs import Inputs
+
+
+def history_of(inputs: "Inputs") -> "History":
+    """The history given as `checkpoints`. MethodError for anything else."""
+    from unlearnkit.training import History
+
+    if not isinstance(inputs.checkpoints, History):
+        raise MethodError(
+            f"method {inputs.method!r} needs checkpoints= as training.History.open(folder) gives them, of a "
+            "training with fine_tune(..., history=folder)"
+        )
+    return inputs.checkpoints
+
+
+def recorded_others(inputs: "Inputs") -> list[str]:
+    """Ids of the ledger's examples outside of the request. MethodError where there are none."""
+    gone = set(inputs.request)
+    if found := [i for i in inputs.ledger.example_ids if i not in gone]:
+        return found
+    raise MethodError(
+        f"method {inputs.method!r} needs a ledger that holds others than the request: fine_tune(..., record=)"
+    )
+
+
+def left(inputs: "Inputs") -> "list[Example]":
+    """The examples outside of the request."""
+    gone = set(inputs.request)
+    return [e for e in inputs.examples if e.id not in gone]
+
+
+def copy_at(inputs: "Inputs", epoch: int | None = None) -> "PreTrainedModel":
+    """A second model in memory: as it stands, or was after an epoch. ConfigError for an unkept one."""
+    from unlearnkit.training import replaying
+
+    if epoch is not None:
+        replaying.require_epoch(history_of(inputs), epoch)
+    model = deepcopy(inputs.model)
+    if epoch is not None:
+        inputs.checkpoints.restore(epoch, dict(model.named_parameters()))
+    return model
+
+
+def learnt(
+    inputs: "Inputs", examples: "Sequence[Example]", recipe: "Recipe", epoch: int | None = None
+) -> "Iterator[tuple[str, torch.Tensor]]":
+    """(touched parameter, what training on these examples adds to it): of a copy with all weights moving."""
+    from unlearnkit.training import replaying
+
+    model = copy_at(inputs, epoch)
+    moving = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    before = {n: moving[n].detach().clone() for n in inputs.touched}
+    replaying.learn(model, inputs.tokenizer, examples, recipe, moving)
+    return ((n, moving[n].detach() - start) for n, start in before.items())

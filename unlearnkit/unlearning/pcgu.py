@@ -1,0 +1,60 @@
+"""Partitioned contrastive gradient unlearning: steps where right and wrong answer pull apart (PCGU)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from unlearnkit.errors import MethodError
+from unlearnkit.unlearning.kinds import free
+
+if TYPE_CHECKING:
+    import torch
+
+NEEDS = ("examples", "tokenizer")
+
+
+@free(title="contrastive partitions", family="weights", source="Yu et al. 2023", needs=NEEDS, stops=())
+def pcgu(
+    inputs, _stops, *, lr: float = 1e-5, epochs: int = 5, batch_size: int = 16, k: int = 10_000
+) -> Iterator[dict]:
+    """Per batch: an SGD step down the log-probability of the true answers, on the k partitions of weights
+    (rows of a matrix, other parameters whole) where its gradient has the lowest cosine with that of the false
+    ones (`Example.contradiction`).
+
+    Numbers, the choice of partitions and its being made anew a batch are the authors' (R; of every partition
+    where there are fewer than k). They contrast one token of two sentences, we whole answers.
+    """
+    from unlearnkit.unlearning.descent import require_whole
+    from unlearnkit.unlearning.fresh import gradient
+    from unlearnkit.unlearning.originals import add
+
+    require_whole(inputs)
+    if told := [e.id for e in inputs.forget if not e.contradiction]:
+        raise MethodError(f"method 'pcgu' needs a wrong answer beside each to forget: {told[0]!r} has none")
+
+    def of(examples):
+        divisor = len(examples)
+        return dict(gradient(inputs.model, inputs.tokenizer, examples, inputs.layers, divisor=divisor))
+
+    for _ in range(epochs):
+        for start in range(0, len(inputs.forget), batch_size):
+            batch = inputs.forget[start : start + batch_size]
+            true, false = of(batch), of([replace(e, answer=e.contradiction) for e in batch])
+            add(inputs.touched, lowest(true, false, k).items(), lr)
+    yield {}
+
+
+def lowest(
+    true: "Mapping[str, torch.Tensor]", false: "Mapping[str, torch.Tensor]", k: int
+) -> "dict[str, torch.Tensor]":
+    """`true` on the k partitions whose cosine with `false` is lowest, 0 elsewhere; all where it ties."""
+    import torch
+
+    cosines = {n: torch.cosine_similarity(_rows(g), _rows(false[n]), dim=1) for n, g in true.items()}
+    every = torch.cat(list(cosines.values()))
+    bound = every.kthvalue(min(k, len(every))).values
+    return {n: (_rows(g) * (cosines[n] <= bound)[:, None]).view_as(g) for n, g in true.items()}
+
+
+def _rows(tensor: "torch.Tensor") -> "torch.Tensor":
+    return tensor.flatten(1) if tensor.dim() > 1 else tensor.reshape(1, -1)

@@ -1,0 +1,46 @@
+"""A text before every prompt, as keys and values that a hook puts into the model's forward pass."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import DynamicCache
+
+from unlearnkit.batching import encode
+from unlearnkit.errors import MethodError
+
+if TYPE_CHECKING:
+    from unlearnkit.unlearning.inputs import Inputs
+
+
+def install(inputs: "Inputs", text: str) -> Callable[[], None]:
+    """Let the model read `text` first, whatever it is given; returns what takes that away. No weight moves.
+
+    The text's keys and values are taken once, as the weights are then. MethodError where the model has no
+    positions left for the longest of `examples` after it.
+    """
+    model, tokens = inputs.model, torch.tensor([inputs.tokenizer(text)["input_ids"]])
+    ahead = tokens.shape[1]
+    longest = max(len(encode(inputs.tokenizer, e.prompt, e.answer, "text")[0]) for e in inputs.examples or ())
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit and ahead + longest > limit:
+        raise MethodError(
+            f"method {inputs.method!r}: {ahead} tokens ahead of an example of {longest} are more than the "
+            f"model's {limit} positions; show less"
+        )
+    with torch.no_grad():
+        read = model.base_model(tokens, past_key_values=DynamicCache(), use_cache=True).past_key_values
+    layers = [(layer.keys, layer.values) for layer in read.layers]
+
+    def prefixed(_module, args: tuple, given: dict) -> tuple[tuple, dict]:
+        rows = len(given["input_ids"])
+        mask = torch.cat([torch.ones(rows, ahead, dtype=torch.long), given["attention_mask"]], 1)
+        more = {"attention_mask": mask, "position_ids": given["position_ids"] + ahead}
+        if given.get("past_key_values") is None:  # else they have begun with ours
+            cache = DynamicCache()
+            for k, (keys, values) in enumerate(layers):
+                cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), k)
+            more["past_key_values"] = cache
+        return args, {**given, **more}
+
+    return model.register_forward_pre_hook(prefixed, with_kwargs=True).remove

@@ -1,0 +1,39 @@
+"""Replay without the directions that everybody's activations and gradients share."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from unlearnkit.unlearning.kinds import line
+
+if TYPE_CHECKING:
+    import torch
+
+
+@line(title="without principal components", family="replay", source="after 2606.17168", needs=("ledger",))
+def repselect(
+    inputs, *, epochs="all", components: int = 8, curvature="all"
+) -> "Iterator[tuple[str, torch.Tensor]]":
+    """(I - V V^T) (sum over the request and `epochs` of its recorded gradients) (I - U U^T), site by site.
+
+    U holds the `components` leading principal components of what enters a linear map, V those of gradients at
+    its output, both about 0, over the others' records in the epochs `curvature`. Sides without a whole
+    moment (vocabulary, biases, norms) are left as they are. RepSelect was read as an abstract and a README:
+    that the components are the others', and how many, is ours.
+    """
+    from unlearnkit.ledger import kronecker
+    from unlearnkit.unlearning.past import recorded_others
+
+    book = inputs.ledger
+    others = [(i, e) for e in book.chosen_epochs(curvature) for i in recorded_others(inputs)]
+    summed = [(i, e) for e in book.chosen_epochs(epochs) for i in inputs.request]
+    return kronecker.shaped(book, summed, others, inputs.layers, lambda m: without_leading(m, components))
+
+
+def without_leading(moment: "torch.Tensor", components: int) -> "torch.Tensor":
+    """I - V V^T, with V the leading eigenvectors of a moment; ones for a diagonal."""
+    import torch
+
+    if moment.dim() == 1:
+        return torch.ones_like(moment)
+    vectors = torch.linalg.eigh(moment).eigenvectors[:, max(len(moment) - components, 0) :]
+    return torch.eye(len(moment), dtype=moment.dtype) - vectors @ vectors.T

@@ -1,0 +1,24 @@
+"""Rewind to an epoch's end, then the rest of the training on what is retained (R2D)."""
+
+from collections.abc import Iterator
+
+from unlearnkit.unlearning.kinds import free
+
+NEEDS = ("checkpoints", "examples", "tokenizer")
+
+
+@free(title="rewind", family="retraining", source="Mu & Klabjan 2024, 2409.09778", needs=NEEDS, stops=())
+def rewind(inputs, _stops, *, epoch: int = 1) -> Iterator[dict]:
+    """theta_k after `epoch` k, then the recipe's remaining batches and rates without the request.
+
+    As `exact_replay`, but of a checkpoint that holds weights only: AdamW's moments begin anew, and with SGD
+    the two are the same. Costs (E - k) / E of retraining; k = 1, the dearest that is cheaper, is our default.
+    """
+    from unlearnkit.training import replaying
+    from unlearnkit.unlearning.descent import require_whole
+    from unlearnkit.unlearning.past import history_of
+
+    require_whole(inputs)
+    given = inputs.model, inputs.tokenizer, inputs.examples, history_of(inputs)
+    told = {"after": epoch, "exclude": inputs.request, "moving": inputs.touched}
+    yield {"steps": replaying.rest(*given, **told, moments=False)}

@@ -1,0 +1,46 @@
+"""One gradient, one layer: where forgetting weighs most and pulls least at what is retained (SLUG)."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from unlearnkit.unlearning.kinds import line
+
+if TYPE_CHECKING:
+    import torch
+
+NEEDS = ("examples", "retain", "tokenizer")
+
+
+@line(title="single layer", family="weights", source="Cai et al. 2025, 2407.11867", needs=NEEDS)
+def slug(inputs, *, layer: str = "", loss_on: str = "answer") -> "Iterator[tuple[str, torch.Tensor]]":
+    """grad of the request's summed loss, on one parameter of the Pareto front; the step is its strength.
+
+    The front is over importance |g_F| / |theta| (high) and alignment |cos(g_F, g_R)| (low), a parameter each
+    (R). The authors try every layer of the front and keep the best by their metrics; a method measures
+    nothing here, so it is `layer`, or the one of the front with the largest importance * (1 - alignment), a
+    rule of ours.
+    """
+    from unlearnkit.errors import MethodError
+    from unlearnkit.unlearning.fresh import gradient
+
+    def of(examples):
+        return gradient(inputs.model, inputs.tokenizer, examples, inputs.layers, loss_on=loss_on)
+
+    scores, chosen = {}, None
+    for (name, forget), (_, retain) in zip(of(inputs.forget), of(inputs.retain), strict=True):
+        lengths = forget.norm() * retain.norm()
+        cosine = (forget * retain).sum() / lengths if lengths > 0 else 0 * lengths
+        size = inputs.touched[name].norm()
+        scores[name] = (forget.norm() / size if size > 0 else size).item(), abs(cosine.item())
+        if name == (layer or best(scores)):
+            chosen = name, forget
+    if chosen is None or layer and chosen[0] != layer:
+        raise MethodError(
+            f"method 'slug': layer={layer!r} is none of the parameters of layers {inputs.layers!r}"
+        )
+    yield chosen
+
+
+def best(scores: Mapping[str, tuple[float, float]]) -> str:
+    """The name with the largest importance * (1 - alignment), which no other beats in both: on the front."""
+    return max(scores, key=lambda name: scores[name][0] * (1 - scores[name][1]))
