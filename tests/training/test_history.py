@@ -59,10 +59,11 @@ def test_all_updates_add_up_to_the_way(tiny_model, tiny_tokenizer, tmp_path):
         assert torch.allclose(start[name] + added, end, atol=1e-6)
 
 
+@pytest.mark.parametrize("more", [{}, {"order": "last", "staged": tuple(IDS[:4]), "epochs": 4}])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_going_on_is_having_gone_on(optimizer, tiny_model, tiny_tokenizer, tmp_path):
+def test_going_on_is_having_gone_on(optimizer, more, tiny_model, tiny_tokenizer, tmp_path):
     """Bit for bit: the recorded training from any epoch, and without some, the oracle from the first."""
-    recipe = dataclasses.replace(RECIPE, optimizer=optimizer, lr=1e-2)
+    recipe = dataclasses.replace(RECIPE, optimizer=optimizer, lr=1e-2, **more)
     model, oracle = tiny_model("gpt2"), tiny_model("gpt2")
     training.fine_tune(model, tiny_tokenizer, FACTS, recipe, history=tmp_path / "h", **QUIET)
     training.fine_tune(oracle, tiny_tokenizer, FACTS, recipe, exclude=IDS[:3], **QUIET)
@@ -100,6 +101,9 @@ def test_what_is_refused(kept, tiny_model, tiny_tokenizer, tmp_path):
         training.fine_tune(tiny_model("gpt2"), tiny_tokenizer, FACTS, other, history=history.path, **QUIET)
     with pytest.raises(RequestError, match="updates= names unknown examples: 'nobody'"):
         training.fine_tune(model, tiny_tokenizer, FACTS, history=tmp_path / "x", updates=["nobody"], **QUIET)
+    one = dataclasses.replace(RECIPE, layers=("embedding",))
+    with pytest.raises(ConfigError, match=r"leave history= or Recipe\.layers out"):
+        training.fine_tune(tiny_model("gpt2"), tiny_tokenizer, FACTS, one, history=tmp_path / "y", **QUIET)
     with pytest.raises(ModelError, match="holds no history of a training"):
         training.History.open(tmp_path)
     flip(history[1], history[1].stat().st_size // 2)

@@ -60,14 +60,12 @@ def fine_tune(
     state at every epoch's end (4 bytes a weight with SGD, 12 with AdamW), and what each step that held one of
     `updates` added to the weights (4 bytes a weight and step). A text that does not fit the model's positions
     is a DataError. `on_epoch(epoch, model)` may return a JSON value for `run.notes`. What the recipe freezes
-    stays frozen afterwards. A loss that is not finite raises DivergenceError; the last committed epoch stays
-    on disk.
+    stays frozen afterwards. A loss that is not finite is a DivergenceError; the last epoch stays on disk.
     """
     recipe, exclude = recipe or Recipe(), tuple(exclude)
-    by_id = _by_id(examples, exclude=exclude, record=record or (), updates=updates, staged=recipe.staged)
+    named = {"exclude": exclude, "record": record or (), "updates": updates, "Recipe.staged": recipe.staged}
+    by_id = _by_id(examples, named)
     require_fit(model.config, tokenizer, [e for i, e in by_id.items() if i not in exclude], recipe.loss_on)
-    if history and recipe.layers:
-        raise ConfigError("a history needs every weight free to move: leave history= or Recipe.layers out")
     freeze(model, recipe)
     model.eval()  # dropout off: gradients that the ledger and the oracle can share
     plan = steps.plan(by_id, recipe, exclude)
@@ -95,6 +93,8 @@ def _keeper(
     history, state: State, recipe: Recipe, by_id: Mapping, exclude, updates, session: Session | None
 ) -> Keeper:
     """What writes the history's folder, which holds those of the epochs already done."""
+    if recipe.layers:
+        raise ConfigError("a history needs every weight free to move: leave history= or Recipe.layers out")
     way = History.begin(history, state.model, by_id, recipe, exclude)
     return Keeper(way, state, set(updates) - set(exclude), session.done if session else 0)
 
@@ -132,16 +132,14 @@ def _train(
                 session.commit(epoch, mean(rates or [0.0]))  # none where all that it is about are excluded
 
 
-def _by_id(
-    examples: Sequence[Example], exclude: Collection[str], **named: Collection[str]
-) -> dict[str, Example]:
+def _by_id(examples: Sequence[Example], named: Mapping[str, Collection[str]]) -> dict[str, Example]:
     by_id = {e.id: e for e in examples}
     if len(by_id) != len(examples):
         raise RequestError("the examples' ids are not unique: each needs its own")
-    for name, ids in {"exclude": exclude, **named}.items():
+    for name, ids in named.items():
         if unknown := [i for i in ids if i not in by_id]:
             raise RequestError(f"{name}= names unknown examples: {', '.join(map(repr, unknown[:5]))}")
-    if not set(by_id) - set(exclude):
+    if not set(by_id) - set(named["exclude"]):
         raise RequestError("nothing is left to train on: there are no examples, or exclude= names them all")
     return by_id
 
