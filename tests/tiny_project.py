@@ -55,6 +55,8 @@ class Setting:
     forget: tuple = ()
     control: tuple = ()
     fuzzy: tuple = ()
+    requests: tuple = ()
+    recipe: tuple = ()
 
 @dataclass
 class Arm:
@@ -63,6 +65,7 @@ class Arm:
     recipe: tuple = ()
     whole_map: bool = False
     settings: tuple = (Setting(),)
+    variant: str = ""
 
 def arms(profile):
     return [Arm(profile["model"])]
@@ -93,6 +96,7 @@ def draw(run, number):
 STUBS = {
     "study/__init__": STUDY,
     "study/plan": PLAN,
+    "study/variants": "def arms(profile):\n    return []\n",
     "study/inputs": "def check(profile):\n    return []\n",
     "study/experiments/__init__": "",
     "study/experiments/observe": OBSERVE,

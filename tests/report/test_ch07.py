@@ -31,9 +31,9 @@ def arm(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNLEARNKIT_BUILD", str(folder))
         patch.setattr(data, "world", lambda seed: data.dave(target=TURNS[seed % len(TURNS)]))
-        plan._built_in.cache_clear()
+        plan.built_in.cache_clear()
         yield world_of(folder, SEEDS).arms[0]
-    plan._built_in.cache_clear()
+    plan.built_in.cache_clear()
 
 
 @pytest.fixture
