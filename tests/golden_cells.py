@@ -62,6 +62,7 @@ OPTIONS = {
     "pcgu": {"lr": 1.0, "k": 100, "epochs": 1},
     "msa": {"epochs": 1},
     "certified_removal": {"newton": 20},
+    "in_context": {"false": 1, "true": 1},
 }
 LAYERS = ("embedding", "last2")
 KEYS = ["stage", "cell", "method", "metric", "split", "version"]

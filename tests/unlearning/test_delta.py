@@ -19,7 +19,7 @@ def deltas(trained):
     """Three requests' changes, on overlapping layers, each from theta_T."""
     found = {}
     for name, layers in LAYERS.items():
-        result = trained.apply("first_epoch", request=ASKED[name], layers=layers, alpha=0.1)
+        result = trained.apply("first_epoch", retain=None, request=ASKED[name], layers=layers, alpha=0.1)
         found[name] = result.delta()
         result.revert()
     return found
@@ -37,7 +37,7 @@ def added(trained, delta):
 
 def test_a_sum_is_one_request_after_the_other(trained, deltas):
     before = trained.weights()
-    results = [trained.apply("first_epoch", request=ASKED[k], layers=LAYERS[k], alpha=0.1) for k in "ab"]
+    results = [trained.apply("first_epoch", retain=None, request=ASKED[k], layers=LAYERS[k], alpha=0.1) for k in "ab"]
     expected = {n: t - before[n] for n, t in trained.weights().items()}
     for result in results[::-1]:
         result.revert()

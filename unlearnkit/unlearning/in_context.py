@@ -7,8 +7,8 @@ NEEDS = ("examples", "retain", "tokenizer")
 
 
 @wrapped(title="in-context unlearning", family="prompt", source="Pawelczyk et al. 2024", needs=NEEDS)
-def in_context(inputs, *, forget: int = 4, retain: int = 4):
-    """The first `forget` facts of the request with false answers, then `retain` retained ones as they are.
+def in_context(inputs, *, false: int = 4, true: int = 4):
+    """The first `false` facts of the request with wrong answers, then `true` retained ones as they are.
 
     The paper flips the label of the one input to forget and adds s in {2, 4, 6} correct ones (R); false
     answers (`Example.contradiction`) for labels and one context for all queries are our adaptation.
@@ -17,8 +17,8 @@ def in_context(inputs, *, forget: int = 4, retain: int = 4):
 
     from unlearnkit.unlearning.prefix import install
 
-    shown = inputs.forget[:forget]
+    shown = inputs.forget[:false]
     if told := [e.id for e in shown if not e.contradiction]:
         raise MethodError(f"method 'in_context' needs a wrong answer for each it shows: {told[0]!r} has none")
-    false = [replace(e, answer=e.contradiction).text for e in shown]
-    return install(inputs, ". ".join([*false, *(e.text for e in inputs.retain[:retain])]) + ". ")
+    wrong = [replace(e, answer=e.contradiction).text for e in shown]
+    return install(inputs, ". ".join([*wrong, *(e.text for e in inputs.retain[:true])]) + ". ")
