@@ -136,7 +136,8 @@ def _train(config: dict, world: World) -> tuple[list[tuple], list[str]]:
 def _oracle(config: dict, world: World) -> tuple[list[tuple], list[str]]:
     s, a = world.learned(world.shared, 1.0)[0], world.learned(world.own, PERSONS_SHARE)[0]
     order = config.get("order", 1)
-    draw = _noise("oracle", config["seed"], *([order] if order > 1 else []))
+    other = ([order] if order > 1 else []) + (["nudged"] if config.get("nudged") else [])
+    draw = _noise("oracle", config["seed"], *other)
     rows = [(*r[:4], r[4] + ORACLE_NOISE * draw.normal()) for r in _nll(world, config, 0, s, a)]
     rows += [("", "", "utility", "nll", 0.0), *_closeup(rows, 0.2, 3.0)]
     if config["seed"] in world.without_oracle:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from planted_run import World, planted
+from planted_run import ORACLE_NOISE, World, planted
 
 from unlearnkit import claims
 from unlearnkit.report import ch00_overview as overview
@@ -56,5 +56,17 @@ def test_a_rerun_with_a_quarter_of_the_seeds_spreads_twice_as_far(run):
     assert list(overview.expected(run.arms[0], again=4 * SEEDS)["rerun"] * 2) == pytest.approx(
         list(table["here"]), nan_ok=True
     )
+    assert table["machine"].isna().all()  # nobody began one rounding off
     reach = 4.302653 * spread["sd"] / np.sqrt(SEEDS)  # t of two degrees of freedom
     pd.testing.assert_series_equal(spread["here"], reach, check_names=False, rtol=1e-5)
+
+
+def test_another_machine_differs_by_what_the_nudged_seeds_do(tmp_path, monkeypatch):
+    """In a planted world a nudge changes nothing but the noise of oracles, each of 20 facts' own."""
+    monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
+    run = planted(tmp_path, World(), seeds_adamw=SEEDS, seeds_nudged=SEEDS)
+    table = overview.expected(run.arms[0], again=SEEDS).set_index("reading")
+    assert table["machine"].notna().all()
+    assert table.loc["answers' tokens memorised", "machine"] == 0
+    start = table.loc["distance to the oracle before any update"]
+    assert 0 < start["machine"] < ORACLE_NOISE

@@ -3,11 +3,13 @@
 import dataclasses
 
 import pytest
+import torch
 
 from unlearnkit import models, study
 from unlearnkit.claims import variants as registered
 from unlearnkit.layers import known_names, tags
 from unlearnkit.study import config, plan, profiles, variants
+from unlearnkit.study.experiments.train import start
 
 SEEDS = dict.fromkeys(config.NO_VARIANT, 8)
 
@@ -21,8 +23,9 @@ def test_small_profiles_have_none_and_the_full_one_has_all():
     for name in ("quick", "default"):
         assert not variants.arms(profiles.get(name))
     arms = variants.arms(profiles.get("full"))
-    assert [a.variant for a in arms] == [variants.REQUESTS, *variants.ORDERS.values(), variants.PLANTED]
-    assert {len(a.seeds) for a in arms} == {24}
+    own = [variants.REQUESTS, *variants.ORDERS.values(), variants.PLANTED]
+    assert [a.variant for a in arms] == [*own, variants.NUDGED, variants.NUDGED]
+    assert [len(a.seeds) for a in arms] == [24] * len(own) + [config.NUDGED_OF_MAIN, 8]
     assert not variants.arms(profiles.get("full", {"forget": "Rosa"}))
 
 
@@ -102,6 +105,20 @@ def test_a_new_seed_or_request_runs_only_what_is_new(full, monkeypatch):
 
 def before_labels():
     return {"exact", "exact_by_name", "words_alias", "words", "resembling", "loose_alias"}
+
+
+def test_a_nudged_start_is_one_rounding_off_in_every_weight(full):
+    cells = [c for c in variants.cells(full) if variants.NUDGED in c.arm]
+    main = {c.key for c in study.cells_of(profiles.get("full", dict.fromkeys(config.NO_VARIANT, 0)))}
+    assert {c.stage for c in cells} == {"train", "oracle", "path"}
+    assert all(c.config["nudged"] and c.key not in main for c in cells)
+    given = {"facts": [], "model": "gpt2-tiny", "recipe": {}}
+    plain, nudged = (start(given | more)[1] for more in ({}, {"nudged": True}))
+    assert nudged.lm_head.weight is nudged.transformer.wte.weight
+    for name, weight in plain.named_parameters():
+        moved = nudged.get_parameter(name)
+        assert (moved > weight).all(), name
+        assert torch.equal(torch.nextafter(moved, weight), weight), name
 
 
 def test_registered_claims_are_told_apart():

@@ -11,9 +11,9 @@ from unlearnkit.report.ch02_first_epoch import UPDATES, prices
 from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.tables import NAMES, count, frame
+from unlearnkit.study.config import NUDGED, RERUN
 from unlearnkit.study.readings import crossing, distances
 
-MAIN = ("first_epoch", "all_epochs", "adam_replay")  # whose readings a rerun is held against
 LEVELS = (0.0, *np.geomspace(0.005, 8, 60))  # nats of damage at which a curve is read
 # What a claim's verdict means on the first arm, in one sentence: where it is replicated, and where it is not.
 FOUND = {
@@ -111,22 +111,31 @@ def expected(arm: Arm, again: int) -> pd.DataFrame:
     """The main readings, and how far the mean over as many other seeds would lie from what it estimates.
 
     Columns: reading, unit, n (seeds), mean, sd (over seeds), here and rerun (95 % half-widths of the mean
-    over n seeds, and over `again`, from that sd; NaN of one seed).
+    over n seeds, and over `again`, from that sd; NaN of one seed), machine (how far the same seed lies apart
+    where it begins one rounding off, as a root mean square over the seeds that were begun so, too).
     """
+    found, rows = _main_readings(arm), []
+    twins = [twin for twin in arm.run.beside if (twin.variant, twin.model) == (NUDGED, arm.model)]
+    others = _main_readings(twins[0]) if twins else {}
+    for (reading, unit), values in found.items():
+        n, sd = values.count(), values.std()
+        reach = t.ppf(1 - claims.ALPHA / 2, n - 1) * sd if n > 1 else np.nan
+        apart = (others.get((reading, unit), pd.Series(dtype=float)) - values).dropna()
+        widths = reach / np.sqrt(n), reach / np.sqrt(again)
+        rows.append((reading, unit, n, values.mean(), sd, *widths, np.sqrt(apart.pow(2).mean())))
+    return frame(rows, "reading", "unit", "n", "mean", "sd", "here", "rerun", "machine")
+
+
+def _main_readings(arm: Arm) -> dict[tuple[str, str], pd.Series]:
+    """By name and unit: a reading of every seed."""
     start = readings.path_table(arm, methods=()).query("method == 'finetuned'").set_index("seed")
     read = readings.reading(arm, "damage", None, "all", ("first_epoch",)).set_index("seed")
-    told = prices(arm, methods=MAIN).set_index("seed")
-    own = {m: told[told["method"] == m] for m in MAIN if m in set(told["method"])}
-    found = {
+    told = prices(arm, methods=RERUN).set_index("seed")
+    own = {m: told[told["method"] == m] for m in RERUN if m in set(told["method"])}
+    return {
         ("answers' tokens memorised", "share"): learned(arm.observations("train"))["exact_memorisation"],
         ("distance to the oracle before any update", "nats"): start["oracle_distance"],
         (f"the same after the first epoch, at {arm.run.damage:g} nats", "nats"): read["oracle_distance"],
         **{(f"closest approach: {NAMES[m]}", "nats"): rows["closest"] for m, rows in own.items()},
         **{(f"others' loss where forgotten: {NAMES[m]}", "nats"): rows["cost"] for m, rows in own.items()},
     }
-    rows = []
-    for (reading, unit), values in found.items():
-        n, sd = values.count(), values.std()
-        reach = t.ppf(1 - claims.ALPHA / 2, n - 1) * sd if n > 1 else np.nan
-        rows.append((reading, unit, n, values.mean(), sd, reach / np.sqrt(n), reach / np.sqrt(again)))
-    return frame(rows, "reading", "unit", "n", "mean", "sd", "here", "rerun")

@@ -44,10 +44,15 @@ class Run:
         return [_arm(self, told, facts) for told in self.manifest["arms"]]
 
     @cached_property
-    def variants(self) -> dict[str, "Arm"]:
-        """The arms of the study's variants (`study.variants`) that this run has, by their variant's name."""
+    def beside(self) -> list["Arm"]:
+        """The arms of the study's variants (`study.variants`) that this run has."""
         facts = self.table("facts")
-        return {told["variant"]: _arm(self, told, facts) for told in self.manifest.get("variants", ())}
+        return [_arm(self, told, facts) for told in self.manifest.get("variants", ())]
+
+    @property
+    def variants(self) -> dict[str, "Arm"]:
+        """Those by their variant's name; of a variant with several models the first."""
+        return {arm.variant: arm for arm in reversed(self.beside)}
 
     def arm(self, name: str) -> "Arm":
         """The arm of that name; DataError for another."""

@@ -17,7 +17,7 @@ MOST_SEEDS, MOST_EPOCHS = 1000, 1000  # more are a slip of the hand
 NO_COMPANION = dict.fromkeys(
     ("seeds_tiny_adamw", "seeds_tiny_sgd", "seeds_untied", "seeds_neox", "seeds_llama"), 0
 )
-NO_VARIANT = dict.fromkeys(("seeds_requests", "seeds_stages", "seeds_planted"), 0)
+NO_VARIANT = dict.fromkeys(("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged"), 0)
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 20, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 PROFILES = {
     "quick": {
@@ -32,7 +32,7 @@ PROFILES = {
         **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True, "seeds_adamw": 16, "seeds_sgd": 3},
         **{**COMPANION, "seeds_tiny_sgd": 20},
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
-        **dict.fromkeys(NO_VARIANT, 24),
+        **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8},
     },
 }
 TAKES = {"quick": "3 minutes", "default": "30 to 60 minutes", "full": "4 hours, in resumable slices"}
@@ -144,6 +144,9 @@ MAPS = 3
 MAP_SEEDS = {("smollm2-135m", "adamw"): 1, (TINY, "adamw"): 4, (TINY, "sgd"): 4, ("smollm2-135m", "sgd"): 0}
 
 # -- variants: further questions, each asked of gpt2-tiny by small arms of its own ---------------------------
+NUDGED = "nudged start"  # the variant that begins one rounding off, as on another machine
+NUDGED_OF_MAIN = 2  # of its seeds, how many the real model has too
+RERUN = ("first_epoch", "all_epochs", "adam_replay")  # paths by which a rerun is told from the run
 VARIANT_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 UNDER_ALIAS = 6  # of the target's 20 facts that are told under an alias
 # Requests: how texts are compared ("" for a list of ids, all of them the target's), the least score, and

@@ -47,7 +47,8 @@ class Seed:
         wanted = {*setting.forget, *setting.control, *setting.fuzzy}
         wanted |= {i for _, ids in setting.requests for i in ids}
         everything = setting.seed == 0 and arm.optimizer == "adamw"  # other ledgers keep what is replayed
-        return {
+        begins = {"nudged": True} if arm.variant == config.NUDGED else {}
+        return begins | {
             "model": arm.model,
             "recipe": arm.recipe | dict(setting.recipe) | {"seed": setting.seed},
             "facts": _rows(setting.facts),

@@ -3,6 +3,8 @@
 requests  what a request costs that misses some of the target's facts, or catches others' (claim C5)
 stages    whether unlearning depends on when the target was learnt: first, last, or throughout
 planted   whether a rule that chooses layers finds the only ones that learnt the target
+nudged    how far the same seed's numbers lie apart where every weight begins one rounding off: what another
+          machine does, which adds up in another order
 
 Their arms are no arms of the report's main chapters (`Run.variants`). Imports no torch.
 """
@@ -18,9 +20,9 @@ from unlearnkit.study.cells import Cell
 from unlearnkit.study.grid import Seed
 from unlearnkit.study.plan import Arm, Setting
 from unlearnkit.study.profiles import Profile, is_built_in
-from unlearnkit.study.walks import path
+from unlearnkit.study.walks import path, paths_at_all
 
-REQUESTS, PLANTED = "requests", "planted layers"
+REQUESTS, PLANTED, NUDGED = "requests", "planted layers", config.NUDGED
 ORDERS = {"first": "target learnt first", "spread": "target learnt throughout", "last": "target learnt last"}
 
 
@@ -35,16 +37,28 @@ def arms(profile: Profile) -> list[Arm]:
         for order, name in ORDERS.items()
     ]
     wanted.append((PLANTED, own | config.TAUGHT, profile["seeds_planted"], _planted))
-    return [
+    found = [
         Arm(config.TINY, "adamw", recipe, tuple(map(setting, range(seeds))), False, variant)
         for variant, recipe, seeds, setting in wanted
         if seeds
+    ]
+    return found + _nudged(profile)
+
+
+def _nudged(profile: Profile) -> list[Arm]:
+    """The first seeds of the profile's model and of gpt2-tiny, begun one rounding off."""
+    seeds = profile["seeds_nudged"]
+    counts = {profile["model"]: min(seeds, config.NUDGED_OF_MAIN), config.TINY: seeds}
+    return [
+        Arm(model, "adamw", plan.recipe(model, "adamw"), tuple(map(plan.built_in, range(n))), False, NUDGED)
+        for model, n in counts.items()
+        if n
     ]
 
 
 def cells(profile: Profile) -> list[Cell]:
     """Every cell of the variants, each after those it needs."""
-    make = {REQUESTS: _cells_of_requests, PLANTED: _cells_of_planted}
+    make = {REQUESTS: _cells_of_requests, PLANTED: _cells_of_planted, NUDGED: _cells_of_nudged}
     return [
         cell
         for arm in arms(profile)
@@ -140,3 +154,13 @@ def _cells_of_planted(arm: Arm, setting: Setting) -> list[Cell]:
     given = seed.groups | {"candidates": {name: list(parts) for name, parts in candidates().items()}}
     scores = seed.cell("layer_scores", "planted", given, 5 * first.seconds[1], (seed.train, base))
     return [base, seed.train, *seed.oracles, *walked, scores]
+
+
+# -- nudged -----------------------------------------------------------------------------------------------
+
+
+def _cells_of_nudged(arm: Arm, setting: Setting) -> list[Cell]:
+    """The paths of the study that chapter 00 reads."""
+    seed = Seed(arm, setting)
+    walked = [spec for spec in paths_at_all(arm, setting) if spec["label"] in config.RERUN]
+    return [seed.train, *seed.oracles, *(seed.walk("all", spec) for spec in walked)]

@@ -28,10 +28,13 @@ def examples_of(config: dict, key: str = "facts") -> list[Example]:
 def start(config: dict, after: Iterable[Cell] = ()):
     """Facts, model at theta_0, tokenizer and recipe of a configuration.
 
-    theta_0 are the model's own weights, or those that an earlier training of a second one ended in.
+    theta_0 are the model's own weights, or those that an earlier training of a second one ended in; if they
+    are to be `nudged`, each is the next larger number, one rounding off.
     """
     facts = examples_of(config)
     model, tokenizer = models.load(config["model"])
+    for parameter in model.parameters() if config.get("nudged") else ():
+        parameter.data = torch.nextafter(parameter.data, torch.full_like(parameter, torch.inf))
     for earlier in after:
         stand(model, earlier)
     return facts, model, tokenizer, training.Recipe(**config["recipe"])
