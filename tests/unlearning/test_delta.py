@@ -14,12 +14,18 @@ LAYERS = {"a": "all", "b": "last2", "c": "embedding"}
 ASKED = {"a": REQUEST, "b": OTHERS, "c": IDS[5:]}
 
 
+def forgotten(trained, name):
+    """One of the requests, carried out."""
+    given = {"request": ASKED[name], "retain": None, "layers": LAYERS[name]}
+    return trained.apply("first_epoch", **given, alpha=0.1)
+
+
 @pytest.fixture
 def deltas(trained):
     """Three requests' changes, on overlapping layers, each from theta_T."""
     found = {}
-    for name, layers in LAYERS.items():
-        result = trained.apply("first_epoch", retain=None, request=ASKED[name], layers=layers, alpha=0.1)
+    for name in LAYERS:
+        result = forgotten(trained, name)
         found[name] = result.delta()
         result.revert()
     return found
@@ -37,7 +43,7 @@ def added(trained, delta):
 
 def test_a_sum_is_one_request_after_the_other(trained, deltas):
     before = trained.weights()
-    results = [trained.apply("first_epoch", retain=None, request=ASKED[k], layers=LAYERS[k], alpha=0.1) for k in "ab"]
+    results = [forgotten(trained, k) for k in "ab"]
     expected = {n: t - before[n] for n, t in trained.weights().items()}
     for result in results[::-1]:
         result.revert()

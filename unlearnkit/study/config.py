@@ -18,7 +18,7 @@ NO_COMPANION = dict.fromkeys(
     ("seeds_tiny_adamw", "seeds_tiny_sgd", "seeds_untied", "seeds_neox", "seeds_llama"), 0
 )
 NO_VARIANT = dict.fromkeys(("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged"), 0)
-COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 20, "seeds_tiny_sgd": 3, "seeds_untied": 2}
+COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 8, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 PROFILES = {
     "quick": {
         **{"model": f"{TINY}-quick", **BUILT_IN, "whole_map": False, "seeds_adamw": 2, "seeds_sgd": 0},
@@ -35,7 +35,7 @@ PROFILES = {
         **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8},
     },
 }
-TAKES = {"quick": "3 minutes", "default": "30 to 60 minutes", "full": "4 hours, in resumable slices"}
+TAKES = {"quick": "3 minutes", "default": "70 minutes", "full": "9 hours, in resumable slices"}
 PUBLISHED = "published"  # the run that notebooks read by default: figures/data
 
 # -- arms: models and recipes -----------------------------------------------------------------------------
