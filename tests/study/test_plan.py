@@ -32,7 +32,7 @@ def test_every_profile_has_a_plan(name):
 def test_the_default_plan_keeps_its_promises():
     arms = {a.name: a for a in plan.arms(profiles.get("default"))}
     assert len(arms["smollm2-135m, AdamW"].seeds) >= 3
-    assert len(arms[TINY_ARM].seeds) >= 20
+    assert len(arms[TINY_ARM].seeds) >= 8  # verdict tables show arms with so many
     assert {a.optimizer for a in arms.values()} == {"adamw", "sgd"}
     for arm in arms.values():
         found = grid.cells(arm)

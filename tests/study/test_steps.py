@@ -31,7 +31,7 @@ def test_a_ledger_goes_with_its_last_reader():
             assert readers[-1] == last
             assert step.chain == last.chain
             tidied += 1
-    assert tidied == sum(c.stage == "train" and c.seed > 0 for c in steps if isinstance(c, Cell)) > 20
+    assert tidied == sum(c.stage == "train" and c.seed > 0 for c in steps if isinstance(c, Cell)) > 10
 
 
 def test_kept_ledgers_stay():
@@ -63,7 +63,7 @@ def test_seeds_run_side_by_side_where_that_is_quicker_and_fits(cores, memory, at
     chains = {}
     for step in steps_of((Cell, Tidy)):
         chains.setdefault("gpt2-tiny" in step.group or "gpt2-tiny" in step.chain, set()).add(step.chain)
-    assert len(chains[True]) > 40
+    assert len(chains[True]) > 25
     assert "" not in chains[True]  # gpt2-tiny's always do
     assert len(chains[False]) == (5 if at_once else 1)  # three seeds, the other recipe, the rewind
     assert ("" in chains[False]) != at_once
@@ -110,6 +110,6 @@ def test_planning_and_looking_for_what_is_done_imports_nothing_heavy():
         check=True,
     )
     count, loaded = json.loads(done.stdout)
-    assert count > 900
+    assert count > 600
     heavy = {"torch", "transformers", "papermill", "sphinx", "matplotlib", "scipy", "joblib", "IPython"}
     assert not heavy & set(loaded)
