@@ -22,6 +22,7 @@ exclude_patterns = ["**.ipynb_checkpoints"]
 numfig = True
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # would be loaded from elsewhere; each widget has a static figure beside it
+nb_code_prompt_show, nb_code_prompt_hide = "Code", "Hide the code"
 nb_merge_streams = True
 nb_render_markdown_format = "myst"  # the tables that cells put out
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
