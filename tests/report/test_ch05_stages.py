@@ -94,8 +94,10 @@ def test_no_dependence_is_told_as_such(arms):
 def test_table_and_figure_show_every_method(arms):
     table = stages.stage_table(arms)
     assert len(table) == len(stages.METHODS)
-    assert sum("pays" in column for column in table) == 3
-    assert stages.starts(arms)["order"].tolist() == list(ORDERS.values())
+    words = list(stages.WORDS.values())
+    assert list(stages.WORDS) == list(ORDERS)
+    assert table.columns.tolist()[:4] == ["update", *words]
+    assert stages.starts(arms).iloc[:, 0].tolist() == words
     drawn = stages.figure(arms)
     assert len(drawn.axes) == len(stages.METHODS)
     plt.close(drawn)
