@@ -91,6 +91,15 @@ def test_no_dependence_is_told_as_such(arms):
     assert set(stages.answers(arms)["so?"]) == {"no"}
 
 
+def test_an_order_can_be_left_out(monkeypatch):
+    found = outcomes(first_epoch=[(0.1, 0.2, 0.4), (0.0, 1.0, 1.5)], recomputed=[(0.5, 2.5, 2.0), (3, 2, 1)])
+    monkeypatch.setattr(stages, "outcomes", lambda arms: found)
+    table = stages.by_orders({})
+    assert table["claim"].tolist() == ["V2a"]
+    every, late = (float(table.iloc[0, k].split()[0]) for k in (2, 3))
+    assert (every, late) == pytest.approx(((1.7 + 0.5) / 2, (0.3 + 0.5) / 2), abs=0.006)
+
+
 def test_table_and_figure_show_every_method(arms):
     table = stages.stage_table(arms)
     assert len(table) == len(stages.METHODS)

@@ -55,6 +55,19 @@ def answers(arms: dict[str, Arm], value: str = "pays") -> pd.DataFrame:
     return variants.answers(variants.judged(arms["spread"], found, registered.STAGES))
 
 
+def by_orders(arms: dict[str, Arm]) -> pd.DataFrame:
+    """A row a claim: its contrast over the three orders, and, beside the claim, over the last two alone.
+
+    Learnt first, the target has faded before any unlearning, which shortens every path there.
+    """
+    found, rows = outcomes(arms), []
+    every, late = contrasts(found), contrasts(found[found["order"] != "first"])
+    for claim, values in every.items():
+        told = tables.NAMES[registered.STORED[claim]]
+        rows.append((claim, told, *(tables.mean_and_range(v) for v in (values, late[claim]))))
+    return tables.frame(rows, "claim", "stored", "over all three orders", "throughout and last alone")
+
+
 def starts(arms: dict[str, Arm]) -> pd.DataFrame:
     """The fine-tuned models, a row an order: D_F and memorised share of the target, mean [95 %]."""
     parts = []
