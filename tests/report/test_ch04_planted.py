@@ -67,14 +67,32 @@ def test_contrasts_are_of_each_seed_s_own_right_layers(arm):
 
 def test_places_are_told_apart(arm):
     table = chapter.by_place(arm)
+    elsewhere = sum(planted_in(seed) != "embedding" for seed in range(SEEDS))
     assert table["place"].value_counts().to_dict() == {
-        "wrong layers": 6 * SEEDS,
-        "right layers": SEEDS,
-        "all layers": SEEDS,
+        chapter.RIGHT: SEEDS,
+        chapter.EMBEDDING: elsewhere,
+        chapter.WRONG: 6 * SEEDS - elsewhere,
+        chapter.ALL: SEEDS,
     }
-    assert len(chapter.place_table(arm)) == 3
+    told = chapter.place_table(arm)
+    assert told["unlearnt on"].tolist() == list(chapter.PLACES)
+    assert told["forgets in"].tolist()[1] == f"{elsewhere} of {elsewhere} paths"
     assert len(chapter.answers(arm)) == 2
+    assert len(candidates()) == round(1 / chapter.registered.CHANCE)
+
+
+def test_the_rule_of_the_nearest_depends_on_where_it_is_read(arm):
+    """The embedding is nearest at a little damage; at more it has gone past the oracle."""
+    found = chapter.nearest_hits(arm)
+    assert list(found) == list(chapter.READ_AT)
+    assert found[0.05] == sum(planted_in(seed) == "embedding" for seed in range(SEEDS))
+    nearest = chapter.hit_rates(arm).set_index("rule").loc["nearest", "hits"]
+    assert found[chapter.registered.STAGE_DAMAGE] == nearest
+
+
+def test_figures_show_every_rule_and_every_path(arm):
     drawn = chapter.figure(arm)
     assert len(drawn.axes[0].lines) == 2 * len(chapter.RULES) + 1
-    plt.close(drawn)
-    assert len(candidates()) == round(1 / chapter.registered.CHANCE)
+    places = chapter.place_figure(arm)
+    assert sum(len(dots.get_offsets()) for dots in places.axes[0].collections) == 8 * SEEDS
+    plt.close("all")

@@ -91,11 +91,22 @@ def test_no_dependence_is_told_as_such(arms):
     assert set(stages.answers(arms)["so?"]) == {"no"}
 
 
+def test_an_order_can_be_left_out(monkeypatch):
+    found = outcomes(first_epoch=[(0.1, 0.2, 0.4), (0.0, 1.0, 1.5)], recomputed=[(0.5, 2.5, 2.0), (3, 2, 1)])
+    monkeypatch.setattr(stages, "outcomes", lambda arms: found)
+    table = stages.by_orders({})
+    assert table["claim"].tolist() == ["V2a"]
+    every, late = (float(table.iloc[0, k].split()[0]) for k in (2, 3))
+    assert (every, late) == pytest.approx(((1.7 + 0.5) / 2, (0.3 + 0.5) / 2), abs=0.006)
+
+
 def test_table_and_figure_show_every_method(arms):
     table = stages.stage_table(arms)
     assert len(table) == len(stages.METHODS)
-    assert sum("pays" in column for column in table) == 3
-    assert stages.starts(arms)["order"].tolist() == list(ORDERS.values())
+    words = list(stages.WORDS.values())
+    assert list(stages.WORDS) == list(ORDERS)
+    assert table.columns.tolist()[:4] == ["update", *words]
+    assert stages.starts(arms).iloc[:, 0].tolist() == words
     drawn = stages.figure(arms)
     assert len(drawn.axes) == len(stages.METHODS)
     plt.close(drawn)

@@ -8,8 +8,10 @@ import pytest
 from planted_run import World, planted
 
 from unlearnkit import data, paths, requests
-from unlearnkit.errors import DataError
+from unlearnkit.report import ch04_planted as layers
+from unlearnkit.report import ch05_stages as stages
 from unlearnkit.report import ch06_aliases as aliases
+from unlearnkit.report import variants
 from unlearnkit.study import config
 
 SEEDS = 5
@@ -72,6 +74,7 @@ def test_contrasts_are_what_the_others_lose_until_as_much_is_forgotten(arm):
         assert found[claim].mean() == pytest.approx(loss[more] - loss[less], abs=0.35), claim
     table = aliases.answers(arm)
     assert table["so?"].tolist() == ["yes", "yes", "yes", "yes", "no"]
+    assert table["compared"][4] == f"{aliases.NAMES['exact']} less {aliases.NAMES['iterative']}"
 
 
 def test_the_table_and_the_figure_show_every_request(arm):
@@ -84,8 +87,15 @@ def test_the_table_and_the_figure_show_every_request(arm):
     plt.close(drawn)
 
 
-def test_a_run_without_the_variant_says_so(tmp_path, monkeypatch):
+def test_a_run_without_the_variant_says_so(arm, tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
     run = planted(tmp_path, World(), seeds_adamw=1)
-    with pytest.raises(DataError, match="seeds_requests"):
-        aliases.of_run(run)
+    assert (aliases.of_run(run), stages.of_run(run), layers.of_run(run)) == (None, None, None)
+    assert "seeds_requests=8" in variants.unless_there(None, "seeds_requests").data
+    assert variants.unless_there(arm, "seeds_requests") is None
+
+
+def test_a_reader_s_margin_counts_instead_of_the_registered_one(arm, monkeypatch):
+    assert aliases.answers(arm)["so?"].tolist()[0] == "yes"
+    monkeypatch.setattr(arm.run, "margin", 50.0)
+    assert set(aliases.answers(arm)["so?"]) == {"no"}

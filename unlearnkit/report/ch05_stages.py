@@ -11,12 +11,14 @@ from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.variants import ORDERS
 
 READ = {"pays": "forgetting", "distance": "damage"}  # what is compared over the orders, and where it is read
+WORDS = {"first": "learnt first", "spread": "throughout", "last": "last"}
 METHODS = (*registered.STORED.values(), registered.FRESH)
 
 
-def of_run(run: Run) -> dict[str, Arm]:
-    """The variant's arms by order: first, spread, last."""
-    return {order: variants.arm_of(run, name) for order, name in ORDERS.items()}
+def of_run(run: Run) -> dict[str, Arm] | None:
+    """The variant's arms by order: first, spread, last; None where the run has none."""
+    found = {order: run.variants.get(name) for order, name in ORDERS.items()}
+    return found if all(found.values()) else None
 
 
 def outcomes(arms: dict[str, Arm]) -> pd.DataFrame:
@@ -53,15 +55,29 @@ def answers(arms: dict[str, Arm], value: str = "pays") -> pd.DataFrame:
     return variants.answers(variants.judged(arms["spread"], found, registered.STAGES))
 
 
+def by_orders(arms: dict[str, Arm]) -> pd.DataFrame:
+    """A row a claim: its contrast over the three orders, and, beside the claim, over the last two alone.
+
+    Learnt first, the target has faded before any unlearning, which shortens every path there.
+    """
+    found, rows = outcomes(arms), []
+    every, late = contrasts(found), contrasts(found[found["order"] != "first"])
+    for claim, values in every.items():
+        told = tables.NAMES[registered.STORED[claim]]
+        rows.append((claim, told, *(tables.mean_and_range(v) for v in (values, late[claim]))))
+    return tables.frame(rows, "claim", "stored", "over all three orders", "throughout and last alone")
+
+
 def starts(arms: dict[str, Arm]) -> pd.DataFrame:
     """The fine-tuned models, a row an order: D_F and memorised share of the target, mean [95 %]."""
     parts = []
     for order, arm in arms.items():
         begin = path_table(arm, methods=()).query("method == 'finetuned'")
-        parts.append(begin.assign(order=ORDERS[order]))
-    titles = {"oracle_distance": "distance to the oracle", "exact_memorisation": "answers still known"}
+        parts.append(begin.assign(order=WORDS[order]))
+    titles = {"exact_memorisation": "answers known", "oracle_distance": "distance to the oracle"}
     titles |= {"retain_nll": "others' NLL"}
-    return tables.over_seeds(pd.concat(parts), "order", titles)
+    told = tables.over_seeds(pd.concat(parts), "order", titles)
+    return told.rename(columns={"order": "the person's facts were"})
 
 
 def stage_table(arms: dict[str, Arm]) -> pd.DataFrame:
@@ -70,9 +86,9 @@ def stage_table(arms: dict[str, Arm]) -> pd.DataFrame:
     paid = {order: variants.costs(arm).set_index("method") for order, arm in arms.items()}
     spread, far = ranges(found), ranges(found, "distance")
     for method in METHODS:
-        row = {"method": tables.NAMES[method]}
-        row |= {f"pays, {ORDERS[o]}": f"{t.loc[method, 'pays']:.2f}" for o, t in paid.items()}
-        row["range over the orders"] = tables.mean_and_range(spread[method])
+        row = {"update": tables.NAMES[method]}
+        row |= {WORDS[order]: f"{table.loc[method, 'pays']:.2f}" for order, table in paid.items()}
+        row["range"] = tables.mean_and_range(spread[method])
         row["range of the distance at 0.5"] = tables.mean_and_range(far[method])
         rows.append(row)
     return pd.DataFrame(rows)
@@ -81,9 +97,10 @@ def stage_table(arms: dict[str, Arm]) -> pd.DataFrame:
 def figure(arms: dict[str, Arm]) -> plt.Figure:
     """A panel a method: what it pays in each order, a line a seed; hollow where it never forgets as much."""
     found, orders = outcomes(arms), list(arms)
-    drawn, axes = figures.figure(2.6, 1, len(METHODS), sharey=True)
+    drawn, axes = figures.figure(2.9, 1, len(METHODS), sharey=True)
     for ax, method in zip(axes, METHODS, strict=True):
         colour = figures.COLOURS[method]
+        ax.axhline(0, color=figures.MUTED, lw=0.8)
         for _, one in found[found["method"] == method].groupby("seed"):
             one = one.set_index("order").reindex(orders)
             ax.plot(range(len(orders)), one["pays"], color=colour, lw=0.8, alpha=0.5)
@@ -92,8 +109,8 @@ def figure(arms: dict[str, Arm]) -> plt.Figure:
         mean = found[found["method"] == method].groupby("order")["pays"].mean().reindex(orders)
         ax.plot(range(len(orders)), mean, color=colour, lw=2.5)
         ax.set_title(figures.LABELS[method], fontsize=9)
-        ax.set_xticks(range(len(orders)), ["first", "through-\nout", "last"], fontsize=8)
+        ax.set_xticks(range(len(orders)), ["first", "through-\nout", "last"], color=figures.INK)
         ax.set_xlim(-0.4, len(orders) - 0.6)
-    axes[0].set_ylabel("nats that the retain facts lose\nuntil the target is forgotten")
-    drawn.supxlabel("when the target was learnt", fontsize=9)
+    axes[0].set_ylabel("others lose until the\nperson is forgotten (nats)")
+    drawn.supxlabel("when the person was learnt", fontsize=10)
     return drawn

@@ -9,18 +9,23 @@ from unlearnkit.claims import variants as registered
 from unlearnkit.report import figures, tables, variants
 from unlearnkit.report.claim_values import cost, priced
 from unlearnkit.report.readings import reading
-from unlearnkit.report.run import Arm
+from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.variants import REQUESTS
 
 NAMES = {
     "exact": "a list of all the facts",
-    "exact_by_name": "a list of those under the name",
+    "exact_by_name": "a list of the facts under the name",
     "words_alias": "the name or the alias, as whole words",
     "words": "the name, as a whole word",
-    "resembling": "what resembles the name (the study's)",
+    "resembling": "what resembles the name (the fuzzy one)",
     "loose_alias": "what loosely resembles name or alias",
     "iterative": "a list of all the facts, one at a time",
 }
+
+
+def of_run(run: Run) -> Arm | None:
+    """The variant's arm; None where the run has none."""
+    return run.variants.get(REQUESTS)
 
 
 def matched(arm: Arm) -> pd.DataFrame:
@@ -41,8 +46,13 @@ def contrasts(arm: Arm) -> dict[str, pd.Series]:
 
 
 def answers(arm: Arm) -> pd.DataFrame:
-    """The registered claims on requests, with verdicts in words."""
-    return variants.answers(variants.judged(arm, contrasts(arm), registered.REQUESTS))
+    """The registered claims on requests, with verdicts in words and what was compared."""
+    rows = variants.judged(arm, contrasts(arm), registered.REQUESTS)
+    pairs = (registered.REQUEST_PAIRS[row["id"]] for row in rows)
+    compared = [" less ".join(NAMES[method] for method in pair) for pair in pairs]
+    table = variants.answers(rows)
+    table.insert(1, "compared", compared)
+    return table
 
 
 def request_table(arm: Arm) -> pd.DataFrame:
@@ -55,7 +65,7 @@ def request_table(arm: Arm) -> pd.DataFrame:
             "facts": table["matched"].map("{:.1f}".format),
             "precision": table["precision"].map("{:.2f}".format),
             "recall": table["recall"].map("{:.2f}".format),
-            "pays, nats": table["pays"].map("{:.2f}".format),
+            "others lose, nats": table["pays"].map("{:.2f}".format),
             "forgets in": [f"{r.reached} of {tables.count(r.seeds, 'seed')}" for r in table.itertuples()],
             "distance at 0.05": table["at_little"].map("{:.2f}".format),
             "at 0.5": table["at_much"].map("{:.2f}".format),
@@ -78,13 +88,8 @@ def figure(arm: Arm) -> plt.Figure:
         ax.scatter(mine["pays"], y + np.array(shift), s=18, c=faces, edgecolors=colour, linewidths=0.9)
         ax.plot([mine["pays"].mean()] * 2, [y - 0.32, y + 0.32], color=colour, lw=2.5)
     words = [f"{NAMES[m]}\nprecision {r.precision:.2f}, recall {r.recall:.2f}" for m, r in reach.iterrows()]
-    ax.set_yticks(range(len(reach)), words, fontsize=8)
+    ax.set_yticks(range(len(reach)), words, fontsize=8.5, color=figures.INK)
     ax.set_ylim(len(reach) - 0.5, -0.5)
-    ax.set_xlim(left=0)
-    ax.set_xlabel("nats that the retain facts lose until\nall of the target is forgotten as by the oracle")
+    ax.set_xlim(left=min(0, table["pays"].min()))
+    ax.set_xlabel("others lose until all of the person\nis forgotten as by the oracle (nats)")
     return drawn
-
-
-def of_run(run) -> Arm:
-    """The variant's arm."""
-    return variants.arm_of(run, REQUESTS)

@@ -1,31 +1,40 @@
 """What the chapters of the variants share: their arms, how a path's cost is told, and verdicts in words."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
+from IPython.display import Markdown
 
 from unlearnkit import claims
-from unlearnkit.errors import DataError
 from unlearnkit.report import contrasts, tables
 from unlearnkit.report.claim_values import priced
 from unlearnkit.report.readings import reading
-from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.run import Arm
 
 WORDS = {claims.REPLICATED: "yes", claims.NOT_REPLICATED: "no"}
 
 
-def arm_of(run: Run, variant: str) -> Arm:
-    """The arm of a variant; DataError where the run has none, as `quick` and `default` have not."""
-    if variant not in run.variants:
-        raise DataError(
-            f"this run has no variant {variant!r}: give its profile seeds_requests, seeds_stages or "
-            "seeds_planted, or read run = 'published'"
-        )
-    return run.variants[variant]
+def unless_there(found: object, parameter: str) -> Markdown | None:
+    """Nothing where a run has a variant; else the sentence that it did not look, and how one does.
+
+    `parameter` is the profile's that says how many seeds the variant has.
+    """
+    if found:
+        return None
+    return Markdown(
+        "*This run did not look at that: runs of the profile `full` do, and others of the study's own facts "
+        f'with `P="{parameter}=8"`.*'
+    )
 
 
 def judged(arm: Arm, values: Mapping[str, Sequence[float]], registered: Sequence[claims.Claim]) -> list[dict]:
-    """A verdict on each registered claim that has values, by the paper's rule; Holm over them all."""
+    """A verdict on each registered claim that has values, by the paper's rule; Holm over them all.
+
+    By the margin of the run where a reader gave it one.
+    """
+    if arm.run.margin:
+        registered = [replace(claim, margin=arm.run.margin) for claim in registered]
     return claims.verdicts(values, arm.name, registered, contrasts.unfit(arm))
 
 
