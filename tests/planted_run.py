@@ -11,12 +11,15 @@ h_a - h_s.
 """
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from unlearnkit import claims
 from unlearnkit.report import Run
@@ -195,6 +198,15 @@ def _closeup(rows: list[tuple], rouge: float, influence: float) -> list[tuple]:
             for metric, v in scores.items()
         ]
     return found
+
+
+@contextmanager
+def standing(factory, world: World, **parameters) -> Iterator[Run]:
+    """`planted` in a new folder of pytest's `tmp_path_factory`, which UNLEARNKIT_BUILD names meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = factory.mktemp("build")
+        patch.setenv("UNLEARNKIT_BUILD", str(folder))
+        yield planted(folder, world, **parameters)
 
 
 def planted(build: Path, world: World, name: str = "planted", **parameters) -> Run:

@@ -165,19 +165,20 @@ def conjugate_gradient(
     """x with (A + damping) x = right, A never negative; until the residual is `tolerance` of `right`."""
     x = {n: torch.zeros_like(t) for n, t in right.items()}
     residual = {n: t.clone() for n, t in right.items()}
-    along, size = dict(residual), _inner(residual, residual)
+    along, size = dict(residual), inner(residual, residual)
     begin = size
     for _ in range(iterations):
         if size <= tolerance**2 * begin:
             break
         image = {n: t + damping * along[n] for n, t in product(along).items()}
-        step = size / _inner(along, image)
+        step = size / inner(along, image)
         x = {n: t + step * along[n] for n, t in x.items()}
         residual = {n: t - step * image[n] for n, t in residual.items()}
-        before, size = size, _inner(residual, residual)
+        before, size = size, inner(residual, residual)
         along = {n: t + size / before * along[n] for n, t in residual.items()}
     return x
 
 
-def _inner(a: Vectors, b: Vectors) -> float:
+def inner(a: Vectors, b: Vectors) -> float:
+    """Dot product over the parameters of `a`, summed in float64."""
     return sum((t.double() * b[n].double()).sum().item() for n, t in a.items())

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from worlds import DAVE, RECIPE
+from worlds import DAVE, FACTS, RECIPE
 
 from unlearnkit import training
+from unlearnkit.ledger import GradientLedger
 from unlearnkit.training import session
 
 
@@ -31,3 +32,13 @@ def trained(train, tmp_path) -> Path:
     """Folder of a finished ledger of three epochs."""
     train()
     return tmp_path / "l"
+
+
+@pytest.fixture(params=["gpt2", "llama"])
+def book(request, tiny_model, tiny_tokenizer, tmp_path):
+    """All facts' gradients of two epochs in full precision, of a tied and of an untied model."""
+    model = tiny_model(request.param, tied=request.param == "gpt2")
+    recipe = training.Recipe(epochs=2, lr=0.05, batch_size=3)
+    where = {"ledger": tmp_path / "l", "ledger_dtype": "float32", "progress": False}
+    training.fine_tune(model, tiny_tokenizer, FACTS, recipe, **where)
+    return GradientLedger.open(tmp_path / "l", model)

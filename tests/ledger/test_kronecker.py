@@ -2,24 +2,14 @@
 
 import pytest
 import torch
-from worlds import FACTS, IDS
+from worlds import IDS
 
-from unlearnkit import ledger, training
 from unlearnkit.layers import Slot
 from unlearnkit.ledger import kronecker
 from unlearnkit.ledger.algebra import Factors
 from unlearnkit.ledger.sites import Site
 
-RECIPE = training.Recipe(epochs=2, lr=0.05, batch_size=3)
 LAYERS = ("all", "embedding.input", "embedding.output", ["block.1", "norms"])
-
-
-@pytest.fixture(params=["gpt2", "llama"])
-def book(request, tiny_model, tiny_tokenizer, tmp_path):
-    model = tiny_model(request.param, tied=request.param == "gpt2")
-    where = {"ledger": tmp_path / "l", "ledger_dtype": "float32", "progress": False}
-    training.fine_tune(model, tiny_tokenizer, FACTS, RECIPE, **where)
-    return ledger.GradientLedger.open(tmp_path / "l", model)
 
 
 def unit(moment):

@@ -4,19 +4,10 @@ import pytest
 import torch
 from worlds import FACTS, IDS
 
-from unlearnkit import ledger, training
+from unlearnkit import ledger
 from unlearnkit.ledger import weighted
 
-RECIPE = training.Recipe(epochs=2, lr=0.05, batch_size=3)
 LAYERS = ("all", "embedding.input", "embedding.output", ["block.1", "norms"])
-
-
-@pytest.fixture(params=["gpt2", "llama"])
-def book(request, tiny_model, tiny_tokenizer, tmp_path):
-    model = tiny_model(request.param, tied=request.param == "gpt2")
-    where = {"ledger": tmp_path / "l", "ledger_dtype": "float32", "progress": False}
-    training.fine_tune(model, tiny_tokenizer, FACTS, RECIPE, **where)
-    return ledger.GradientLedger.open(tmp_path / "l", model)
 
 
 def sums_of(book):

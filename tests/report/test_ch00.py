@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from planted_run import ORACLE_NOISE, World, planted
+from planted_run import ORACLE_NOISE, World, planted, standing
 
 from unlearnkit import claims
 from unlearnkit.report import ch00_overview as overview
@@ -15,10 +15,8 @@ SEEDS = 3
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("build")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNKIT_BUILD", str(folder))
-        yield planted(folder, World(), model="gpt2-tiny-pretrained", seeds_adamw=SEEDS)
+    with standing(tmp_path_factory, World(), model="gpt2-tiny-pretrained", seeds_adamw=SEEDS) as run:
+        yield run
 
 
 def test_a_curve_begins_at_the_start_and_passes_through_the_readings(run, monkeypatch):

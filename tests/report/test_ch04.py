@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from given import Given
-from planted_run import World, planted
+from planted_run import World, standing
 
-from unlearnkit import paths
 from unlearnkit.errors import DataError
 from unlearnkit.report import ch04_alignment as alignment
 from unlearnkit.report import ch04_layers as parts
@@ -105,9 +104,8 @@ def test_a_path_left_before_the_reference_step_is_marked(walked):
 
 @pytest.fixture(scope="module")
 def planted_arm(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNKIT_BUILD", str(tmp_path_factory.mktemp("build")))
-        yield planted(paths.build(), World(), model="gpt2-tiny-pretrained", seeds_adamw=2).arms[0]
+    with standing(tmp_path_factory, World(), model="gpt2-tiny-pretrained", seeds_adamw=2) as run:
+        yield run.arms[0]
 
 
 def test_prices_of_forgetting_are_the_claims_and_capped(planted_arm):

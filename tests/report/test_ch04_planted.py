@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import pytest
-from planted_run import MISLEADS, World, planted
+from planted_run import MISLEADS, World, standing
 
-from unlearnkit import paths
 from unlearnkit.report import ch04_planted as chapter
 from unlearnkit.study import config
 from unlearnkit.study.variants import candidates, planted_in
@@ -24,9 +23,7 @@ class Located(World):
 
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNKIT_BUILD", str(tmp_path_factory.mktemp("build")))
-        run = planted(paths.build(), Located(), seeds_adamw=1, seeds_planted=SEEDS)
+    with standing(tmp_path_factory, Located(), seeds_adamw=1, seeds_planted=SEEDS) as run:
         yield chapter.of_run(run)
 
 

@@ -6,9 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from planted_run import DISPLACEMENT, World, planted
+from planted_run import DISPLACEMENT, World, standing
 
-from unlearnkit import paths
 from unlearnkit.report import ch05_stages as stages
 from unlearnkit.report import claim_values
 from unlearnkit.study import config
@@ -28,9 +27,7 @@ class Staged(World):
 
 @pytest.fixture(scope="module")
 def arms(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNKIT_BUILD", str(tmp_path_factory.mktemp("build")))
-        run = planted(paths.build(), Staged(), seeds_adamw=1, seeds_stages=SEEDS)
+    with standing(tmp_path_factory, Staged(), seeds_adamw=1, seeds_stages=SEEDS) as run:
         yield stages.of_run(run)
 
 

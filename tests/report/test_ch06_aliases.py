@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import pytest
-from planted_run import World, planted
+from planted_run import World, planted, standing
 
-from unlearnkit import data, paths, requests
+from unlearnkit import data, requests
 from unlearnkit.report import ch04_planted as layers
 from unlearnkit.report import ch05_stages as stages
 from unlearnkit.report import ch06_aliases as aliases
@@ -31,9 +31,7 @@ class Requested(World):
 
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNKIT_BUILD", str(tmp_path_factory.mktemp("build")))
-        run = planted(paths.build(), Requested(), seeds_adamw=1, seeds_requests=SEEDS)
+    with standing(tmp_path_factory, Requested(), seeds_adamw=1, seeds_requests=SEEDS) as run:
         yield aliases.of_run(run)
 
 

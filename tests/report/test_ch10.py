@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from planted_run import PARAPHRASE, World, planted
+from planted_run import PARAPHRASE, World, standing
 
 from unlearnkit.report import Run
 from unlearnkit.report import ch10_practice as practice
@@ -14,10 +14,8 @@ SEEDS = 4
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("build")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNKIT_BUILD", str(folder))
-        yield planted(folder, World(), model="gpt2-tiny-pretrained", seeds_adamw=SEEDS)
+    with standing(tmp_path_factory, World(), model="gpt2-tiny-pretrained", seeds_adamw=SEEDS) as run:
+        yield run
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from planted_run import World, planted
+from planted_run import World, standing
 
 from unlearnkit import claims
 from unlearnkit.report import claim_values
@@ -37,10 +37,8 @@ def test_a_path_that_never_forgets_costs_all_that_was_taught_and_none_costs_more
 
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("build")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNKIT_BUILD", str(folder))
-        yield planted(folder, World(), model="gpt2-tiny-pretrained", seeds_adamw=3).arms[0]
+    with standing(tmp_path_factory, World(), model="gpt2-tiny-pretrained", seeds_adamw=3) as run:
+        yield run.arms[0]
 
 
 def test_every_claim_has_a_number_a_seed_at_the_primary_reading(arm):

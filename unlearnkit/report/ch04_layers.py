@@ -13,7 +13,7 @@ import pandas as pd
 import seaborn as sns
 
 from unlearnkit.errors import DataError
-from unlearnkit.report.claim_values import FIRST, cost, one, rise
+from unlearnkit.report.claim_values import FIRST, one, priced, rise
 from unlearnkit.report.contrasts import contrast
 from unlearnkit.report.figures import INK
 from unlearnkit.report.readings import along, damage_crossing, is_path, path_table, reading
@@ -149,12 +149,8 @@ def paid(arm: Arm) -> pd.DataFrame:
     away, which is what a path pays that never gets there (forgets is False).
     """
     table = reading(arm, "forgetting").dropna(subset="oracle_distance")
-    prices = {where: cost(arm, where) for where in set(zip(table["layers"], table["method"], strict=True))}
-    rows = [
-        (r.seed, r.layers, r.method, prices[r.layers, r.method].get(r.seed, np.nan), bool(r.reached))
-        for r in table.itertuples()
-    ]
-    return frame(rows, "seed", "layers", "method", "price", "forgets")
+    table = table.assign(price=priced(arm, table), forgets=table["reached"].astype(bool))
+    return table[["seed", "layers", "method", "price", "forgets"]].reset_index(drop=True)
 
 
 def held(arm: Arm) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from unlearnkit import stats
 from unlearnkit.claims import variants as registered
 from unlearnkit.report import figures, tables, variants
-from unlearnkit.report.claim_values import cost, priced, thrown_away
+from unlearnkit.report.claim_values import cost, thrown_away
 from unlearnkit.report.readings import reading
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.config import LAYER_RULES
@@ -133,9 +133,7 @@ def answers(arm: Arm) -> pd.DataFrame:
 
 def by_place(arm: Arm, kind: str = "forgetting", level: float | None = None) -> pd.DataFrame:
     """A reading of every path with `place`, one of PLACES."""
-    table = reading(arm, kind, level)
-    if kind == "forgetting":
-        table = table.assign(pays=priced(arm, table))
+    table = variants.paid(arm) if kind == "forgetting" else reading(arm, kind, level)
     place = table["layers"].map({"all": ALL, "embedding": EMBEDDING}).fillna(WRONG)
     return table.assign(place=place.mask(table["layers"] == table["seed"].map(truth(arm)), RIGHT))
 

@@ -5,7 +5,6 @@ import pandas as pd
 
 from unlearnkit.claims import variants as registered
 from unlearnkit.report import figures, tables, variants
-from unlearnkit.report.claim_values import priced
 from unlearnkit.report.readings import path_table, reading
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.variants import ORDERS
@@ -25,8 +24,8 @@ def outcomes(arms: dict[str, Arm]) -> pd.DataFrame:
     """A row an order, seed and method: pays (matched forgetting), reached, distance (D_F at 0.5 nats)."""
     parts = []
     for order, arm in arms.items():
-        keys, there = ["seed", "method"], reading(arm, "forgetting")
-        there = there.assign(pays=priced(arm, there)).set_index(keys)[["pays", "reached"]]
+        keys = ["seed", "method"]
+        there = variants.paid(arm).set_index(keys)[["pays", "reached"]]
         at = reading(arm, "damage", registered.STAGE_DAMAGE).set_index(keys)["oracle_distance"]
         parts.append(there.assign(distance=at, order=order).reset_index())
     return pd.concat(parts, ignore_index=True)

@@ -7,8 +7,7 @@ import pandas as pd
 from unlearnkit import requests
 from unlearnkit.claims import variants as registered
 from unlearnkit.report import figures, tables, variants
-from unlearnkit.report.claim_values import cost, priced
-from unlearnkit.report.readings import reading
+from unlearnkit.report.claim_values import cost
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.variants import REQUESTS
 
@@ -77,8 +76,7 @@ def request_table(arm: Arm) -> pd.DataFrame:
 
 def figure(arm: Arm) -> plt.Figure:
     """What each request pays, a dot a seed (hollow where it never forgets as much), a bar for the mean."""
-    table, reach = reading(arm, "forgetting"), matched(arm).groupby("method", sort=False).mean()
-    table = table.assign(pays=priced(arm, table))
+    table, reach = variants.paid(arm), matched(arm).groupby("method", sort=False).mean()
     drawn, ax = figures.figure(0.42 * len(reach) + 0.9)
     for y, method in enumerate(reach.index):
         mine = table[table["method"] == method]

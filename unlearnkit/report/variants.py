@@ -53,20 +53,25 @@ def answers(rows: list[dict]) -> pd.DataFrame:
     return tables.frame(told, "claim", "difference, nats [95 %]", "p (Holm)", "seeds", "so?")
 
 
-def costs(arm: Arm, keys: Sequence[str] = ("method",)) -> pd.DataFrame:
-    """What each path pays to forget as the oracle, means over seeds: a row for each value of `keys`.
-
-    Columns: keys, pays (nats that the retain facts lose, as `claim_values.cost` has it), reached, seeds, and
-    D_F where the retain facts have lost 0.05 nats, where they have lost 0.5, and at its smallest.
-    """
+def paid(arm: Arm) -> pd.DataFrame:
+    """Every path where it has forgotten as the oracle, with what that `pays` (`claim_values.cost`, nats)."""
     there = reading(arm, "forgetting")
-    there = there.assign(pays=priced(arm, there)).groupby(list(keys), sort=False)
-    found = there.agg(pays=("pays", "mean"), reached=("reached", "sum"), seeds=("seed", "count"))
+    return there.assign(pays=priced(arm, there))
+
+
+def costs(arm: Arm) -> pd.DataFrame:
+    """What each method's paths pay to forget as the oracle, means over seeds: a row a method.
+
+    Columns: method, pays (nats that the retain facts lose, `claim_values.cost`), reached, seeds, and D_F
+    where the retain facts have lost 0.05 nats (`at_little`), 0.5 (`at_much`), and at its least (`closest`).
+    """
+    told = {"pays": ("pays", "mean"), "reached": ("reached", "sum"), "seeds": ("seed", "count")}
+    found = paid(arm).groupby("method", sort=False).agg(**told)
     read = {
         "at_little": reading(arm, "damage", 0.05),
         "at_much": reading(arm, "damage", 0.5),
         "closest": reading(arm, "closest"),
     }
     for name, table in read.items():
-        found[name] = table.groupby(list(keys))["oracle_distance"].mean()
+        found[name] = table.groupby("method")["oracle_distance"].mean()
     return found.reset_index()

@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 
 from unlearnkit import layers, models, weights
+from unlearnkit.influence import inner
 from unlearnkit.ledger import GradientLedger, record
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments.setting import fine_tuned, groups_of
@@ -67,8 +68,8 @@ def scores(found: Mapping[str, Tensors]) -> dict[str, float]:
         "present_gradient": forget / size,
         "gradient_to_weights": forget / _norm(found["weights"]),
         "gradient_to_retain": forget / retain,
-        "stored_now": _dot(found["stored"], found["forget"]) / size**2,
-        "along_the_way": -_dot(found["stored"], found["way"]) / (stored * _norm(found["way"])),
+        "stored_now": inner(found["stored"], found["forget"]) / size**2,
+        "along_the_way": -inner(found["stored"], found["way"]) / (stored * _norm(found["way"])),
         "moved": _norm(found["taught"]) / size,
     }
 
@@ -77,9 +78,5 @@ def _sum(book: GradientLedger, parts: Iterable[str]) -> Tensors:
     return book.sum(book.example_ids, (1,), parts)
 
 
-def _dot(a: Tensors, b: Tensors) -> float:
-    return sum((a[name].double() * b[name].double()).sum().item() for name in a)
-
-
 def _norm(tensors: Tensors) -> float:
-    return math.sqrt(_dot(tensors, tensors))
+    return math.sqrt(inner(tensors, tensors))
