@@ -10,7 +10,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent.parent / "unlearnkit"
 STUDY_PARTS = (
-    *("cells", "collect", "config", "parameters", "profiles", "scheduler", "storage"),
+    *("cells", "collect", "config", "packing", "parameters", "profiles", "scheduler", "storage"),
     *("tables", "versions"),
 )
 MACHINERY = (

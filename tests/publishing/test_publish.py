@@ -50,8 +50,14 @@ def content(project):
 def test_data_figures_notebooks_and_readme_are_put_in_place(published):
     assert published.said.strip().endswith("published 2 notebooks and 2 figures and tables")
     figures = {name.removeprefix("figures/") for name in content(published) if name.startswith("figures/")}
-    data = {f"data/{name}" for name in ("facts.csv.gz", "train.csv.gz", "manifest.json")}
-    assert figures == {"benchmarks/ledger.json", "tables/value.csv", "value.svg", *data}
+    tables = {f"data/{name}{storage.ENDING}" for name in ("cells", "facts", "train")}
+    assert figures == {
+        "benchmarks/ledger.json",
+        "tables/value.csv",
+        "value.svg",
+        "data/manifest.json",
+        *tables,
+    }
     text = (published.root / "README.md").read_text()
     results, costs = (
         "<!-- {0}:start -->\n{1}<!-- {0}:end -->".format(*told)
@@ -114,11 +120,11 @@ def test_a_readme_without_a_place_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("part", "limit"), [("train.csv.gz", "LIMIT_BYTES"), ("manifest.json", "DATA_BYTES")]
+    ("part", "limit"), [(f"train{storage.ENDING}", "LIMIT_BYTES"), ("manifest.json", "DATA_BYTES")]
 )
 def test_data_that_is_too_large_is_refused(tmp_path, monkeypatch, part, limit):
     target, data = tmp_path / "published", tmp_path / "data"
-    told = {"cells": [], "machines": [], "files": {}}
+    told = {"machines": [], "files": {}}
     for folder in (target, data):
         folder.mkdir()
         storage.write_manifest(folder, told)

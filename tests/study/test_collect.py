@@ -1,6 +1,6 @@
 """From cells to data files and back: what is kept, the same bytes, parts, and what is taken as published."""
 
-import gzip
+import bz2
 import hashlib
 import json
 import random
@@ -13,6 +13,7 @@ from unlearnkit.errors import DataError
 from unlearnkit.study import collect, profiles, storage
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.profiles import Profile
+from unlearnkit.study.storage import ENDING
 
 PUBLISHED = collect.published()
 STAGES = ("train", "oracle", "path")
@@ -87,13 +88,13 @@ def content(folder):
 
 
 def test_only_metrics_that_the_report_reads_are_kept_with_six_digits(collected):
-    text = gzip.decompress((collected / "path.csv.gz").read_bytes()).decode()
+    text = bz2.decompress((collected / f"path{ENDING}").read_bytes()).decode()
     table = collect.read(collected, "path")
     assert set(table["metric"]) == {"nll", "exact_memorisation"}
     assert set(table["metric"]) <= set(collect.METRICS)
     assert set(table.loc[table["metric"] == "exact_memorisation", "split"]) == {"forget"}  # of paths
     assert "6.66667e-08" in text
-    assert "123457" in text
+    assert "123457" in bz2.decompress((collected / f"path-blocks{ENDING}").read_bytes()).decode()
     assert not [
         v for v in text.replace("\n", ",").split(",") if len(v.lstrip("-0.").split("e")[0]) > 8 and "." in v
     ]
@@ -128,25 +129,25 @@ def test_the_manifest_tells_files_cells_and_arms(collected, profile):
     for name, file in told["files"].items():
         assert file["sha256"] == hashlib.sha256((collected / name).read_bytes()).hexdigest()
     lines = (collected / collect.MANIFEST).read_text().splitlines()
-    assert sum('"key"' in line for line in lines) == len(told["cells"])  # a line a cell, for diffs
+    assert sum('"variant"' in line for line in lines) == len(told["arms"])  # a line an arm, for diffs
     with pytest.raises(DataError, match="make reproduce"):
         collect.manifest(collected.parent)
 
 
 def test_the_same_cells_make_the_same_bytes(collected, profile):
     before = content(collected)
-    (collected / "gone.csv.gz").write_bytes(b"of an earlier run")
+    (collected / f"gone{ENDING}").write_bytes(b"of an earlier run")
     collect.collect(profile, plan_of(profile))
     assert content(collected) == before
 
 
 def table_of(name):
-    return name.removesuffix(".csv.gz").rstrip("0123456789").removesuffix("-")
+    return name.removesuffix(ENDING).rstrip("0123456789").removesuffix("-").removesuffix("-blocks")
 
 
 def test_every_damage_in_every_file_is_an_error_that_names_it(collected, profile, monkeypatch):
     """Flipped bits, cuts and deletions: no table is read otherwise than it was written."""
-    size = (collected / "path.csv.gz").stat().st_size
+    size = (collected / f"path{ENDING}").stat().st_size
     monkeypatch.setattr(storage, "LARGEST", size - 1)  # so that a table has parts
     monkeypatch.setattr(collect, "_facts", lambda _: pd.DataFrame({"id": ["a"]}))
     cells = plan_of(profile)
@@ -246,7 +247,7 @@ def test_a_large_table_is_split_into_parts_that_read_back_whole(tmp_path, monkey
     run = Profile("tiny", "", {})
     monkeypatch.setattr(collect, "_facts", lambda _: pd.DataFrame({"id": ["a"]}))
     collect.write(tmp_path, run, [], [], {"path": table, "path-like": table[:1]})
-    parts = sorted(tmp_path.glob("path-[0-9]*.csv.gz"))
+    parts = sorted(tmp_path.glob(f"path-[0-9]*{ENDING}"))
     assert len(parts) > 9
     assert max(path.stat().st_size for path in parts) <= 5_000
     back = collect.read(tmp_path, "path")
@@ -254,5 +255,5 @@ def test_a_large_table_is_split_into_parts_that_read_back_whole(tmp_path, monkey
     assert back["value"].to_numpy() == pytest.approx(table["value"].to_numpy(), rel=1e-5)
     assert set(back["cell"]) == {"00000001"}
     collect.write(tmp_path, run, [], [], {"path": table[:10]})
-    assert {path.name for path in tmp_path.iterdir()} == {"facts.csv.gz", collect.MANIFEST, "path.csv.gz"}
+    assert {path.name for path in tmp_path.iterdir()} == {f"facts{ENDING}", collect.MANIFEST, f"path{ENDING}"}
     assert len(collect.read(tmp_path, "path")) == 10

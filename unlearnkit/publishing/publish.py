@@ -23,7 +23,7 @@ from unlearnkit.study import collect, scheduler
 from unlearnkit.study.config import PUBLISHED
 
 LIMIT_BYTES = 1_000_000
-DATA_BYTES = 6_000_000  # of figures/data in all
+DATA_BYTES = 12_000_000  # of figures/data in all
 FIGURES = paths.ROOT / "figures"
 OTHERS = ("benchmarks", "data", "full")  # below figures/: not from the notebooks
 README = paths.ROOT / "README.md"
@@ -90,7 +90,7 @@ def _publish_data(data: Path) -> None:
         raise PublishError(f"the data is too large: {sizes}")
     target = collect.published()
     (target / collect.MANIFEST).unlink(missing_ok=True)
-    for stale in set(target.glob("*.csv.gz")) - {target / name for name in sizes}:
+    for stale in set(target.glob("*.csv.*")) - {target / name for name in sizes}:
         stale.unlink()
     for name in sorted(sizes, key=lambda name: name == collect.MANIFEST):
         files.write_bytes(target / name, (data / name).read_bytes())

@@ -1,13 +1,13 @@
 """From cells to data files: the one door between experiments and the report.
 
-A run's `data` folder holds a CSV a stage (gzipped, tidy: a row a number), the facts, what models said, and
-`manifest.json`: the arms, every cell with its key, cost and the machine that made it, and each file's digest.
-Only metrics that the report reads are kept, with six significant digits. The published
-run's folder is figures/data, and a cell whose key is in its manifest counts as done. Imports no torch.
+A run's `data` folder holds the observations of each stage (`packing`: CSV, a row a fact with a column a
+metric, and its blocks), the facts, what models said, every cell with its key, cost and the machine that made
+it, and `manifest.json`: the arms, the machines and each file's digest. Only metrics that the report reads are
+kept, with six significant digits. The published run's folder is figures/data, and a cell that it has counts
+as done. Imports no torch.
 """
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -24,6 +24,7 @@ from unlearnkit.study.profiles import Profile
 from unlearnkit.study.storage import MANIFEST
 from unlearnkit.study.tables import read as read_table
 
+CELLS = "cells"
 KEY_DIGITS = 8  # of a cell's key, in the data's `cell` column
 METRICS = (
     *("nll", "exact_memorisation", "n_tokens", "rougeL_recall", "extraction_likelihood"),
@@ -58,9 +59,8 @@ def manifest(folder: Path) -> dict:
             f"no data in {folder} (no {MANIFEST}): run `make reproduce`, or read run = 'published'"
         )
     found = storage.read_manifest(folder)
-    for cell in found["cells"]:
-        cell["made"] = found["machines"][cell["made"]]
-    return found
+    cells = storage.read_table(folder, found["files"], CELLS).to_dict("records")
+    return found | {CELLS: [cell | {"made": found["machines"][cell["made"]]} for cell in cells]}
 
 
 def read(folder: Path, name: str) -> pd.DataFrame:
@@ -68,10 +68,7 @@ def read(folder: Path, name: str) -> pd.DataFrame:
 
     DataError naming the file where a part of it is missing or damaged.
     """
-    whole = manifest(folder)
-    parts = sorted(f for f in whole["files"] if re.fullmatch(rf"{re.escape(name)}(-\d\d)?\.csv\.gz", f))
-    tables = [storage.read_table(folder, whole["files"], part) for part in parts]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return storage.read_table(folder, manifest(folder)["files"], name)
 
 
 def verify(folder: Path) -> dict:
@@ -124,17 +121,18 @@ def write(
     for name, table in tables.items():
         written |= storage.write_table(folder, name, table.dropna(axis="columns", how="all"))
     written |= storage.write_table(folder, "facts", _facts([*arms, *beside]))
-    for stale in set(folder.glob("*.csv.gz")) - {folder / name for name in written}:
-        stale.unlink()
     machines = list({json.dumps(cell["made"]): cell["made"] for cell in cells}.values())
-    told = [cell | {"made": machines.index(cell["made"])} for cell in cells]
+    if told := [cell | {"made": machines.index(cell["made"])} for cell in cells]:
+        written |= storage.write_table(folder, CELLS, pd.DataFrame(told))
+    for stale in set(folder.glob(f"*{storage.ENDING}")) - {folder / name for name in written}:
+        stale.unlink()
     whole = {
         "run": profile.name,
         "parameters": _portable(profile),
         "arms": [_arm(a, _worlds(arms)) for a in arms],
         "variants": [_arm(a, _worlds([*arms, *beside])) for a in beside],
     }
-    whole |= {"files": written, "machines": machines, "cells": told}
+    whole |= {"files": written, "machines": machines}
     storage.write_manifest(folder, whole)
 
 
@@ -147,7 +145,8 @@ def _described(cell: Cell) -> dict:
     """A cell's line of the manifest."""
     told = {"key": cell.key, "stage": cell.stage, "arm": cell.arm, "seed": cell.seed, "title": cell.title}
     cost = cell.cost() if cell.is_made() else _published_cells()[cell.key]
-    return told | {k: cost[k] for k in ("seconds", "peak_bytes", "made")}
+    seconds = float(f"{cost['seconds']:.6g}")  # as it is written
+    return told | {"seconds": seconds, "peak_bytes": cost["peak_bytes"], "made": cost["made"]}
 
 
 @cache

@@ -8,13 +8,13 @@ import pandas as pd
 # An id may be 007 and an answer "NA": neither is a number, nor missing.
 TEXTS = (
     *("cell", "example", "split", "person", "text", "target", "id", "prompt", "answer", "attribute"),
-    *("paraphrases", "contradiction", "mentions"),
+    *("paraphrases", "contradiction", "mentions", "key", "stage", "title"),
 )
 MISSING = ["nan", ""]  # how a missing number is written
 
 
 def read(source: Path | io.BytesIO) -> pd.DataFrame:
-    """A CSV file's rows; a missing number is NaN, an empty text "". Gzipped ones are told by their name."""
+    """A CSV file's rows; a missing number is NaN, an empty text "". Packed ones are told by their name."""
     columns = list(pd.read_csv(source, nrows=0))
     if isinstance(source, io.BytesIO):
         source.seek(0)
