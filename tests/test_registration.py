@@ -25,6 +25,8 @@ def test_every_cell_was_made_where_these_very_claims_were_registered(machines):
 
 def test_every_cell_was_made_by_code_that_came_after_the_registration(machines):
     if git("cat-file", "-e", REGISTRATION).returncode:
-        pytest.skip("without its history (a shallow clone, or no git): nothing to see which commit came first")
+        pytest.skip(
+            "without its history (a shallow clone, or no git): nothing to see which commit came first"
+        )
     for commit in {made["commit"] for made in machines}:
         assert git("merge-base", "--is-ancestor", REGISTRATION, commit).returncode == 0, commit

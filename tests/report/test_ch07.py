@@ -1,5 +1,7 @@
 """Tests over facts, seeds and persons, and equivalence, in worlds of known truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,7 +77,7 @@ def test_few_seeds_have_no_wilcoxon_and_one_has_no_test(build):
     table = statistics.seed_tests(one.arms[0])
     assert table["p"].isna().all()
     assert table["mean"].notna().all()
-    assert list(facts.three_ways(one.arms[0])["n"]) == [1, 20]  # no mixed model, which needs two seeds
+    assert list(facts.analyses(one.arms[0])["n"]) == [1, 20]  # no mixed model, which needs two seeds
     assert all(part.empty for part in statistics.power(one.arms[0]))
 
 
@@ -93,11 +95,23 @@ def test_readers_of_one_model_contradict_each_other_where_seeds_differ(build):
 
 
 def test_mixed_model_agrees_with_the_test_over_seeds(arm):
-    mixed, seeds, pooled = facts.three_ways(arm).itertuples()
+    mixed, seeds, persons, pooled = facts.analyses(arm).itertuples()
     assert mixed.mean == pytest.approx(seeds.mean, rel=1e-4)
     assert seeds.mean == pytest.approx(claim_values(arm, "damage")["C1"].mean())
     assert mixed.ci_high - mixed.ci_low > pooled.ci_high - pooled.ci_low
-    assert (mixed.n, seeds.n) == (pooled.n, SEEDS)
+    assert (mixed.n, seeds.n, persons.n) == (pooled.n, SEEDS, pooled.n)
+    assert persons.mean == pytest.approx(seeds.mean)
+
+
+def test_an_interval_clustered_by_person_is_one_over_seeds_where_each_forgets_another(arm):
+    def width(targets):
+        settings = [replace(s, target=t) for s, t in zip(arm.settings, targets, strict=True)]
+        found = facts.analyses(replace(arm, settings=tuple(settings)))
+        return (found["ci_high"] - found["ci_low"])[2]
+
+    over_seeds = facts.over_seeds(arm).loc[facts.MAIN_CONTRAST]
+    assert width("abcdefg") == pytest.approx(over_seeds["ci_high"] - over_seeds["ci_low"], rel=0.01)
+    assert width("aabbccc") != pytest.approx(width("abcdefg"), rel=0.01)
 
 
 def test_half_the_difference_takes_about_four_times_the_seeds(arm):
