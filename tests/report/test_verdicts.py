@@ -9,7 +9,7 @@ from unlearnkit import claims, paths
 from unlearnkit.claims import NOT_REPLICATED, REPLICATED, UNDECIDED
 from unlearnkit.report import contrasts, verdicts
 from unlearnkit.report.claim_values import claim_values
-from unlearnkit.study import grid, plan, profiles
+from unlearnkit.study import config, grid, plan, profiles
 
 ARM = "gpt2-tiny-pretrained, AdamW"
 PRIVATE_FIRST = World()  # what is the person's own is learned sooner than what all share
@@ -163,6 +163,17 @@ def test_where_little_was_learnt_there_is_no_verdict(tmp_path, monkeypatch):
     assert "20% of the forget facts" in contrasts.warnings(run).data
     assert verdicts.summary(run).startswith("> ⚠ **No verdict")
     assert len(verdicts.table(contrasts.verdicts(run)))  # what was estimated is shown all the same
+
+
+def test_a_part_of_the_registered_seeds_is_an_interim_look(run_in, monkeypatch):
+    run = run_in(PRIVATE_FIRST)
+    given = config.PROFILES["full"] | {"seeds_adamw": 5, "seeds_llama": 0}
+    told = {"run": "full-01234567", "parameters": given}
+    monkeypatch.setattr(run, "manifest", run.manifest | told)
+    said = contrasts.warnings(run).data
+    assert "5 of 16 of smollm2-135m (adamw), 0 of 24 of llama-tiny-pretrained (adamw). The" in said
+    monkeypatch.setattr(run, "manifest", run.manifest | {"run": "full"})
+    assert contrasts.warnings(run) is None
 
 
 def test_a_run_of_another_registration_is_exploratory(run_in, monkeypatch):
