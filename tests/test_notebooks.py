@@ -73,3 +73,10 @@ def test_cells_have_identities_and_no_injected_parameters(name):
     cells = notebooks.source(name)["cells"]
     assert len({cell["id"] for cell in cells}) == len(cells)
     assert not any("injected-parameters" in cell["metadata"].get("tags", []) for cell in cells)
+
+
+def test_code_is_folded_on_the_page(name):
+    """The report is prose first: a reader opens the code of a figure or table by a click."""
+    folded = {"hide-input", "remove-input", "remove-output"}
+    code = [cell for cell in notebooks.source(name)["cells"] if cell["cell_type"] == "code"]
+    assert not [cell["id"] for cell in code if not folded & set(cell["metadata"].get("tags", []))]

@@ -70,6 +70,14 @@ def test_prices_are_the_claims_and_shares_of_all_that_was_taught(arm):
     assert (first["closest"] <= first["distance"] + 1e-12).all()
 
 
+def test_the_costs_by_arm_are_the_means_of_its_prices(arm):
+    table = chapter.by_arm(arm.run)
+    assert list(table.columns) == list(chapter.MAIN)
+    costs = chapter.prices(arm).groupby("method")["cost"].mean().reindex(chapter.MAIN)
+    assert table.loc["gpt2-tiny, AdamW"].tolist() == pytest.approx(costs.tolist(), nan_ok=True)
+    assert chapter.by_arm(arm.run, "no such layers").isna().all(axis=None)
+
+
 def test_cheaper_is_the_first_epochs_price_less_the_others(arm):
     table = chapter.cheaper(arm).set_index("against")
     assert table.loc["all_epochs", "difference"] == pytest.approx(-claim_values(arm)["C1"].mean())

@@ -104,7 +104,7 @@ def _sentence(row: dict | None, arm: Arm) -> str:
     if row["detectable"] is None:
         return "Open: it takes more than one seed."
     seeds, least = count(row["n_seeds"], "seed"), f"{row['detectable']:.2g} {verdicts.UNITS[row['id']]}"
-    return f"Open: {seeds} can show a difference of {least} or more, and no smaller one."
+    return f"Open: {seeds} can easily miss a difference below {least}."
 
 
 def expected(arm: Arm, again: int) -> pd.DataFrame:

@@ -2,12 +2,13 @@
 
 import pandas as pd
 
-from unlearnkit.report import contrasts, readings
+from unlearnkit.report import contrasts, readings, tables
 from unlearnkit.report.claim_values import cost, thrown_away
-from unlearnkit.report.run import Arm
+from unlearnkit.report.run import Arm, Run
 
 ADAM = ("adam_first", "adam_replay")  # the optimizer's own updates, added back
 UPDATES = ("first_epoch", "all_epochs", *ADAM, "wrong_person", "random_direction")
+MAIN = ("first_epoch", "all_epochs", "adam_replay")  # the updates that arms are compared by
 EPOCH_LAYERS = ("all", "embedding")
 DAMAGES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # nats: reading points of the contrast against damage
 
@@ -30,6 +31,12 @@ def prices(arm: Arm, layers: str = "all", methods: tuple[str, ...] = UPDATES) ->
         parts.append(pd.DataFrame(told).loc[rows.index].rename_axis("seed").reset_index())
     columns = ["seed", "method", "reached", "cost", "share", "distance", "closest", "closest_damage"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def by_arm(run: Run, layers: str = "all") -> pd.DataFrame:
+    """The mean cost of MAIN (`prices`, nats), a row an arm by its short name; NaN where an arm lacks one."""
+    costs = {tables.short(a.name): prices(a, layers, MAIN).groupby("method")["cost"].mean() for a in run.arms}
+    return pd.DataFrame({name: cost.astype(float) for name, cost in costs.items()}).T.reindex(columns=MAIN)
 
 
 def cheaper(arm: Arm, layers: str = "all", methods: tuple[str, ...] = UPDATES) -> pd.DataFrame:

@@ -60,13 +60,13 @@ def distance_axes(left: plt.Axes, right: plt.Axes, floor: float | None) -> None:
     left.set(xlabel=STEP_NARROW, ylabel="distance to the oracle, $D_F$ (nats)")
 
 
-def damage_axis(ax: plt.Axes, damage: float, seen: pd.Series) -> None:
-    """Retain damage, linear up to the reading point and logarithmic beyond it."""
+def damage_axis(ax: plt.Axes, damage: float, seen: pd.Series, name: str = "second reading") -> None:
+    """Retain damage, linear up to the reading point, which is named, and logarithmic beyond it."""
     ticks = [damage, *(tick for tick in DAMAGE_TICKS if damage < tick <= max(seen.max(), 2 * damage))]
     ax.set_xscale("symlog", linthresh=damage, linscale=0.6)
     ax.set_xticks([0, *ticks], ["0", *(f"{tick:g}" for tick in ticks)])
     ax.set_xticks([], minor=True)
     ax.set_xlim(left=min(0, seen.min()) - damage / 4)
     ax.axvline(damage, color=MUTED, lw=1, ls=(0, (4, 3)))
-    note(ax, "read here", (damage, 1), ("data", "axes fraction"), (3, -2), va="top")
+    note(ax, name, (damage, 1), ("data", "axes fraction"), (3, -2), va="top")
     ax.set_xlabel("retain damage (nats)\n")
