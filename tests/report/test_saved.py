@@ -21,7 +21,7 @@ def test_stamp_names_run_seeds_and_commit(run):
 
 
 def test_a_figure_saved_twice_is_the_same_file(run):
-    files = []
+    files, open_before = [], plt.get_fignums()
     for _ in range(2):
         drawn, ax = figures.figure(2.0)
         ax.plot([0, 1], label="$\\theta_T$")
@@ -29,4 +29,4 @@ def test_a_figure_saved_twice_is_the_same_file(run):
         figures.save(drawn, run, "method")
         files.append([(run.figures / f"method.{kind}").read_bytes() for kind in ("svg", "png")])
     assert files[0] == files[1]
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == open_before

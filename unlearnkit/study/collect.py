@@ -43,9 +43,16 @@ def published() -> Path:
     return paths.ROOT / "figures" / "data"
 
 
-def published_keys() -> set[str]:
+def published_keys() -> frozenset[str]:
     """Keys of the cells whose rows are in the published data."""
-    return {cell["key"] for cell in manifest(published())["cells"]} if is_data(published()) else set()
+    folder = published()
+    return _keys(folder, (folder / MANIFEST).stat().st_mtime_ns) if is_data(folder) else frozenset()
+
+
+@cache
+def _keys(folder: Path, _written: int) -> frozenset[str]:
+    """Keys of a data folder's cells, read once for as long as its manifest is the one `_written` then."""
+    return frozenset(cell["key"] for cell in manifest(folder)[CELLS])
 
 
 def is_data(folder: Path) -> bool:
