@@ -43,16 +43,9 @@ def published() -> Path:
     return paths.ROOT / "figures" / "data"
 
 
-def published_keys() -> frozenset[str]:
+def published_keys() -> set[str]:
     """Keys of the cells whose rows are in the published data."""
-    folder = published()
-    return _keys(folder, (folder / MANIFEST).stat().st_mtime_ns) if is_data(folder) else frozenset()
-
-
-@cache
-def _keys(folder: Path, _written: int) -> frozenset[str]:
-    """Keys of a data folder's cells, read once for as long as its manifest is the one `_written` then."""
-    return frozenset(cell["key"] for cell in manifest(folder)[CELLS])
+    return set(_published_cells(published())) if is_data(published()) else set()
 
 
 def is_data(folder: Path) -> bool:
@@ -61,13 +54,18 @@ def is_data(folder: Path) -> bool:
 
 def manifest(folder: Path) -> dict:
     """A data folder's manifest; DataError where there is none, or it is not what was written."""
+    found = _without_cells(folder)
+    cells = storage.read_table(folder, found["files"], CELLS).to_dict("records")
+    return found | {CELLS: [cell | {"made": found["machines"][cell["made"]]} for cell in cells]}
+
+
+def _without_cells(folder: Path) -> dict:
+    """The manifest as its file has it; the cells are a table."""
     if not is_data(folder):
         raise DataError(
             f"no data in {folder} (no {MANIFEST}): run `make reproduce`, or read run = 'published'"
         )
-    found = storage.read_manifest(folder)
-    cells = storage.read_table(folder, found["files"], CELLS).to_dict("records")
-    return found | {CELLS: [cell | {"made": found["machines"][cell["made"]]} for cell in cells]}
+    return storage.read_manifest(folder)
 
 
 def read(folder: Path, name: str) -> pd.DataFrame:
@@ -75,7 +73,7 @@ def read(folder: Path, name: str) -> pd.DataFrame:
 
     DataError naming the file where a part of it is missing or damaged.
     """
-    return storage.read_table(folder, manifest(folder)["files"], name)
+    return storage.read_table(folder, _without_cells(folder)["files"], name)
 
 
 def verify(folder: Path) -> dict:
@@ -151,14 +149,14 @@ def _portable(profile: Profile) -> dict:
 def _described(cell: Cell) -> dict:
     """A cell's line of the manifest."""
     told = {"key": cell.key, "stage": cell.stage, "arm": cell.arm, "seed": cell.seed, "title": cell.title}
-    cost = cell.cost() if cell.is_made() else _published_cells()[cell.key]
+    cost = cell.cost() if cell.is_made() else _published_cells(published())[cell.key]
     seconds = float(f"{cost['seconds']:.6g}")  # as it is written
     return told | {"seconds": seconds, "peak_bytes": cost["peak_bytes"], "made": cost["made"]}
 
 
 @cache
-def _published_cells() -> dict[str, dict]:
-    return {cell["key"]: cell for cell in manifest(published())["cells"]}
+def _published_cells(folder: Path) -> dict[str, dict]:
+    return {cell["key"]: cell for cell in manifest(folder)[CELLS]}
 
 
 @cache
