@@ -7,7 +7,7 @@ from scipy.stats import t
 from unlearnkit import claims
 from unlearnkit.report import contrasts, readings, verdicts
 from unlearnkit.report.ch01_data import learned
-from unlearnkit.report.ch02_first_epoch import UPDATES, prices
+from unlearnkit.report.ch02_first_epoch import prices
 from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.tables import NAMES, count, frame
@@ -64,7 +64,7 @@ FOUND = {
 }
 
 
-def curves(arm: Arm, layers: str = "all", methods: tuple[str, ...] = UPDATES) -> pd.DataFrame:
+def curves(arm: Arm, layers: str = "all", methods: tuple[str, ...] = readings.UPDATES) -> pd.DataFrame:
     """How far from the oracle an update has come, by what it has cost the retain facts: a row a level.
 
     Columns: method, damage (one of LEVELS, where the path first costs so much), distance (mean D_F over

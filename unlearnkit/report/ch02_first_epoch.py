@@ -6,14 +6,12 @@ from unlearnkit.report import contrasts, readings, tables
 from unlearnkit.report.claim_values import cost, thrown_away
 from unlearnkit.report.run import Arm, Run
 
-ADAM = ("adam_first", "adam_replay")  # the optimizer's own updates, added back
-UPDATES = ("first_epoch", "all_epochs", *ADAM, "wrong_person", "random_direction")
 MAIN = ("first_epoch", "all_epochs", "adam_replay")  # the updates that arms are compared by
 EPOCH_LAYERS = ("all", "embedding")
 DAMAGES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # nats: reading points of the contrast against damage
 
 
-def prices(arm: Arm, layers: str = "all", methods: tuple[str, ...] = UPDATES) -> pd.DataFrame:
+def prices(arm: Arm, layers: str = "all", methods: tuple[str, ...] = readings.UPDATES) -> pd.DataFrame:
     """What each update pays for forgetting as the oracles have: a row a seed and update, of those walked.
 
     Columns: seed, method, reached (whether it gets there), cost (`claim_values.cost`, nats), share (of all
@@ -39,7 +37,7 @@ def by_arm(run: Run, layers: str = "all") -> pd.DataFrame:
     return pd.DataFrame({name: cost.astype(float) for name, cost in costs.items()}).T.reindex(columns=MAIN)
 
 
-def cheaper(arm: Arm, layers: str = "all", methods: tuple[str, ...] = UPDATES) -> pd.DataFrame:
+def cheaper(arm: Arm, layers: str = "all", methods: tuple[str, ...] = readings.UPDATES) -> pd.DataFrame:
     """What the first epoch pays less what each other update pays, in nats: `contrasts.contrast`'s columns."""
     paid = {m: rows.set_index("seed")["cost"] for m, rows in prices(arm, layers, methods).groupby("method")}
     first = paid.pop("first_epoch", pd.Series(dtype=float))

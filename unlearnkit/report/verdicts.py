@@ -18,7 +18,6 @@ KEYS = (
     *("id", "statement", "arm", "contrast", "estimate", "ci_low", "ci_high", "p_holm", "n_seeds"),
     *("verdict", "paper_says", "margin", "p", "detectable"),
 )
-SHOWN = (*readings.CORE[:2], "adam_first", "adam_replay", *readings.CORE[2:])  # updates of the summary
 TABLE = ("claim", "arm", "estimate [95 %]", "margin", "p (Holm)", "seeds", "smallest found", "verdict")
 ORDER = [claim.id for claim in claims.CLAIMS]
 UNITS = {claim.id: claim.unit for claim in claims.CLAIMS}
@@ -96,11 +95,11 @@ def markdown_for_readme(run: Run) -> str:
 def summary(run: Run) -> str:
     """One screen: what forgetting costs by the first arm's updates, and the verdicts on all claims."""
     arm = run.arms[0]
-    read = readings.reading(arm, "forgetting", None, "all", SHOWN)
+    read = readings.reading(arm, "forgetting", None, "all", readings.UPDATES)
     start = readings.path_table(arm, methods=()).query("method == 'finetuned'")["oracle_distance"].mean()
-    closest = readings.reading(arm, "closest", None, "all", SHOWN)
+    closest = readings.reading(arm, "closest", None, "all", readings.UPDATES)
     rows = []
-    for method in (m for m in SHOWN if m in set(read["method"])):
+    for method in (m for m in readings.UPDATES if m in set(read["method"])):
         there = read[read["method"] == method]["reached"]
         nearest = closest[closest["method"] == method]["oracle_distance"].mean()
         price = claim_values.cost(arm, ("all", method)).mean()
