@@ -25,37 +25,25 @@ LENGTHS, LABELLED = (9, 6), (4, 5)  # tokens of the two examples, and how many o
 EXACT, ROUGH = 1e-5, 3e-2  # error as a share of a gradient's norm: of float32, and of types with 8 to 11 bits
 FLOOR = 1e-7  # the same of the whole gradient's norm: what is less is rounding, as of a key's bias
 PADDING = 1e-4  # relative change of a loss by what stands beside an example in its batch
-_proven: dict[tuple, list[Site]] = {}  # by what decides it, for all models of this process
+_proven: dict[tuple, list[Site]] = {}  # by what decides it, for all unpatched models of this process
 
 
 def proven(model: PreTrainedModel) -> list[Site]:
     """The sites to record, proven on this model as it is: with its hooks, adapters and frozen parameters.
 
     LedgerError where the model cannot be recorded exactly, naming the module: it looks ahead or at its
-    neighbours, or cannot be run on a batch of texts.
+    neighbours, checkpoints its gradients, or cannot be run on a batch of texts.
     """
+    if any(getattr(m, "gradient_checkpointing", False) for m in model.modules()):
+        raise LedgerError(
+            "gradient checkpointing is on, and would run the ledger's hooks twice: "
+            "call model.gradient_checkpointing_disable() first"
+        )
+    if _patched(model):
+        return _prove(model)
     key = _signature(model)
     if key not in _proven:
-        batch = _probe(model)
-        try:
-            with forward.evaluation_mode(model):
-                _require_alone(model, batch)
-                sites = discover(model, batch)
-                if apart := _different(model, batch, sites):
-                    sites = discover(model, batch, apart)
-                    if wrong := _different(model, batch, sites):
-                        raise LedgerError(
-                            f"the recorded gradient of {wrong[0]!r} is not autograd's: freeze it "
-                            "(requires_grad_(False)), or report this model"
-                        )
-        except UnlearnkitError:
-            raise
-        except Exception as error:
-            raise LedgerError(
-                f"{type(model).__name__} cannot be recorded: on a batch of two texts it fails with "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        _proven[key] = sites
+        _proven[key] = _prove(model)
     return _proven[key]
 
 
@@ -64,13 +52,39 @@ def by_autograd(sites: Sequence[Site]) -> list[Site]:
     return [site for site in sites if site.kind == "autograd"]
 
 
+def _prove(model: PreTrainedModel) -> list[Site]:
+    batch = _probe(model)
+    try:
+        with forward.evaluation_mode(model):
+            _require_alone(model, batch)
+            sites = discover(model, batch)
+            if apart := _different(model, batch, sites):
+                sites = discover(model, batch, apart)
+                if wrong := _different(model, batch, sites):
+                    raise LedgerError(
+                        f"the recorded gradient of {wrong[0]!r} is not autograd's: freeze it "
+                        "(requires_grad_(False)), or report this model"
+                    )
+    except UnlearnkitError:
+        raise
+    except Exception as error:
+        raise LedgerError(
+            f"{type(model).__name__} cannot be recorded: on a batch of two texts it fails with "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return sites
+
+
+def _patched(model: PreTrainedModel) -> bool:
+    """Whether some module has a hook, or a forward of its own: code by which no two models can be compared."""
+    return any(
+        m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in model.modules()
+    )
+
+
 def _signature(model: PreTrainedModel) -> tuple:
-    """All that decides whether a proof holds for another model object too."""
-    modules = []
-    for name, m in model.named_modules():
-        own = m.__dict__.get("forward")  # replaced on this object alone, as some adapters do
-        hooks = [*m._forward_hooks.values(), *m._forward_pre_hooks.values()]
-        modules.append((name, type(m), *map(id, [own, *hooks])))
+    """All that decides whether a proof holds for another model object too, where neither is patched."""
+    modules = [(name, type(m)) for name, m in model.named_modules()]
     parameters = [(n, p.shape, p.dtype, p.requires_grad) for n, p in model.named_parameters()]
     return type(model), str(model.config), str(model.device), tuple(modules), tuple(parameters)
 

@@ -69,14 +69,9 @@ class Site:
 def discover(model: PreTrainedModel, batch: Batch, apart: Collection[str] = ()) -> list[Site]:
     """Every site of the model, in module order, as a forward pass of the batch shows it.
 
-    Parameters named in `apart`, and what no other kind fits, become sites of kind autograd. LedgerError for
-    gradient checkpointing, and for a tied token matrix whose two roles cannot be told apart.
+    Parameters named in `apart`, and what no other kind fits, become sites of kind autograd. LedgerError for a
+    tied token matrix whose two roles cannot be told apart.
     """
-    if any(getattr(m, "gradient_checkpointing", False) for m in model.modules()):
-        raise LedgerError(
-            "gradient checkpointing is on, and would run the ledger's hooks twice: "
-            "call model.gradient_checkpointing_disable() first"
-        )
     names, uses = {p: n for n, p in model.named_parameters()}, _uses(model, batch)
     slots, sites, owner, taken = tags(model), [], {}, set()
     token_in, token_out = model.get_input_embeddings(), model.get_output_embeddings()
