@@ -76,10 +76,8 @@ def _prove(model: PreTrainedModel) -> list[Site]:
 
 
 def _patched(model: PreTrainedModel) -> bool:
-    """Whether some module has a hook, or a forward of its own: code by which no two models can be compared."""
-    return any(
-        m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in model.modules()
-    )
+    """Whether some module has a hook, or a forward of its own: no two models can be compared by it."""
+    return any(m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in model.modules())
 
 
 def _signature(model: PreTrainedModel) -> tuple:
