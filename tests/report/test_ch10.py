@@ -127,7 +127,7 @@ def test_prices_come_from_cells_and_from_rows_of_the_first_seed(arm, monkeypatch
     told = {"training_seconds": 60.0, "records": 100.0, "ledger_bytes": 4e6, "weights_bytes": 2e6}
     stages = {
         "train": pd.DataFrame({"metric": told.keys(), "value": told.values()}),
-        "oracle": pd.DataFrame({"metric": ["training_seconds"] * 2, "value": [200.0, 220.0]}),
+        "oracle": pd.DataFrame({"metric": ["training_seconds"] * 3, "value": [200.0, 210.0, 2000.0]}),
         "portraits": pd.DataFrame({"method": ["first_epoch", "all_epochs"], "seconds": [2.0, 7.0]}),
     }
     monkeypatch.setattr(type(arm), "observations", lambda _, stage: stages[stage])

@@ -143,16 +143,16 @@ def _shares(facts: pd.DataFrame) -> pd.DataFrame:
 
 
 def prices(arm: Arm) -> dict[str, float]:
-    """What the arm's work takes: means over seeds; NaN for what was not measured.
+    """What the arm's work takes: medians over seeds, as a machine may be busy or asleep; NaN where not measured.
 
     Keys: train_seconds (with the ledger), oracle_seconds (retraining), first_epoch and all_epochs (seconds of
     one update from the ledger), train_gb and path_gb (peak memory), and of seed 0's ledger: records (one a
     fact and epoch), ledger_bytes, weights_bytes.
     """
     metrics = {stage: arm.observations(stage).groupby("metric")["value"] for stage in ("train", "oracle")}
-    took = {stage: metrics[stage].mean().get("training_seconds", np.nan) for stage in metrics}
+    took = {stage: metrics[stage].median().get("training_seconds", np.nan) for stage in metrics}
     applied = arm.observations("portraits")  # a path reads the ledger once for all its steps
-    seconds = applied.groupby("method")["seconds"].mean() if "seconds" in applied else {}
+    seconds = applied.groupby("method")["seconds"].median() if "seconds" in applied else {}
     peak = arm.run.costs.query("arm == @arm.name").groupby("stage")["peak_gb"].max()
     kept = metrics["train"].max()  # those of a ledger are seed 0's
     return {
