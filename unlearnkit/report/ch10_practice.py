@@ -143,7 +143,8 @@ def _shares(facts: pd.DataFrame) -> pd.DataFrame:
 
 
 def prices(arm: Arm) -> dict[str, float]:
-    """What the arm's work takes: medians over seeds, as a machine may be busy or asleep; NaN where not measured.
+    """What the arm's work takes: medians over seeds, as a machine may be busy or asleep; NaN for what was not
+    measured.
 
     Keys: train_seconds (with the ledger), oracle_seconds (retraining), first_epoch and all_epochs (seconds of
     one update from the ledger), train_gb and path_gb (peak memory), and of seed 0's ledger: records (one a
