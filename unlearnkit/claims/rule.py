@@ -48,7 +48,7 @@ def unfit(memorised: float, distance: float, missed: float = 0.0) -> str:
     """
     if not memorised >= LEARNT:
         return (
-            f"only {memorised:.0%} of the forget facts' answers were learnt (at least {LEARNT:.0%} are "
+            f"only {memorised:.1%} of the forget facts' answers were learnt (at least {LEARNT:.0%} are "
             "needed): train longer or with a larger learning rate; `make recipe` looks for one"
         )
     if not distance >= FAR:
