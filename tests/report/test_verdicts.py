@@ -160,7 +160,7 @@ def test_where_little_was_learnt_there_is_no_verdict(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNKIT_BUILD", str(tmp_path))
     run = planted(tmp_path, World(known=0.2), model="gpt2-tiny-pretrained", seeds_adamw=4)
     assert {row["verdict"] for row in contrasts.verdicts(run)} == {claims.NO_VERDICT}
-    assert "20% of the forget facts" in contrasts.warnings(run).data
+    assert "20.0% of the forget facts" in contrasts.warnings(run).data
     assert verdicts.summary(run).startswith("> ⚠ **No verdict")
     assert len(verdicts.table(contrasts.verdicts(run)))  # what was estimated is shown all the same
 
