@@ -23,7 +23,7 @@ OWN = --profile $(call quoted,PROFILE) $(call option,--model,MODEL) $(call optio
 OPTIONS = $(OWN) $(call option,--notebook,NOTEBOOK) $(if $(FRESH),--fresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help env models recipe reproduce quick test golden lint lab report publish check clean bench peers
+.PHONY: help env models recipe tune reproduce quick test golden lint lab report publish check clean bench peers
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ quick: env  ## every notebook on a tiny model (3 minutes)
 
 recipe: env  ## find a learning rate at which MODEL learns DATA: a few trainings, gentlest first
 	@$(PY) -m unlearnkit recipe $(OWN)
+
+tune: env  ## try each method's settings on MODEL in worlds that no table shows: gpt2-tiny, ...
+	@$(PY) -m unlearnkit tune $(call quoted,MODEL)
 
 models: env  ## fetch all that runs and tests need, or MODEL=...: no network later
 	@$(PY) -m unlearnkit models fetch $(if $(value MODEL),$(call quoted,MODEL))

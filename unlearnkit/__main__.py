@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     recipe = commands.add_parser("recipe", help="find a learning rate at which a model learns its facts")
     _add_own(recipe)
     recipe.set_defaults(run=_recipe)
+    tune = commands.add_parser("tune", help="try each compared method's settings in worlds of their own")
+    tune.add_argument("model", help="a family of models: gpt2-tiny, neox-tiny, llama-tiny, smollm2-135m")
+    tune.set_defaults(run=_tune)
     report = commands.add_parser("report", help="build the HTML report of what a run has executed")
     report.add_argument("--profile", default="default", help="the run's name")
     report.set_defaults(run=_report)
@@ -112,6 +115,12 @@ def _recipe(options: argparse.Namespace) -> None:
     from .study import search
 
     search.tell(_profile(options, []))
+
+
+def _tune(options: argparse.Namespace) -> None:
+    from .study import tuning
+
+    print(tuning.tune(options.model))
 
 
 def _profile(options: argparse.Namespace, names: list[str]) -> "Profile":

@@ -33,5 +33,9 @@ class MethodError(UnlearnkitError):
     """An unknown unlearning method, or one called without an input that it needs."""
 
 
+class BudgetError(MethodError):
+    """A certificate that does not bear the request."""
+
+
 class DivergenceError(UnlearnkitError):
     """Training or ascent produced a loss or weights that are not finite."""

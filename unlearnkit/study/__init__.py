@@ -3,6 +3,7 @@
     config       every choice, on one screen
     profiles     a run: a profile with what the user changed
     plan, grid   arms, seeds, targets; the cells of an arm
+    compare      methods side by side; trials: what is tried of each, and what was chosen
     variants     small arms beside them, for further questions
     versions     of each stage
     cells        steps of a plan; cells cached by content
@@ -20,8 +21,8 @@ from functools import cache, partial
 from pathlib import Path
 
 from unlearnkit import packages, paths
-from unlearnkit.study import collect, grid, plan, variants
-from unlearnkit.study.cells import Cell, Step, Task, Tidy
+from unlearnkit.study import collect, compare, grid, plan, variants
+from unlearnkit.study.cells import TRAININGS, Cell, Step, Task, Tidy
 from unlearnkit.study.config import FEW_CORES, MODEL_SECONDS, SEED_BYTES, SMALL_MODELS, TINY_FAMILIES
 from unlearnkit.study.profiles import Profile, is_built_in
 
@@ -34,7 +35,7 @@ def cells_of(profile: Profile) -> list[Cell]:
     found = [cell for arm in arms for cell in grid.cells(arm)]
     if is_built_in(profile) and arms[0].optimizer == "adamw" and not profile["seeds_sgd"]:
         found.append(grid.recipe_cell(arms[0]))
-    return [*found, grid.rewind_cell(arms[0]), *variants.cells(profile)]
+    return [*found, grid.rewind_cell(arms[0]), *variants.cells(profile), *compare.cells(profile)]
 
 
 def steps(profile: Profile, fresh: bool = False, keep_ledgers: bool = False) -> list[Step]:
@@ -44,10 +45,23 @@ def steps(profile: Profile, fresh: bool = False, keep_ledgers: bool = False) -> 
     bulk of a run; seed 0's stays, which shows what one is like.
     """
     known = set() if fresh else collect.published_keys()
-    found = [replace(c, published=c.key in known, chain=_chain(c)) for c in cells_of(profile)]
+    found = [
+        replace(c, published=c.key in known, chain=_chain(c), needs=_restored(c, known))
+        for c in cells_of(profile)
+    ]
     models = dict.fromkeys(c.config["model"] for c in found)
     fetched = [_model_step(model, [c for c in found if c.config["model"] == model]) for model in models]
     return [*fetched, _similarity_step(), *(found if keep_ledgers else _tidied(found))]
+
+
+def _restored(cell: Cell, known: set[str]) -> tuple[Cell, ...]:
+    """What a cell needs; a comparison reads no more of an oracle than its published rows."""
+    if cell.stage != "compared":
+        return cell.needs
+    return tuple(
+        replace(need, restore=collect.rows) if need.stage == "oracle" and need.key in known else need
+        for need in cell.needs
+    )
 
 
 def _tidied(found: list[Cell]) -> list[Step]:
@@ -55,21 +69,21 @@ def _tidied(found: list[Cell]) -> list[Step]:
     readers: dict[str, list[Cell]] = {}
     for cell in found:
         for need in cell.needs:
-            if need.stage == "train" and need.seed:
+            if need.stage == "recorded" or need.stage == "train" and need.seed:
                 readers.setdefault(need.key, []).append(cell)
     last = {here[-1].key: here for here in readers.values()}
     told: list[Step] = []
     for cell in found:
         told.append(cell)
         if here := last.get(cell.key):
-            train = next(need for need in cell.needs if need.stage == "train")
+            train = next(need for need in cell.needs if need.stage in TRAININGS)
             told.append(
                 Tidy(
                     title=f"its ledger deleted ({cell.arm}, seed {cell.seed})",
                     estimate_s=0.1,
                     group="ledgers deleted",
                     chain=cell.chain,
-                    ledger=train.folder / "ledger",
+                    folder=train.folder,
                     readers=tuple(here),
                 )
             )

@@ -30,6 +30,8 @@ from unlearnkit.study.versions import VERSION
 OBSERVATIONS = "observations.csv"
 DONE = "done.json"
 CONTINUATIONS = "continuations.csv"
+TRAININGS = ("train", "recorded")  # stages whose folder has a ledger
+BULK = ("ledger", "history", "updates", "shards")  # what of such a folder may go once it is read
 
 
 def digest(*parts: Any) -> str:
@@ -92,6 +94,7 @@ class Cell(Step):
     config     JSON values: all that the result depends on, beside the versions and `needs`
     needs      cells whose folders it reads
     published  its rows are in the published data, and count
+    restore    gives its published rows, where these are all that a cell which needs it reads
     """
 
     stage: str
@@ -101,6 +104,7 @@ class Cell(Step):
     config: dict
     needs: tuple["Cell", ...] = ()
     published: bool = False
+    restore: Callable[["Cell"], pd.DataFrame] | None = None
 
     @cached_property
     def key(self) -> str:
@@ -128,7 +132,7 @@ class Cell(Step):
 
     def on_disk(self) -> bool:
         """Whether this checkout's cache holds it, with all that a cell which needs it reads."""
-        ledger = self.stage != "train" or (self.folder / "ledger").is_dir()
+        ledger = self.stage not in TRAININGS or (self.folder / "ledger").is_dir()
         return ledger and self.is_made()
 
     def is_made(self) -> bool:
@@ -146,11 +150,18 @@ class Cell(Step):
         if not self.done():
             self._compute()
 
+    def _provide(self) -> None:
+        """Its published rows where these are enough, else its work."""
+        if self.restore is None:
+            self._compute()
+        else:  # not made here: its folder has rows, and nothing says that it is done
+            files.write_text(self.observations, self.restore(self).to_csv(index=False))
+
     def _compute(self) -> None:
         """The work itself, after what it needs and the cache lacks (a published cell, a deleted ledger)."""
         for need in self.needs:
             if not need.on_disk():
-                need._compute()
+                need._provide()
         function = getattr(import_module(f"unlearnkit.study.experiments.{self.module}"), self.stage)
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):  # a worker may outlive a killed run, and end its cell
@@ -168,17 +179,18 @@ class Cell(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class Tidy(Step):
-    """Deletes a seed's ledger, the bulk of a run, once every cell that reads it is done."""
+    """Deletes a training's ledger and history, the bulk of a run, once every cell that reads it is done."""
 
-    ledger: Path
+    folder: Path
     readers: tuple[Cell, ...]
 
     def done(self) -> bool:
-        return self._is_read() and not self.ledger.is_dir()
+        return self._is_read() and not any((self.folder / part).is_dir() for part in BULK)
 
     def run(self) -> None:
         if self._is_read():
-            shutil.rmtree(self.ledger, ignore_errors=True)
+            for part in BULK:
+                shutil.rmtree(self.folder / part, ignore_errors=True)
 
     def _is_read(self) -> bool:
         return all(reader.done() for reader in self.readers)

@@ -99,7 +99,7 @@ def collect(profile: Profile, cells: list[Cell]) -> Path:
     """Write the run's data folder from its finished cells; returns the folder."""
     stages: dict[str, list[pd.DataFrame]] = {}
     for cell in cells:
-        stages.setdefault(cell.stage, []).append(_rows(cell))
+        stages.setdefault(cell.stage, []).append(rows(cell))
         if len(said := _said(cell)):
             stages.setdefault("continuations", []).append(said)
     tables = {stage: pd.concat(parts, ignore_index=True) for stage, parts in stages.items()}
@@ -165,7 +165,7 @@ def _published_rows(name: str) -> dict[str, pd.DataFrame]:
     return dict(iter(table.groupby("cell"))) if len(table) else {}
 
 
-def _rows(cell: Cell) -> pd.DataFrame:
+def rows(cell: Cell) -> pd.DataFrame:
     """A cell's rows: its own where this checkout made them, else the published ones."""
     if not cell.is_made():
         return _labelled(_published_rows(cell.stage)[cell.key[:KEY_DIGITS]], cell)

@@ -17,22 +17,24 @@ MOST_SEEDS, MOST_EPOCHS = 1000, 1000  # more are a slip of the hand
 NO_COMPANION = dict.fromkeys(
     ("seeds_tiny_adamw", "seeds_tiny_sgd", "seeds_untied", "seeds_neox", "seeds_llama"), 0
 )
+NO_COMPARISON = dict.fromkeys(("seeds_principal", "seeds_others", "seeds_methods"), 0)
 NO_VARIANT = dict.fromkeys(("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged"), 0)
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 8, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 PROFILES = {
     "quick": {
         **{"model": f"{TINY}-quick", **BUILT_IN, "whole_map": False, "seeds_adamw": 2, "seeds_sgd": 0},
-        **{**NO_COMPANION, **NO_VARIANT},
+        **{**NO_COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1},
     },
     "default": {
         **{"model": "smollm2-135m", **BUILT_IN, "whole_map": False, "seeds_adamw": 3, "seeds_sgd": 0},
-        **{**COMPANION, **NO_VARIANT},
+        **{**COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, "seeds_methods": 2},
     },
     "full": {
         **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True, "seeds_adamw": 16, "seeds_sgd": 3},
         **{**COMPANION, "seeds_tiny_sgd": 20},
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
         **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8},
+        **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24},
     },
 }
 REGISTERED = "full"  # the profile whose seeds the claims were registered for
@@ -119,6 +121,11 @@ LAYER_CONTROLS = {"wrong_person": (0.01,), "random_direction": (0.08,)}
 # Total length after each application of fresh gradients: no step can be taken back, so that they are finer.
 REPEATED_STEPS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08)
 DURATION_STEPS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)  # the same where influence is followed
+# Where compared methods are looked at: one that can go back, one that cannot, and optimizer steps.
+COMPARED_STEPS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+COMPARED_FRESH_STEPS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.24)
+COMPARED_TRAINED_STEPS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+COMPARED_STOP = 1.0  # nats of retain damage: beyond, they are left once they have met their readings
 ROUND_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16)  # total length after each round, were all still known
 
 # -- layers -----------------------------------------------------------------------------------------------
@@ -170,6 +177,11 @@ LAYER_RULES = (
     *("stored_gradient", "present_gradient", "gradient_to_weights", "gradient_to_retain"),
     *("stored_now", "along_the_way", "moved"),
 )
+
+# -- methods side by side -----------------------------------------------------------------------------------
+# Families that methods are tuned on: the model, and in how many worlds (`claims.methods.TUNING_SEEDS`).
+TUNED = {"gpt2-tiny": TINY, "neox-tiny": NEOX, "llama-tiny": LLAMA, "smollm2-135m": "smollm2-135m"}
+TUNING_WORLDS = {"gpt2-tiny": 2, "neox-tiny": 1, "llama-tiny": 1, "smollm2-135m": 1}
 
 # -- how work is shared out -------------------------------------------------------------------------------
 TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine

@@ -18,6 +18,8 @@ KINDS = {
     "train": "fine-tuning",
     "oracle": "oracles",
     "path": "unlearning paths",
+    "recorded": "fine-tuning, others recorded too",
+    "compared": "methods side by side",
     "portraits": "close-ups",
     "durations": "influence and extraction by duration",
     "alignment": "alignment of gradients",

@@ -8,7 +8,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from unlearnkit.errors import ConfigError
-from unlearnkit.study.config import MOST_EPOCHS, MOST_SEEDS, NO_COMPANION, NO_VARIANT, OPTIMIZERS
+from unlearnkit.study.config import (
+    MOST_EPOCHS,
+    MOST_SEEDS,
+    NO_COMPANION,
+    NO_COMPARISON,
+    NO_VARIANT,
+    OPTIMIZERS,
+)
 
 NEXT = re.compile(r"\s+(?=[A-Za-z_]\w*=)")  # where another `name=value` begins
 LAYER = re.compile(
@@ -88,7 +95,7 @@ def _all_layers(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, str) and LAYER.fullmatch(v) for v in value)
 
 
-_SEEDS = ("seeds", "seeds_adamw", "seeds_sgd", *NO_COMPANION, *NO_VARIANT)
+_SEEDS = ("seeds", "seeds_adamw", "seeds_sgd", *NO_COMPANION, *NO_VARIANT, *NO_COMPARISON)
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_SEEDS, _whole(0, MOST_SEEDS)),
     "whole_map": (lambda value: type(value) is bool, "true or false"),

@@ -8,6 +8,8 @@ VERSION = {
     "train": 1,
     "oracle": 1,
     "path": 2,
+    "recorded": 1,
+    "compared": 1,
     "portraits": 3,
     "durations": 1,
     "alignment": 2,

@@ -9,7 +9,7 @@ one step (R: sigma 10, lam 1e-3 for 12,000 examples); softmax, several steps and
 import math
 from collections.abc import Iterator
 
-from unlearnkit.errors import MethodError
+from unlearnkit.errors import BudgetError, MethodError
 from unlearnkit.unlearning.kinds import free
 
 NEEDS = ("checkpoints", "examples", "tokenizer")
@@ -24,7 +24,7 @@ def certified_removal(
     W* minimises L over all examples; W <- W - H^-1 grad L(W; D'), D' without the request, up to `newton`
     times, until the residual r = |grad L(W; D')|, measured and not bounded, is in the budget
     sigma * epsilon / c, with c = sqrt(2 ln(1.5 / delta)). Tells r, `bound` (what r is at most, after the last
-    step alone) and the epsilon that r comes to. MethodError beyond the budget: retrain then, as Guo et al.
+    step alone) and the epsilon that r comes to. BudgetError beyond it: retrain then, as Guo et al.
     """
     import torch
 
@@ -47,7 +47,7 @@ def certified_removal(
     w, step, taken = removed(left, w, budget, newton)
     residual = left.gradient(w).norm().item()
     if residual > budget:
-        raise MethodError(
+        raise BudgetError(
             f"method 'certified_removal': after {taken} steps the residual is {residual:.2g}, beyond "
             f"the budget of {budget:.2g}: retrain, or allow more steps or a larger epsilon"
         )

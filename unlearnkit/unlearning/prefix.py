@@ -33,9 +33,12 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
     layers = [(layer.keys, layer.values) for layer in read.layers]
 
     def prefixed(_module, args: tuple, given: dict) -> tuple[tuple, dict]:
-        rows = len(given["input_ids"])
-        mask = torch.cat([torch.ones(rows, ahead, dtype=torch.long), given["attention_mask"]], 1)
-        more = {"attention_mask": mask, "position_ids": given["position_ids"] + ahead}
+        rows, length = given["input_ids"].shape
+        own, places = given.get("attention_mask"), given.get("position_ids")
+        own = torch.ones(rows, length, dtype=torch.long) if own is None else own
+        places = torch.arange(length).expand(rows, -1) if places is None else places
+        mask = torch.cat([torch.ones(rows, ahead, dtype=torch.long), own], 1)
+        more = {"attention_mask": mask, "position_ids": places + ahead}
         if given.get("past_key_values") is None:  # else they have begun with ours
             cache = DynamicCache()
             for k, (keys, values) in enumerate(layers):
@@ -43,4 +46,13 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
             more["past_key_values"] = cache
         return args, {**given, **more}
 
-    return model.register_forward_pre_hook(prefixed, with_kwargs=True).remove
+    hook = model.register_forward_pre_hook(prefixed, with_kwargs=True)
+    if limit:  # so many positions are left for what comes after: running text is cut into windows by this
+        model.config.max_position_embeddings = limit - ahead
+
+    def remove() -> None:
+        hook.remove()
+        if limit:
+            model.config.max_position_embeddings = limit
+
+    return remove

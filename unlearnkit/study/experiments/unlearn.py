@@ -54,6 +54,16 @@ def path(cell: Cell) -> pd.DataFrame:
     and at those that a reading is near. Step lengths are shares of ||theta_T - theta_0||. Only steps are
     rows: the start is `readings.start`.
     """
+    config = cell.config
+
+    def beside(*what) -> pd.DataFrame:
+        return measure.beside(*what, config["tokens"], config["rouge"])
+
+    return pd.concat(walked(cell, beside))
+
+
+def walked(cell: Cell, beside: Callable[..., pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """A path's rows, step by step; `beside(model, tokenizer, groups)` is measured at some of them only."""
     config, walk, (spec,) = cell.config, Walk.from_cell(cell), cell.config["paths"]
     _, *oracles = cell.needs
     target, goes_back = oracle_level(oracles), unlearning.METHODS[spec["method"]].goes_back
@@ -66,11 +76,11 @@ def path(cell: Cell) -> pd.DataFrame:
         bar.update()
         rows = measure.point(*what)
         if route.here in spec["steps"][::-2] or route.is_near(rows):
-            rows = pd.concat([rows, measure.beside(*what, config["tokens"], config["rouge"])])
+            rows = pd.concat([rows, beside(*what)])
         return rows
 
     with bar:
-        return pd.concat(points(walk, spec, walk.start(), route, look))
+        yield from points(walk, spec, walk.start(), route, look)
 
 
 def oracle_level(oracles: Iterable[Cell]) -> pd.Series:
@@ -133,7 +143,7 @@ def _given(walk: Walk, spec: dict) -> dict:
     if method.requires("until"):
         what = walk.model, walk.tokenizer, walk.groups["forget"], walk.groups["holdout"]
         given["until"] = metrics.as_unknown(*what)
-    if "retain" in method.needs:
+    if "retain" in method.needs or spec.get("options", {}).get("b"):  # of `msa`
         given["retain"] = _retained(walk, set(request))
     if "checkpoints" in method.needs:
         given["checkpoints"] = ways.history(walk.train, request if method.name == "amnesiac" else ())

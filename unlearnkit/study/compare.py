@@ -1,0 +1,96 @@
+"""The cells that compare methods: a seed's training with others recorded too, and a path a method.
+
+What others' texts or gradients a method sees are never of the facts that its path scores. Imports no torch.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from unlearnkit.claims.methods import PRINCIPAL
+from unlearnkit.study import config, plan, trials
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.grid import Seed
+from unlearnkit.study.plan import Arm, Setting
+from unlearnkit.study.profiles import Profile
+from unlearnkit.study.walks import path
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Makes the cells of one training seed; its oracles are those of the study."""
+
+    arm: Arm
+    setting: Setting
+
+    @cached_property
+    def seed(self) -> Seed:
+        return Seed(self.arm, self.setting)
+
+    @cached_property
+    def groups(self) -> dict:
+        """The study's groups, with all facts recorded that no path scores."""
+        scored = {e.id for e in self.setting.retain()}
+        record = [e.id for e in self.setting.facts if e.id not in scored]
+        control = [i for i in self.setting.control if i not in scored]
+        return self.seed.groups | {"record": record, "control": control or list(self.setting.control)}
+
+    @cached_property
+    def train(self) -> Cell:
+        return self.seed.cell("recorded", "compare", self.groups, self.seed.seconds[0] * 1.3)
+
+    def walk(self, name: str, options: dict) -> Cell:
+        """The cell of one method's path with these options."""
+        steps = trials.path_steps(name)
+        spec = path(name, name, steps, options=options, stop=config.COMPARED_STOP)
+        given = self.groups | {"layers": "all", "paths": [spec], "tokens": config.UTILITY_TOKENS}
+        given["holdout"] = self.seed.wide["holdout"]
+        given["readings"] = {"damage": list(config.DAMAGE_LEVELS)} | config.REFINED
+        seconds = config.POINTS_A_STEP * len(steps) * self.seed.seconds[1]
+        needs = (self.train, *self.seed.oracles)
+        return self.seed.cell("compared", "compare", given, seconds, needs, name)
+
+    def tuned(self, name: str) -> Cell:
+        """The cell of one method as it was tuned on this family of models."""
+        recipe = self.arm.recipe
+        return self.walk(name, trials.chosen(plan.family(self.arm.model), name, recipe))
+
+
+def cells(profile: Profile) -> list[Cell]:
+    """Every cell of the comparison, each after those it needs: of the arms that AdamW trained."""
+    found: list[Cell] = []
+    for arm in plan.arms(profile):
+        if (
+            arm.optimizer != "adamw"
+            or arm.model not in config.TUNED.values()
+            and arm.model != profile["model"]
+        ):
+            continue
+        for setting in arm.settings:
+            if names := methods_of(profile, arm, setting):
+                one = Comparison(arm, setting)
+                found += [one.train, *(one.tuned(name) for name in names)]
+    return found
+
+
+def methods_of(profile: Profile, arm: Arm, setting: Setting) -> list[str]:
+    """The methods whose paths a seed walks: the principal ones, or all; none in later seeds.
+
+    The run's own model has a number of seeds for either, its companions have one for all methods.
+    """
+    if arm.model == profile["model"]:
+        principal, others = profile["seeds_principal"], profile["seeds_others"]
+    else:
+        principal = others = profile["seeds_methods"]
+    wanted = {True: setting.seed < principal, False: setting.seed < others}
+    return [name for name in trials.names() if wanted[name in PRINCIPAL]]
+
+
+def trial_cells(model: str, setting: Setting, names: list[str]) -> dict[tuple[str, int], Cell]:
+    """By (method, number of the trial), the cells of a tuning world."""
+    one = Comparison(Arm(model, "adamw", plan.recipe(model, "adamw"), (setting,), False), setting)
+    return {
+        (name, number): replace(cell, title=f"{cell.title}, trial {number + 1}")
+        for name in names
+        for number, told in enumerate(trials.space(name))
+        for cell in [one.walk(name, trials.options(name, told, one.arm.recipe))]
+    }

@@ -1,0 +1,77 @@
+"""`make tune`: try each method's settings in worlds that no table shows, and keep what came of it.
+
+Every trial is a cell, so that a second call goes on where the first was stopped. What is kept, a file a
+family of models, is the plan's from then on: `trials.chosen`. The rule is `claims.methods`'s.
+"""
+
+import json
+from collections.abc import Iterable
+
+import pandas as pd
+
+from unlearnkit import files
+from unlearnkit.claims.methods import PRINCIPAL, TUNING_SEEDS
+from unlearnkit.errors import ConfigError
+from unlearnkit.study import compare, config, plan, scheduler, trials
+from unlearnkit.study.cells import Cell, Step
+from unlearnkit.study.compared import Path, World
+from unlearnkit.study.tables import read as read_table
+
+
+def tune(model: str) -> str:
+    """Tune every method that is compared on a model; returns the path of the file that says what came of it.
+
+    ConfigError for a model that the study does not compare methods on.
+    """
+    family = plan.family(model)
+    if family not in config.TUNED:
+        raise ConfigError(f"--model: methods are tuned on {', '.join(config.TUNED)}, not on {model!r}")
+    name, names, seeds = config.TUNED[family], _names(family), TUNING_SEEDS[: config.TUNING_WORLDS[family]]
+    worlds = {seed: compare.trial_cells(name, plan.built_in(seed), names) for seed in seeds}
+    todo = steps([cell for cells in worlds.values() for cell in cells.values()])
+    print(f"Tuning {len(names)} methods on {name} in {len(seeds)} worlds")
+    scheduler.print_plan(todo)
+    if failures := scheduler.run([step for step in todo if not step.done()]):
+        raise failures[0]
+    rows = [_row(told, seed, cell) for seed, cells in worlds.items() for told, cell in cells.items()]
+    path = trials.FOLDER / f"{family}.csv"
+    files.write_text(path, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
+    return str(path)
+
+
+def _names(family: str) -> list[str]:
+    """All methods; on a model where a trial takes minutes, the principal ones."""
+    return [name for name in trials.names() if family in config.TINY_FAMILIES or name in PRINCIPAL]
+
+
+def steps(cells: Iterable[Cell]) -> list[Step]:
+    """The trials with the trainings that they need before them, each world a chain."""
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        found |= {need.key: need for need in cell.needs} | {cell.key: cell}
+    return list(found.values())
+
+
+def _row(told: tuple[str, int], seed: int, cell: Cell) -> dict:
+    """One trial: its price at matched forgetting, how close it comes, seconds."""
+    name, number = told
+    train, *oracles = cell.needs
+    seen, given = read_table(cell.observations), cell.config
+    world = World(read_table(train.observations), _target(oracles), given["retain"], given["control"])
+    path = Path(name, seen, world)
+    forgotten, nearest = path.read("forgetting"), path.read("closest")
+    return {
+        "method": name,
+        "trial": json.dumps(trials.space(name)[number]),
+        "seed": seed,
+        "price": forgotten["price"],
+        "reached": forgotten["reached"],
+        "closest": nearest["distance"],
+        "seconds": path.steps["seconds"].iloc[-1],
+    }
+
+
+def _target(oracles: list[Cell]) -> pd.Series:
+    rows = pd.concat([read_table(cell.observations) for cell in oracles])
+    rows = rows[(rows["metric"] == "nll") & (rows["split"] == "forget")]
+    return rows.groupby("example")["value"].mean()
