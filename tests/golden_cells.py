@@ -22,6 +22,7 @@ from transformers import (
 
 from unlearnkit import data
 from unlearnkit.study.cells import Cell
+from unlearnkit.study.compare import Comparison
 from unlearnkit.study.grid import Seed
 from unlearnkit.study.plan import Arm, Setting
 from unlearnkit.study.versions import VERSION
@@ -117,7 +118,14 @@ def cells(model: Path) -> list[Cell]:
     found.append(seed.cell("tracin", "validate", seed.groups, 1.0, (found[0],)))
     found.append(seed.cell("retrain", "validate", seed.base | exclude, 1.0))
     found += [seed.cell("recipe", "train", sgd, 1.0), seed.cell("rewind", "train", sgd, 1.0)]
-    return [*found, *_planted(seed)]
+    return [*found, *_planted(seed), *_compared(seed)]
+
+
+def _compared(seed: Seed) -> list[Cell]:
+    """The fine-tuning that methods are compared from; a line, a trained method and a prompt from there."""
+    one = Comparison(seed.arm, seed.setting)
+    options = {"first_epoch": {}, "npo": {"lr": TRAINED_RATE}, "prompt_guard": {}}
+    return [one.train, *(one.walk(name, given) for name, given in options.items())]
 
 
 def _planted(seed: Seed) -> list[Cell]:
@@ -161,7 +169,7 @@ def _numbers(cell: Cell) -> pd.DataFrame:
     rows = rows[~rows["metric"].isin(["training_seconds", "ledger_bytes", "weights_bytes"])]
     walked, version = cell.config.get("paths", []), str(VERSION[cell.stage])
     name = cell.stage if cell.stage != "train" or not cell.needs else "train after base"
-    if cell.stage == "path":
+    if cell.stage in ("path", "compared"):
         name = f"{walked[0]['label']} on {cell.config['layers']}"
         version += f".{METHODS[walked[0]['method']].version}"
     rows = rows.assign(stage=cell.stage, cell=name, version=version)

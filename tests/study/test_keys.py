@@ -20,7 +20,7 @@ def keys(profile="default", **overrides):
 
 def changed(before, profile="default"):
     """Titles of the cells whose keys are not as before."""
-    return {title for title, key in keys(profile).items() if before[title] != key}
+    return {title for title, key in keys(profile).items() if before.get(title, key) != key}
 
 
 def and_readers(titles, found):

@@ -14,15 +14,15 @@ no impact      p           of a mean beyond either margin (two one-sided t tests
 both           undecided       otherwise; the smallest effect that this many seeds could have found is given
 
 No verdict is given on an arm where there was nothing to unlearn, or whose ledger does not hold (`unfit`).
+
+Imports scipy only where something is tested: a plan asks what is registered, and tests nothing.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import ttest_1samp
 
-from unlearnkit import stats
 from unlearnkit.claims.registered import CLAIMS, NATS, Claim
 from unlearnkit.errors import ConfigError
 
@@ -75,6 +75,8 @@ def verdicts(
     verdict, paper_says. Holm's family is the arm's claims that can be tested; one seed is never a verdict.
     ConfigError for an unknown claim.
     """
+    from unlearnkit import stats
+
     known = {c.id: c for c in claims}
     if unknown := [i for i in contrasts if i not in known]:
         raise ConfigError(f"unknown claims: {', '.join(map(repr, unknown))}; choose from {', '.join(known)}")
@@ -91,6 +93,8 @@ def verdicts(
 
 def _test(claim: Claim, values: np.ndarray, arm: str) -> dict:
     """Estimate, interval and p of one contrast; nothing but the estimate from a single seed."""
+    from unlearnkit import stats
+
     row = {"id": claim.id, "statement": claim.statement, "arm": arm, "contrast": claim.contrast}
     row |= {"margin": claim.margin, "estimate": float(values.mean()), "ci_low": None, "ci_high": None}
     row |= {"p": None, "p_holm": None, "n_seeds": len(values), "detectable": None}
@@ -106,6 +110,10 @@ def _test(claim: Claim, values: np.ndarray, arm: str) -> dict:
 
 def _p(claim: Claim, values: np.ndarray) -> float:
     """Of the null hypothesis whose rejection the claim asks for."""
+    from scipy.stats import ttest_1samp
+
+    from unlearnkit import stats
+
     if claim.kind == "no impact":
         return stats.tost(values, claim.margin).p
     return float(ttest_1samp(values, 0.0).pvalue)

@@ -116,7 +116,7 @@ class Path:
     def _place(self, kind: str, level: float) -> tuple[float, bool]:
         end = float(self.steps.index[-1])
         if self.is_one:
-            has_forgotten = end > 0 and self.steps["gap"].iloc[-1] >= -NEAR
+            has_forgotten = end > 0 and bool(self.steps["gap"].iloc[-1] >= -NEAR)
             return (end, has_forgotten) if kind != "damage" else (np.nan, False)
         if kind == "closest":
             near = closest(self.facts, self.world.target)

@@ -23,12 +23,15 @@ def tune(model: str) -> str:
 
     ConfigError for a model that the study does not compare methods on.
     """
+    from unlearnkit import models  # here, since listing commands needs no torch
+
     family = plan.family(model)
     if family not in config.TUNED:
         raise ConfigError(f"--model: methods are tuned on {', '.join(config.TUNED)}, not on {model!r}")
     name, names, seeds = config.TUNED[family], _names(family), TUNING_SEEDS[: config.TUNING_WORLDS[family]]
     worlds = {seed: compare.trial_cells(name, plan.built_in(seed), names) for seed in seeds}
     todo = steps([cell for cells in worlds.values() for cell in cells.values()])
+    models.fetch(name)
     print(f"Tuning {len(names)} methods on {name} in {len(seeds)} worlds")
     scheduler.print_plan(todo)
     if failures := scheduler.run([step for step in todo if not step.done()]):
