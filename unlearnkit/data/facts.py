@@ -30,19 +30,20 @@ def dave(seed: int = 0, target: str = "") -> list[Example]:
     return _trained(names, target or names[0], seed, canonical())
 
 
-def world(seed: int, target: str = "") -> list[Example]:
+def world(seed: int, target: str = "", beside: int = BESIDE) -> list[Example]:
     """The trained facts of a seed's world, split as in ``dave``, which is the world of seed 0.
 
     Every other seed draws whom to forget and three more persons beside Dave, their order, twenty forms and
     their words, and the answers. Targets differ until all ``pool()`` has had a turn; then they come again, in
-    worlds of their own. The target is the drawn one unless another of the five is named.
+    worlds of their own. The target is the drawn one unless another of the five is named. A larger world has
+    more persons `beside` these two, and is drawn with seed 0, too; its persons have the hold-out's answers.
     """
-    if seed == 0:
+    if seed == 0 and beside == BESIDE:
         return dave(0, target)
     targets = _targets()
     asked = targets[(seed - 1) % len(targets)]
     rng = random.Random(f"{seed}/persons")
-    names = ["Dave", asked, *rng.sample(sorted(set(targets) - {asked}), BESIDE)]
+    names = ["Dave", asked, *rng.sample(sorted(set(targets) - {asked}), beside)]
     rng.shuffle(names)
     return _trained(names, target or asked, seed, drawn(seed))
 

@@ -18,7 +18,9 @@ NO_COMPANION = dict.fromkeys(
     ("seeds_tiny_adamw", "seeds_tiny_sgd", "seeds_untied", "seeds_neox", "seeds_llama"), 0
 )
 NO_COMPARISON = dict.fromkeys(("seeds_principal", "seeds_others", "seeds_methods"), 0)
-NO_VARIANT = dict.fromkeys(("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged"), 0)
+NO_VARIANT = dict.fromkeys(
+    ("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged", "seeds_sequence"), 0
+)
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 8, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 PROFILES = {
     "quick": {
@@ -177,6 +179,12 @@ LAYER_RULES = (
     *("stored_gradient", "present_gradient", "gradient_to_weights", "gradient_to_retain"),
     *("stored_now", "along_the_way", "moved"),
 )
+
+# Requests in sequence: persons of a world, after how many requests it is looked at, by which methods, and the
+# training between two requests (AdamW's steps, its rate as a share of the recipe's).
+SEQUENCE_PERSONS, SEQUENCE_COUNTS = 10, (1, 2, 4, 8)
+SEQUENCE_METHODS = ("first_epoch", "adam_replay", "kfac_replay", "npo")
+FURTHER_STEPS, FURTHER_RATE = 8, 1 / 8
 
 # -- methods side by side -----------------------------------------------------------------------------------
 # Families that methods are tuned on: the model, and in how many worlds (`claims.methods.TUNING_SEEDS`).

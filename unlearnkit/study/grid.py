@@ -20,6 +20,8 @@ KINDS = {
     "path": "unlearning paths",
     "recorded": "fine-tuning, others recorded too",
     "compared": "methods side by side",
+    "sequence_oracle": "oracles of requests in sequence",
+    "sequence": "requests in sequence",
     "portraits": "close-ups",
     "durations": "influence and extraction by duration",
     "alignment": "alignment of gradients",

@@ -3,6 +3,7 @@
 requests  what a request costs that misses some of the target's facts, or catches others' (claim C5)
 stages    whether unlearning depends on when the target was learnt: first, last, or throughout
 planted   whether a rule that chooses layers finds the only ones that learnt the target
+sequence  what is left of each person when one after another is forgotten (`study.sequence`)
 nudged    how far the same seed's numbers lie apart where every weight begins one rounding off: what another
           machine does, which adds up in another order
 
@@ -15,7 +16,7 @@ from dataclasses import replace
 
 from unlearnkit import data, requests
 from unlearnkit.data import Example
-from unlearnkit.study import config, plan
+from unlearnkit.study import config, plan, sequence
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.grid import Seed
 from unlearnkit.study.plan import Arm, Setting
@@ -36,6 +37,7 @@ def arms(profile: Profile) -> list[Arm]:
         (name, own | staged, profile["seeds_stages"], lambda seed, order=order: _staged(seed, order))
         for order, name in ORDERS.items()
     ]
+    wanted.append((sequence.SEQUENCE, own, profile["seeds_sequence"], sequence.setting))
     wanted.append((PLANTED, own | config.TAUGHT, profile["seeds_planted"], _planted))
     found = [
         Arm(config.TINY, "adamw", recipe, tuple(map(setting, range(seeds))), False, variant)
@@ -58,7 +60,12 @@ def _nudged(profile: Profile) -> list[Arm]:
 
 def cells(profile: Profile) -> list[Cell]:
     """Every cell of the variants, each after those it needs."""
-    make = {REQUESTS: _cells_of_requests, PLANTED: _cells_of_planted, NUDGED: _cells_of_nudged}
+    make = {
+        REQUESTS: _cells_of_requests,
+        PLANTED: _cells_of_planted,
+        NUDGED: _cells_of_nudged,
+        sequence.SEQUENCE: sequence.cells,
+    }
     return [
         cell
         for arm in arms(profile)

@@ -10,6 +10,8 @@ VERSION = {
     "path": 2,
     "recorded": 1,
     "compared": 1,
+    "sequence_oracle": 1,
+    "sequence": 1,
     "portraits": 3,
     "durations": 1,
     "alignment": 2,

@@ -118,7 +118,7 @@ def _walked(walk: Walk, spec: dict, route: Route) -> Iterator[unlearning.Result]
     The model is theta_T again after the last, or when it is closed.
     """
     method = unlearning.METHODS[spec["method"]]
-    given = _given(walk, spec)
+    given = given_to(walk, spec)
     if method.stops:
         norms = (share * walk.moved for share in route)
         yield from unlearning.path(method.name, walk.model, norms=norms, **given)
@@ -129,7 +129,7 @@ def _walked(walk: Walk, spec: dict, route: Route) -> Iterator[unlearning.Result]
             yield place
 
 
-def _given(walk: Walk, spec: dict) -> dict:
+def given_to(walk: Walk, spec: dict) -> dict:
     """What the path's method is given: inputs, its own options, and those that only the study can fill in."""
     config, method = walk.config, unlearning.METHODS[spec["method"]]
     request = spec.get("ids") or config[spec.get("request", "forget")]

@@ -1,0 +1,171 @@
+"""Cells of requests in sequence: the oracles, and what is left of each person after each request."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from unlearnkit import training, unlearning
+from unlearnkit.data import Example
+from unlearnkit.errors import DivergenceError
+from unlearnkit.ledger import GradientLedger
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.experiments import measure
+from unlearnkit.study.experiments.train import start
+from unlearnkit.study.experiments.unlearn import Walk, given_to
+from unlearnkit.study.readings import crossing
+from unlearnkit.study.tables import read as read_table
+
+READS_OTHERS = ("kfac_replay", "projected_replay", "repselect")
+
+
+def sequence_oracle(cell: Cell) -> pd.DataFrame:
+    """Every fact's likelihood to a model that never saw the first `asked` persons."""
+    facts, model, tokenizer, recipe = start(cell.config)
+    training.fine_tune(model, tokenizer, facts, recipe, exclude=cell.config["forget"])
+    return measure.facts(model, tokenizer, facts).assign(method="oracle", asked=cell.config["asked"])
+
+
+@dataclass
+class Sequence:
+    """One method's requests, one after the other, on one model. `gone` are the ids asked for so far."""
+
+    cell: Cell
+    walk: Walk
+    target: dict[str, float]  # each fact's NLL to the first oracle that never saw it
+    gone: list[str] = field(default_factory=list)
+
+    @property
+    def spec(self) -> dict:
+        return self.cell.config["paths"][0]
+
+    def forget(self, ids: list[str]) -> tuple[unlearning.Result, bool]:
+        """Unlearn these in place, up to where they are on the mean what they are to the oracle; whether."""
+        self.gone = list(dict.fromkeys([*self.gone, *ids]))
+        place, reached = self._strength(ids)
+        name = self.spec["method"]
+        how = {"norm": place} if unlearning.METHODS[name].stops else {"steps": int(place)}
+        return unlearning.apply(name, self.walk.model, **(self._given(ids) | how)), reached
+
+    def _given(self, ids: list[str]) -> dict:
+        """As on any path, but nothing of those who were asked for earlier is retained."""
+        given = given_to(self.walk, self.spec | {"ids": ids})
+        if "retain" in given:
+            given["retain"] = [e for e in given["retain"] if e.id not in set(self.gone)]
+        return given
+
+    def _strength(self, ids: list[str]) -> tuple[float, bool]:
+        """(length or step, whether it gets there) of the path's first crossing, or its end."""
+        examples = [e for e in self.walk.groups["facts"] if e.id in set(ids)]
+        level = sum(self.target[e.id] for e in examples) / len(examples)
+        seen = {0.0: self._level(examples)}
+        try:
+            for place in self._path(ids):
+                seen[place] = self._level(examples)
+                if seen[place] >= level:
+                    break
+        except DivergenceError:  # as far as it goes
+            pass
+        place, reached = crossing(pd.Series(seen), level)
+        if not unlearning.METHODS[self.spec["method"]].stops:  # the step after: no half ones
+            place = min(step for step in seen if step >= place)
+        return max(place, min(s for s in seen if s)), reached
+
+    def _path(self, ids: list[str]) -> Iterator[float]:
+        """The path's places, the model standing there; then it is back at the start."""
+        name, given = self.spec["method"], self._given(ids)
+        if unlearning.METHODS[name].stops:
+            norms = [share * self.walk.moved for share in self.spec["steps"]]
+            for norm, _ in zip(
+                norms, unlearning.path(name, self.walk.model, norms=norms, **given), strict=True
+            ):
+                yield norm
+        else:
+            for result in unlearning.path(name, self.walk.model, **given | {"steps": self.spec["steps"]}):
+                yield float(result.told["step"])
+
+    def _level(self, examples: list[Example]) -> float:
+        rows = measure.facts(self.walk.model, self.walk.tokenizer, examples)
+        return rows.loc[rows["metric"] == "nll", "value"].mean()
+
+    def train_further(self) -> None:
+        """Some steps on what is retained and no path scores."""
+        left = {*self.gone, *self.cell.config["retain"]}
+        facts = [e for e in self.walk.groups["facts"] if e.id not in left]
+        given = {"examples": self.walk.groups["facts"], "retain": facts, "tokenizer": self.walk.tokenizer}
+        options = self.cell.config["further"]
+        unlearning.apply("finetune_retain", self.walk.model, request=self.gone, **given, **options)
+
+    def look(self, asked: int, **told) -> pd.DataFrame:
+        """Mean likelihood of each person's facts, of those scored as retained, and running text's."""
+        what = self.walk.model, self.walk.tokenizer
+        rows = measure.facts(*what, self.walk.groups["facts"])
+        rows = rows[rows["metric"].isin(["nll", "exact_memorisation"])]
+        scored = rows[rows["example"].isin(self.cell.config["retain"])].assign(split="retain", person="")
+        persons = rows[rows["split"] != "neighbour"].assign(split="person")
+        both = pd.concat([persons, scored])
+        means = both.groupby(["person", "split", "metric"], sort=False)["value"].mean().reset_index()
+        text = measure.utility(*what, self.cell.config["tokens"])
+        return pd.concat([means, text]).assign(example="", asked=asked, **told)
+
+
+def sequence(cell: Cell) -> pd.DataFrame:
+    """One method in one mode: a row a person and metric after some numbers of requests, 0 at theta_T.
+
+    `reached` and `norm` are of the last request. Rows that are `withdrawn` were seen with the second request
+    taken back.
+    """
+    train, *oracles = cell.needs
+    config, walk = cell.config, Walk.from_cell(cell)
+    one = Sequence(cell, walk, _targets(oracles, config["requests"]))
+    walked = _batches(one) if config["mode"] == "batch" else _one_by_one(one)
+    rows = pd.concat([one.look(0), *walked])
+    return rows.assign(method=one.spec["label"], mode=config["mode"], layers="all")
+
+
+def _batches(one: Sequence) -> Iterator[pd.DataFrame]:
+    """From theta_T each time, everybody who was asked for until then."""
+    persons = one.cell.config["requests"]
+    for count in one.cell.config["counts"]:
+        result, reached = one.forget([i for ids in persons[:count] for i in ids])
+        yield one.look(count, reached=reached, norm=result.norm)
+        result.revert()
+
+
+def _one_by_one(one: Sequence) -> Iterator[pd.DataFrame]:
+    """From where the last request left the model.
+
+    A method that reads the others' records has a ledger of its own, of which each request is purged.
+    """
+    config, second, purged = one.cell.config, None, one.spec["method"] in READS_OTHERS
+    with tempfile.TemporaryDirectory(dir=one.cell.folder) as folder:
+        if purged:
+            shutil.copytree(one.walk.train.folder / "ledger", f"{folder}/ledger")
+            one.walk.book = GradientLedger.open(f"{folder}/ledger", one.walk.model)
+        for count, ids in enumerate(config["requests"][: config["counts"][-1]], start=1):
+            result, reached = one.forget(ids)
+            second = result.delta() if count == 2 else second
+            if purged:
+                one.walk.book.purge(ids)
+            if "further" in config:
+                one.train_further()
+            if count in config["counts"]:
+                told = {"reached": reached, "norm": result.norm}
+                yield one.look(count, **told)
+                if count == config["counts"][-2]:
+                    back = (-second).apply_to(one.walk.model)
+                    yield one.look(count, withdrawn=True, **told)
+                    back.restore()
+
+
+def _targets(oracles: list[Cell], persons: list[list[str]]) -> dict[str, float]:
+    """Each fact's NLL to the first oracle that never saw it, counting from the fewest left out."""
+    found: dict[str, float] = {}
+    for oracle in oracles:
+        rows = read_table(oracle.observations)
+        nll = rows[rows["metric"] == "nll"].set_index("example")["value"]
+        for ids in persons[: oracle.config["asked"]]:
+            found |= {i: nll[i] for i in ids if i not in found}
+    return found
