@@ -11,7 +11,7 @@ TINY, NEOX, LLAMA = (f"{name}-pretrained" for name in ("gpt2-tiny", "neox-tiny",
 # companion arms, which carry many seeds of the built-in study, are left out. `takes`: on two cores, from an
 # empty cache; measured.
 OPTIMIZERS = ("adamw", "sgd")
-OWN_RECIPE = {"optimizer": None, "lr": None, "epochs": None, "batch_size": None}
+OWN_RECIPE = {"optimizer": None, "lr": None, "epochs": None, "batch_size": None, "lora": None}
 BUILT_IN = {"data": "", "forget": "Dave", **OWN_RECIPE}
 MOST_SEEDS, MOST_EPOCHS = 1000, 1000  # more are a slip of the hand
 NO_COMPANION = dict.fromkeys(
@@ -148,6 +148,11 @@ ABSENT = {
         *("norm.final", "norms", "block.29", "last2"),  # its last block is frozen
     ),
 }
+# Adapters are in blocks only, so that all of them are all that is not the embedding.
+WITHOUT_ADAPTERS = (
+    *("position", "embedding", "embedding.input", "embedding.output", "all-but-embedding"),
+    *("norm.final", "norms"),
+)
 # Seeds of an arm with the whole map that walk all of it, by model and optimizer (else MAPS); later ones walk
 # the primary contrasts. A map of the real model takes most of an hour.
 MAPS = 3

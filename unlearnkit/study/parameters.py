@@ -103,6 +103,7 @@ RULES: dict[str, Rule] = {
     # One epoch is the first and all of them: there would be nothing to compare.
     "epochs": _optional(_whole(2, MOST_EPOCHS)),
     "batch_size": _optional(_whole(1)),
+    "lora": _optional(_whole(0, 1024)),
     "optimizer": _optional((lambda value: value in OPTIMIZERS, " or ".join(OPTIMIZERS))),
     "damage": _number("a positive number of nats", lambda value: value > 0),
     "margin": _number("a number from 0", lambda value: value >= 0),

@@ -134,7 +134,10 @@ def layers_of(arm: Arm, setting: Setting) -> list[str]:
     else:
         split = config.SPLIT_LAYERS if family(arm.model) in config.TINY_FAMILIES else ()
         names = [*config.PRIMARY_LAYERS, *split]
-    return [name for name in names if name not in config.ABSENT.get((arm.model, arm.optimizer), ())]
+    absent = config.ABSENT.get((arm.model, arm.optimizer), ())
+    if arm.recipe.get("lora"):
+        absent = config.WITHOUT_ADAPTERS
+    return [name for name in names if name not in absent]
 
 
 def _settings(profile: Profile, seeds: int) -> tuple[Setting, ...]:

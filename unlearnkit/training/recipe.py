@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from unlearnkit.batching import LOSS_ON
 from unlearnkit.errors import ConfigError
+from unlearnkit.training import adapters
 
 OPTIMIZERS = ("sgd", "adamw")
 LR_SCHEDULES = ("constant", "linear")
@@ -45,6 +46,7 @@ class Recipe:
     order: str = "together"  # or another of ORDERS
     staged: tuple[str, ...] = ()  # ids
     layers: tuple[str, ...] = ()  # names of the only ones to move; gradients of the others are recorded too
+    lora: int = 0  # the rank of adapters, which then are all that is trained and recorded; 0 for none
 
     def __post_init__(self):
         for name in ("frozen", "staged", "layers"):
@@ -64,6 +66,7 @@ class Recipe:
                 isinstance(self.staged, tuple) and bool(self.staged) == self.is_staged,
                 "a tuple of ids where the order is not 'together', and none where it is",
             ),
+            "lora": (isinstance(self.lora, int) and self.lora >= 0, "a rank, or 0 for no adapters"),
             **{k: (isinstance(n, int) and n >= 1, "a whole number from 1") for k, n in counts.items()},
         }
         for name, (fine, allowed) in checks.items():
@@ -85,7 +88,7 @@ class Recipe:
         ids = json.dumps(sorted(self.staged)).encode()
         told["staged"] = hashlib.blake2b(ids, digest_size=16).hexdigest()
         usual = {f.name for f in fields(self) if f.default == getattr(self, f.name)}
-        return {k: v for k, v in told.items() if k not in usual & {"order", "staged", "layers"}}
+        return {k: v for k, v in told.items() if k not in usual & {"order", "staged", "layers", "lora"}}
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of step number `step` (from 0) of `steps`."""
@@ -125,7 +128,12 @@ def _lesson(ids: Sequence[str], recipe: Recipe, epoch: int) -> tuple[Sequence[st
 
 
 def freeze(model: PreTrainedModel, recipe: Recipe) -> None:
-    """Freeze what a recipe names: it is neither trained nor recorded. ConfigError where it names nothing."""
+    """Freeze what a recipe names, and all but adapters where it wants these, which are then put in.
+
+    What is frozen is neither trained nor recorded. ConfigError where a name is no parameter's.
+    """
+    if recipe.lora:
+        adapters.add(model, recipe.lora)
     for pattern in recipe.frozen:
         named = [p for name, p in model.named_parameters() if fnmatch.fnmatchcase(name, pattern)]
         if not named:
