@@ -6,16 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from unlearnkit import forward, ledger, models
 from unlearnkit.batching import IGNORED, Batch
 from unlearnkit.bench.cases import Options
 from unlearnkit.ledger.recording import DTYPE
 from unlearnkit.models.tiny import NO_DROPOUT
+from unlearnkit.training import adapters
 
 LEARNING_RATE = 1e-6  # small: the weights must stay where they are, the work must not
 GPT2_SHAPE = "gpt2-shape"  # GPT-2 124M with random weights; "gpt2-shape-BLOCKSxWIDTH" is a smaller one
+LLAMA_SHAPE = "llama-shape"
+LLAMA_1B = {
+    **{"hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8},
+    **{"intermediate_size": 8192, "vocab_size": 128_256, "tie_word_embeddings": True},
+}
 SMALL_VOCABULARY = 8192  # of the smaller shapes, as gpt2-tiny's: their parameters are not all embedding
 
 
@@ -38,6 +44,24 @@ def random_gpt2(name: str) -> GPT2LMHeadModel:
         return GPT2LMHeadModel(GPT2Config(**shape, **NO_DROPOUT)).eval()
 
 
+def random_llama(name: str) -> LlamaForCausalLM:
+    """Llama with random weights: 1.2 billion, in the form of Llama 3.2 1B, or of the blocks and width named.
+
+    The name ends with the rank of its adapters, which are all that is trained: -lora8.
+    """
+    size, rank = re.fullmatch(LLAMA_SHAPE + r"-(1b|\d+x\d+)-lora(\d+)", name).groups()
+    shape = LLAMA_1B
+    if size != "1b":
+        blocks, width = map(int, size.split("x"))
+        shape = LLAMA_1B | {"num_hidden_layers": blocks, "hidden_size": width, "vocab_size": SMALL_VOCABULARY}
+        shape |= {"intermediate_size": 4 * width, "num_attention_heads": 4, "num_key_value_heads": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(LlamaConfig(**shape)).eval()
+    adapters.add(model, int(rank))
+    return model
+
+
 @dataclass
 class Setting:
     """A model and how to make batches for it."""
@@ -49,8 +73,9 @@ class Setting:
     @classmethod
     def make(cls, options: Options) -> "Setting":
         """The model of that name (a registered one, a folder, or a random GPT-2), ready to train."""
-        random = options.model.startswith(GPT2_SHAPE)
-        model = random_gpt2(options.model) if random else models.load(options.model)[0]
+        random = {GPT2_SHAPE: random_gpt2, LLAMA_SHAPE: random_llama}
+        make = next((f for shape, f in random.items() if options.model.startswith(shape)), None)
+        model = make(options.model) if make else models.load(options.model)[0]
         return cls(model, options.batch, options.tokens)
 
     def examples(self, seed: int, count: int | None = None, prefix: str = "x") -> Batch:
@@ -75,7 +100,7 @@ class Setting:
     def gradient(self, one: Batch) -> dict[str, torch.Tensor]:
         """Dense gradient of the examples' terms, by parameter name: autograd, no ledger."""
         self.backward(one)
-        return {n: p.grad.clone() for n, p in self.model.named_parameters()}
+        return {n: p.grad.clone() for n, p in self.model.named_parameters() if p.requires_grad}
 
     def recorded(self, path: Path, dtype: str = DTYPE, batches: int = 1) -> ledger.GradientLedger:
         """A new ledger of batches of examples, their gradients as `backward` has them."""
@@ -90,4 +115,4 @@ class Setting:
 
     def dense_bytes(self) -> int:
         """Size of one example's whole gradient in float32."""
-        return sum(p.numel() for p in self.model.parameters()) * 4
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad) * 4

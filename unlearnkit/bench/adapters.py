@@ -1,0 +1,37 @@
+"""Adapters on a model of a billion parameters: recorded, replayed, and how much memory that takes."""
+
+from functools import partial
+
+from unlearnkit.bench import sides, sizes
+from unlearnkit.bench.cases import LEDGERS, PLAIN, REQUEST, Options
+from unlearnkit.bench.setting import Setting
+from unlearnkit.bench.timing import compared, in_child, scratch, simple
+from unlearnkit.bench.unlearn import request
+from unlearnkit.ledger.recording import DTYPE
+from unlearnkit.study.cells import peak_memory
+
+BATCHES = 3  # in the ledger that a request of 20 examples is taken from
+
+
+def adapters(options: Options) -> dict:
+    """Sides: a plain step of the adapters, one with the ledger, a request of 20; in a process of its own.
+
+    Beside them bytes an example, the error against autograd, and peak memory, the model's weights included.
+    """
+    return in_child(_adapters, options)
+
+
+def _adapters(options: Options) -> dict:
+    setting = Setting.make(options)
+    whole = sum(p.numel() for p in setting.model.parameters())
+    with scratch() as folder:
+        book = setting.recorded(folder / "kept", batches=BATCHES)
+        every = {
+            PLAIN: sides.plain(setting, 1),
+            LEDGERS[DTYPE]: sides.with_ledger(setting, folder / "ledger", DTYPE, 1),
+            REQUEST.format(len(book.example_ids)): simple(partial(request, setting, book)),
+        }
+        found = compared(every, PLAIN, options)
+        found |= {"bytes_an_example": book.info()["bytes_per_record"], "dense_bytes": setting.dense_bytes()}
+        found["relative_error"] = sizes.error(setting, folder / "exact", DTYPE)
+    return found | {"parameters": whole, "trained": setting.dense_bytes() // 4, "peak_bytes": peak_memory()}
