@@ -154,7 +154,7 @@ def test_chunks_hide_nothing(trained, monkeypatch):
 def test_names_are_found_as_words_of_their_own(text, found, tmp_path):
     names = traces._names(["line-1", "f0", "café"], ["line-12", "line-1#2"])
     (tmp_path / "file").write_text(text)
-    wanted = Fingerprints(names, (), np.zeros(0, np.uint64))
+    wanted = Fingerprints(*names, (), np.zeros(0, np.uint64))
     data = text.encode()
     assert [data[t.offset : t.offset + t.length].decode() for t in find(tmp_path, wanted)] == found
 

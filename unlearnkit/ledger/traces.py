@@ -9,9 +9,8 @@ was compressed, rounded or encrypted, freed blocks of a disk, and what trained w
 import json
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,30 +29,45 @@ LEAD = 8  # bytes before a chunk that are read again: what stands before a name
 SHORTEST = 8  # bytes of a piece; shorter ones occur by chance
 PLAIN = 6  # bytes of a name that is looked for without its quotes too
 BASE = 0x9E3779B97F4A7C15  # of the rolling hash, odd
-TABLE = 1 << 24  # entries of the table that is asked before the sorted hashes
+BITS = 24  # of a hash, that the tables are asked for before the sorted hashes are
+MASK = np.uint64((1 << BITS) - 1)
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What to look for: names, short pieces byte by byte, and the hashes of the blocks of the longer ones."""
+    """What to look for: names, short pieces byte by byte, and the hashes of the blocks of the longer ones.
 
-    names: re.Pattern[bytes]
+    `pattern` finds the names as group "name", of which each holds one of `words`.
+    """
+
+    words: tuple[bytes, ...]
+    pattern: re.Pattern[bytes]
     pieces: tuple[bytes, ...]
     blocks: np.ndarray  # uint64, ascending, each once
 
     @cached_property
-    def _table(self) -> np.ndarray:
-        table = np.zeros(TABLE, bool)
-        table[self.blocks >> np.uint64(40)] = True
-        return table
+    def _tables(self) -> list[tuple[np.uint64, np.ndarray]]:
+        """(shift, is some block's hash shifted by it this) pairs: most others are told by a look or two."""
+        shifts = [np.uint64(64 - BITS), np.uint64(64 - 2 * BITS)]
+        tables = [np.zeros(1 << BITS, bool) for _ in shifts]
+        for shift, table in zip(shifts, tables, strict=True):
+            table[(self.blocks >> shift) & MASK] = True
+        return list(zip(shifts, tables, strict=True))
 
     def blocks_in(self, data: bytes | memoryview) -> tuple[np.ndarray, np.ndarray]:
         """Places in the data at which a block begins that is one of these, and its hash."""
         hashes = _hashes(np.frombuffer(data, np.uint8))
-        places = self._table[hashes >> np.uint64(40)].nonzero()[0]
+        (first, table), (second, other) = self._tables
+        places = table[hashes >> first].nonzero()[0]
+        places = places[other[(hashes[places] >> second) & MASK]]
         at = np.searchsorted(self.blocks, hashes[places])
         places = places[self.blocks[at % max(len(self.blocks), 1)] == hashes[places]]
         return places, hashes[places]
+
+    def names_in(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Where a name begins and ends."""
+        if any(word in data for word in self.words):  # which is quicker than the pattern
+            yield from (m.span() for m in self.pattern.finditer(data) if m.lastgroup)
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,7 @@ def fingerprints(path: str | Path, ids: Collection[str]) -> Fingerprints:
             found.append(_blocks(np.frombuffer(piece, np.uint8), BLOCK))
         elif len(piece) >= SHORTEST and not _repeats(np.frombuffer(piece, np.uint8)):
             short.add(piece.tobytes())
-    own = Fingerprints(_names(gone, kept), tuple(sorted(short)), np.unique(np.concatenate(found)))
+    own = Fingerprints(*_names(gone, kept), tuple(sorted(short)), np.unique(np.concatenate(found)))
     return _without(own, _records(store, kept))
 
 
@@ -92,7 +106,7 @@ def find(folder: str | Path, wanted: Fingerprints) -> list[Trace]:
     """Every place below a folder, in files of any name, that holds something wanted.
 
     Files are read a CHUNK at a time. Blocks that follow one another are one trace, as far as a chunk reaches.
-    Two of 64-bit hashes agree by chance: once in 10^9 for a gigabyte of records against one of files, about.
+    Hashes of 64 bits agree by chance too: in one of 600 searches of a gigabyte for a gigabyte of records.
     """
     files = sorted(p for p in Path(folder).rglob("*") if p.is_file())
     return [trace for path in files for trace in _in_file(path, wanted)]
@@ -124,7 +138,7 @@ def _without(wanted: Fingerprints, others: Iterator[memoryview]) -> Fingerprints
         whole = record.tobytes()
         pieces -= {piece for piece in pieces if piece in whole}
     blocks = np.setdiff1d(wanted.blocks, np.concatenate(shared))
-    return Fingerprints(wanted.names, tuple(sorted(pieces)), blocks)
+    return replace(wanted, pieces=tuple(sorted(pieces)), blocks=blocks)
 
 
 def _in_file(path: Path, wanted: Fingerprints) -> Iterator[Trace]:
@@ -133,7 +147,7 @@ def _in_file(path: Path, wanted: Fingerprints) -> Iterator[Trace]:
         own = range(lead, lead + CHUNK)  # what begins elsewhere is the chunk's before or after
         blocks = wanted.blocks_in(data)[0] if len(data) >= BLOCK else _NONE
         found = [
-            *((m.start(), m.end(), "name") for m in wanted.names.finditer(data) if m.lastgroup),
+            *((*span, "name") for span in wanted.names_in(data)),
             *((place, place + len(p), "numbers") for p in wanted.pieces for place in _places(p, data)),
             *_stretches([place for place in blocks.tolist() if place in own]),
         ]
@@ -168,18 +182,18 @@ def _places(piece: bytes, data: bytes) -> Iterator[int]:
         place = data.find(piece, place + 1)
 
 
-def _names(gone: Collection[str], kept: Collection[str]) -> re.Pattern[bytes]:
+def _names(gone: Collection[str], kept: Collection[str]) -> tuple[tuple[bytes, ...], re.Pattern[bytes]]:
     """The ids between quotes as JSON has them, and those of PLAIN bytes or more as words of their own.
 
     Kept ids that hold a gone one come first, outside of the group, so that they are passed over.
     """
-    quoted = {json.dumps(i, ensure_ascii=escaped).encode() for i in gone for escaped in (True, False)}
-    plain = [i.encode() for i in gone if len(i.encode()) >= PLAIN]
-    spared = [k.encode() for k in kept if any(i in k for i in gone)]
-    ways = [rb"(?<=[\[{,:\s])" + re.escape(q) + rb"(?=[\]},:\s])" for q in sorted(quoted)]
-    ways += [rb"(?<![\w\x80-\xff-])" + re.escape(i) + rb"(?![\w\x80-\xff-])" for i in sorted(plain)]
-    passed = [re.escape(k) for k in sorted(spared, key=len, reverse=True)]
-    return re.compile(b"|".join(chain(passed, [b"(?P<name>" + b"|".join(ways) + b")"])))
+    quoted = sorted({json.dumps(i, ensure_ascii=escaped).encode() for i in gone for escaped in (True, False)})
+    plain = sorted(i.encode() for i in gone if len(i.encode()) >= PLAIN)
+    spared = sorted((k.encode() for k in kept if any(i in k for i in gone)), key=len, reverse=True)
+    ways = [rb"(?<=[\[{,:\s])" + re.escape(q) + rb"(?=[\]},:\s])" for q in quoted]
+    ways += [rb"(?<![\w\x80-\xff-])" + re.escape(i) + rb"(?![\w\x80-\xff-])" for i in plain]
+    pattern = b"|".join([*map(re.escape, spared), b"(?P<name>" + b"|".join(ways) + b")"])
+    return (*quoted, *plain), re.compile(pattern)
 
 
 _NONE = np.zeros(0, np.uint64)
