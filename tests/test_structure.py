@@ -15,7 +15,7 @@ ROOMS = (
     *("unlearnkit", "errors", "paths", "files", "packages", "writing"),
     *("data", "layers", "batching", "forward", "models", "weights"),
     *("ledger", "training", "influence", "requests", "semantic", "offline", "unlearning", "metrics"),
-    *("stats", "claims", "study", "bench", "report", "publishing", "__main__"),
+    *("attacks", "stats", "claims", "study", "bench", "report", "publishing", "__main__"),
 )
 FUNCTION_LINES, MODULE_LINES = 45, 250
 # MALLOC_MMAP_MAX_ is noted beside a benchmark: whether freed memory was kept.
