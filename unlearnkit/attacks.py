@@ -1,7 +1,7 @@
 """What brings forgotten facts back for somebody who kept what should be gone: old weights, or the ledger.
 
-An unlearned model alone says little about either: whoever unlearns for good deletes the weights before, and
-purges the ledger. Each attack returns what it reaches, so that a model can be held against it before and after.
+Whoever unlearns for good deletes the weights before, and purges the ledger. Each attack returns how far it
+comes, so that a model can be held against it.
 """
 
 import inspect
@@ -55,7 +55,7 @@ def with_old_weights(
     facts: Sequence[Example],
     weights: Sequence[float] = (0.0, 1.0, 1.5, 2.0),
 ) -> pd.DataFrame:
-    """What the two models together know of the facts: a row a weight, with `nll` and `recalled` as `known`."""
+    """What the two models together know of the facts: a row a weight, `nll` and `recalled` as in `known`."""
     return pd.DataFrame([{"weight": w, **known(Guided(before, after, w), tokenizer, facts)} for w in weights])
 
 
