@@ -125,6 +125,6 @@ def _require_signer(message: bytes, key: Ed25519PublicKey, path: Path) -> None:
     given = signing.as_hex(key)
     if named != given:
         raise SignatureError(
-            f"{path} says that the key {str(named)[:16]}... signed it, and not {given[:16]}...: give the public "
-            "key of whoever made it, unless it was changed"
+            f"{path} says that the key {str(named)[:16]}... signed it, and not {given[:16]}...: give the "
+            "public key of whoever made it, unless it was changed"
         )

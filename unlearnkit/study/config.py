@@ -171,6 +171,11 @@ LAYER_RULES = (
     *("stored_now", "along_the_way", "moved"),
 )
 
+# -- the command `forget` -----------------------------------------------------------------------------------
+# What a request goes by unless another method is named: at matched forgetting the update that cost others
+# least on the real model (README).
+DEFAULT_METHOD = "adam_replay"
+
 # -- how work is shared out -------------------------------------------------------------------------------
 TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine
 SMALL_MODELS = ("smollm2-135m", "gpt2")  # small enough for two seeds of them to run at once
