@@ -12,10 +12,10 @@ from unlearnkit import paths
 
 # Rooms import from rooms before them only.
 ROOMS = (
-    *("unlearnkit", "errors", "paths", "files", "packages", "writing"),
+    *("unlearnkit", "errors", "paths", "files", "packages", "writing", "signing"),
     *("data", "layers", "batching", "forward", "models", "weights"),
     *("ledger", "training", "influence", "requests", "semantic", "offline", "unlearning", "metrics"),
-    *("stats", "claims", "study", "bench", "report", "publishing", "__main__"),
+    *("attacks", "manifest", "stats", "claims", "study", "bench", "report", "publishing", "__main__"),
 )
 FUNCTION_LINES, MODULE_LINES = 45, 250
 # MALLOC_MMAP_MAX_ is noted beside a benchmark: whether freed memory was kept.

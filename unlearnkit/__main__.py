@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import paths
 from .errors import ConfigError, UnlearnkitError
-from .study.config import PROFILES
+from .study.config import DEFAULT_METHOD, PROFILES
 
 if TYPE_CHECKING:
     from .study.profiles import Profile
@@ -60,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     tune = commands.add_parser("tune", help="try each compared method's settings in worlds of their own")
     tune.add_argument("model", help="a family of models: gpt2-tiny, neox-tiny, llama-tiny, smollm2-135m")
     tune.set_defaults(run=_tune)
+    _add_forget(
+        commands.add_parser("forget", help="make a model forget facts, and say so in a signed folder")
+    )
+    verify = commands.add_parser("verify", help="check the signed folder that `forget` wrote")
+    verify.add_argument("folder")
+    verify.add_argument("--key", required=True, help="the public key of whoever made it: a file in PEM")
+    verify.set_defaults(run=_verify)
     report = commands.add_parser("report", help="build the HTML report of what a run has executed")
     report.add_argument("--profile", default="default", help="the run's name")
     report.set_defaults(run=_report)
@@ -82,6 +89,27 @@ def _add_own(command: argparse.ArgumentParser) -> None:
     )
     several = "parameters in one text, as make's P: a new one begins at each NAME="
     command.add_argument("--parameters", metavar="'NAME=VALUE ...'", default="", help=several)
+
+
+def _add_forget(command: argparse.ArgumentParser) -> None:
+    """The options that say what is to be forgotten, how, and where the result goes."""
+    command.add_argument("--model", required=True, help="a model's name, hub id or local folder")
+    command.add_argument("--data", required=True, help="the facts that it was taught: JSONL, or TOFU's form")
+    command.add_argument("--who", required=True, help="whom or what to forget: persons or ids, with commas")
+    command.add_argument("--out", required=True, type=paths.expanded, help="a new folder for the result")
+    command.add_argument("--method", default=DEFAULT_METHOD, help=f"{DEFAULT_METHOD} unless another is given")
+    command.add_argument("--ledger", default="", metavar="DIR", help="the ledger of the model's training")
+    command.add_argument("--history", default="", metavar="DIR", help="the history of the model's training")
+    command.add_argument("--train", action="store_true", help="teach the model the facts first")
+    command.add_argument("--purge", action="store_true", help="then purge the ledger of the facts, for good")
+    command.add_argument("--key", default="", help="the private key that signs, made if there is none")
+    command.add_argument("--asked-by", default="", metavar="NAME", help="who asks, if that is to be told")
+    command.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
+    options = "an option of the method, or train.NAME=VALUE of the training; may be repeated"
+    command.add_argument(
+        "-p", dest="options", metavar="NAME=VALUE", action="append", default=[], help=options
+    )
+    command.set_defaults(run=_forget)
 
 
 def _bench_report() -> int:
@@ -161,6 +189,20 @@ def _own_model(name: str) -> str:
     if not is_settled(name):
         models.fetch(name)
     return name
+
+
+def _forget(options: argparse.Namespace) -> None:
+    from .publishing.forget import Job, forget
+
+    given = vars(options)
+    forget(Job(**{k: v for k, v in given.items() if k not in ("run", "dry_run")}), options.dry_run)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from . import manifest, signing
+
+    told = manifest.verify(options.folder, signing.public_key(options.key))
+    print(f"signed by {told['signer']} on {told['when']}: {told['verdict']}")
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -39,3 +39,7 @@ class BudgetError(MethodError):
 
 class DivergenceError(UnlearnkitError):
     """Training or ascent produced a loss or weights that are not finite."""
+
+
+class SignatureError(UnlearnkitError):
+    """A key that cannot sign, or something signed that is not what was signed, or not by that key."""

@@ -14,6 +14,11 @@ def user_cache() -> Path:
     return Path(given) if given else expanded("~/.cache/unlearnkit")
 
 
+def user_config() -> Path:
+    """What belongs to a user and is not to be lost: the key that they sign with."""
+    return expanded("~/.config/unlearnkit")
+
+
 def run_cache() -> Path:
     """Trained models, ledgers and observations of this checkout (ignored by git)."""
     return Path(os.environ.get("UNLEARNKIT_RUNS", ROOT / "cache"))

@@ -124,3 +124,65 @@ def test_divergence_restores_and_no_file_stays(trained, deltas, runs):
     deltas.clear()
     gc.collect()
     assert list((runs / "originals").iterdir()) == []
+
+
+def in_sequence(trained, requests):
+    """Each request carried out where the one before left the model; the deltas, the model at the end."""
+    found = []
+    for ids in requests:
+        given = {"retain": None, "alpha": 0.1, "request": ids}
+        found.append(trained.apply("first_epoch", **given).delta())
+    return found
+
+
+@pytest.mark.parametrize("withdrawn", range(4))
+def test_of_requests_in_sequence_one_is_withdrawn(withdrawn, trained):
+    """By its negative to rounding: each addition rounds a weight once, to half of its last place or less."""
+    requests = [[i] for i in IDS[:4]]
+    start, apart = trained.weights(), requests[:withdrawn] + requests[withdrawn + 1 :]
+    in_sequence(trained, apart)
+    others = trained.weights()
+    back_to(trained, start)
+    deltas = in_sequence(trained, requests)
+    (-deltas[withdrawn]).apply_to(trained.model)
+    largest = {n: t.abs().maximum(start[n].abs()) for n, t in others.items()}
+    rounding = {n: 9 * torch.finfo(torch.float32).eps * t + 1e-12 for n, t in largest.items()}
+    now = trained.weights()
+    assert all(((now[n] - t).abs() <= rounding[n]).all() for n, t in others.items())
+    assert error({n: now[n] - start[n] for n in now}, {n: t - start[n] for n, t in others.items()}) < 1e-5
+
+
+@pytest.mark.parametrize("withdrawn", range(4))
+def test_bit_for_bit_the_others_deltas_are_added_anew_from_the_start(withdrawn, trained):
+    start = trained.weights()
+    deltas = in_sequence(trained, [[i] for i in IDS[:4]])
+    back_to(trained, start)
+    apart = deltas[:withdrawn] + deltas[withdrawn + 1 :]
+    for delta in apart:
+        delta.apply_to(trained.model)
+    expected = trained.weights()
+    back_to(trained, start)
+    whole = sum(deltas[1:], deltas[0]).apply_to(trained.model)
+    whole.restore()
+    assert same(trained.weights(), start)
+    sum(apart[1:], apart[0]).apply_to(trained.model)
+    assert same(trained.weights(), expected)
+
+
+def test_what_a_later_request_did_where_it_stood_stays(trained):
+    """Gradients that are taken anew are of the place: a withdrawal leaves what the others added there."""
+    start = trained.weights()
+    steps = [trained.apply("gradient_ascent", request=[i], alpha=0.1).delta() for i in IDS[:2]]
+    (-steps[0]).apply_to(trained.model)
+    left = {n: t - start[n] for n, t in trained.weights().items()}
+    back_to(trained, start)
+    assert error(left, added(trained, steps[1])) < 1e-5
+    alone = trained.apply("gradient_ascent", request=[IDS[1]], alpha=0.1).delta()
+    back_to(trained, start)
+    assert error(left, added(trained, alone)) > 1e-4
+
+
+def back_to(trained, start):
+    with torch.no_grad():
+        for name, parameter in trained.model.named_parameters():
+            parameter.copy_(start[name])

@@ -8,6 +8,7 @@ identity  whether a model is the one that a ledger is about
 algebra   dense gradients and dot products from factors
 reader    which shard holds which record, decoded in chunks of bounded size
 book      GradientLedger: open, sum, dot, norms, verify; purging: removing records for good
+traces    whether a purge left any byte of them, in any file
 wholeness what `verify` asks of a ledger
 recording new ledgers, and gradients of a model that is not trained
 """

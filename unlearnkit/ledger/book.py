@@ -128,7 +128,7 @@ class GradientLedger:
 
     def purge(self, ids: Iterable[str]) -> int:
         """Remove every record of these examples from disk; returns the bytes freed. See `purging`."""
-        ids = self._known(ids)
+        ids = self.known(ids)
         with alone(self.store.path):
             store = Store.load(self.store.path)  # a copy: after a failure this book still reads the old one
             freed = purging.purge(store, ids)
@@ -191,7 +191,7 @@ class GradientLedger:
 
     def norms(self, ids: Iterable[str], epoch: int = 1, layers: Layers = "all") -> torch.Tensor:
         """Euclidean norms of recorded gradients, shape (len(ids),)."""
-        squares = [self.dot([i], [i], epoch, epoch, layers)[0, 0] for i in self._known(ids)]
+        squares = [self.dot([i], [i], epoch, epoch, layers)[0, 0] for i in self.known(ids)]
         return torch.stack(squares).clamp(min=0).sqrt()
 
     def second_moment(self, epoch: int, layers: Layers = "all") -> Iterator[tuple[str, torch.Tensor]]:
@@ -213,7 +213,8 @@ class GradientLedger:
 
     # -- reading ----------------------------------------------------------------------------------------
 
-    def _known(self, ids: Iterable[str]) -> list[str]:
+    def known(self, ids: Iterable[str]) -> list[str]:
+        """These ids, or this one. RequestError for none, and for one that is not in the ledger."""
         ids = [ids] if isinstance(ids, str) else list(ids)
         if not ids:
             raise RequestError("the request is empty: name at least one example")
@@ -240,7 +241,7 @@ class GradientLedger:
 
     def _keys(self, ids: Iterable[str], epochs: Sequence[int] | int | str) -> list[Key]:
         """Every (id, epoch) asked for; RequestError or LedgerError names what is not there."""
-        wanted, ids = self.chosen_epochs("all" if epochs == "first" else epochs), self._known(ids)
+        wanted, ids = self.chosen_epochs("all" if epochs == "first" else epochs), self.known(ids)
         keys = [(i, e) for e in wanted for i in self.reader.asked(ids, e, epochs)]
         if missing := [k for k in keys if k not in self.where]:
             raise LedgerError(

@@ -49,6 +49,14 @@ def continuations(
     return [said[i] for i in range(len(examples))]
 
 
+def recalls(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+) -> list[bool]:
+    """Whether the model goes on with the answer, word for word, in input order; see `continuations`."""
+    said = continuations(model, tokenizer, examples)
+    return [text == e.answer.strip() for text, e in zip(said, examples, strict=True)]
+
+
 def greedy(model: PreTrainedModel, rows: Sequence[list[int]], steps: int) -> list[list[int]]:
     """The next `steps` argmax tokens after each row of tokens.
 

@@ -196,6 +196,11 @@ FURTHER_STEPS, FURTHER_RATE = 8, 1 / 8
 TUNED = {"gpt2-tiny": TINY, "neox-tiny": NEOX, "llama-tiny": LLAMA, "smollm2-135m": "smollm2-135m"}
 TUNING_WORLDS = {"gpt2-tiny": 2, "neox-tiny": 1, "llama-tiny": 1, "smollm2-135m": 1}
 
+# -- the command `forget` -----------------------------------------------------------------------------------
+# What a request goes by unless another method is named: at matched forgetting the update that cost others
+# least on the real model (README).
+DEFAULT_METHOD = "adam_replay"
+
 # -- how work is shared out -------------------------------------------------------------------------------
 TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine
 SMALL_MODELS = ("smollm2-135m", "gpt2")  # small enough for two seeds of them to run at once

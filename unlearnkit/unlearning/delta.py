@@ -1,6 +1,9 @@
 """`Delta`: the change that a result made, to be added to others, scaled, and taken back.
 
-One request's change is withdrawn by adding its negative, and the other requests' stay.
+Of several requests, one after the other, one is withdrawn by adding its negative: the others' changes stay,
+to the rounding of one addition each. Bit for bit they are what the others' deltas make when these alone are
+added anew, from the start that `apply_to` gave. What a later request added it added where it stood: with
+gradients taken anew, and not from a ledger, that is not what it would have added without the one before.
 """
 
 from collections.abc import Iterator

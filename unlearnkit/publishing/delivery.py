@@ -1,0 +1,70 @@
+"""A folder that is delivered whole or not at all, and a model in it that others can load."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
+
+from unlearnkit import files, manifest, models
+from unlearnkit.errors import ConfigError, ModelError
+from unlearnkit.models.registry import READ
+
+SHARD_INDEX = "model.safetensors.index.json"
+
+
+def require_free(out: Path) -> None:
+    """ConfigError where something is at `out` already, or nothing can be put there."""
+    if out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"--out: {out} is not empty; give a folder that is, or a new one")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out: {out} is no folder; give a new one")
+    parent = next(p for p in out.absolute().parents if p.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise ConfigError(f"--out: nothing can be written to {parent}")
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[tuple[Path, Path]]:
+    """(folder, scratch), both new: the first takes the place of `out` when the block ends, the second goes.
+
+    They are beside `out`, on its disk. Nothing is left of a block that fails.
+    """
+    out = out.absolute()
+    place = out.with_name(f".{out.name}.{os.getpid()}{files.PARTIAL}")
+    folder, scratch = place / "folder", place / "scratch"
+    try:
+        folder.mkdir(parents=True)
+        scratch.mkdir()
+        yield folder, scratch
+        os.replace(folder, out)  # over an empty folder too
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def save(model: PreTrainedModel, name: str, folder: Path) -> PreTrainedModel:
+    """Write a model, in the precision it has, with everything else of the folder it was loaded from.
+
+    Returns it as read back, for measuring what is delivered. ModelError on a full disk, or where what is read
+    is not what was written.
+    """
+    try:
+        model.save_pretrained(folder)
+    except SafetensorError as error:
+        raise ModelError(f"the model could not be written to {folder}: {error}. Free space there") from error
+    for pattern in READ:
+        for path in models.fetch(name).glob(pattern):
+            if path.suffix != ".safetensors" and path.name not in (SHARD_INDEX, manifest.MANIFEST):
+                shutil.copyfile(path, folder / path.name)
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("torch_dtype", None)  # its older name
+    config |= {"dtype": str(model.dtype).removeprefix("torch."), "architectures": [type(model).__name__]}
+    files.write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    read, _ = models.load(str(folder), dtype=model.dtype)
+    if manifest.weights_digest(read) != manifest.weights_digest(model):
+        raise ModelError(f"{name} does not come back from a saved folder as it was: some weight is not saved")
+    return read

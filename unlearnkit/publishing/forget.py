@@ -1,0 +1,159 @@
+"""`python -m unlearnkit forget`: from a request to a folder with the unlearned model and a signed account.
+
+The model is taken as it is. Methods that go by the ledger or the history of its training need those given;
+or, with --train, the model is taught the facts first, which leaves both for as long as it takes.
+"""
+
+import datetime
+import math
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from unlearnkit import files, manifest, metrics, signing, weights
+from unlearnkit.errors import ConfigError, RequestError
+from unlearnkit.ledger import traces
+from unlearnkit.ledger.store import INDEX
+from unlearnkit.packages import file_sha256
+from unlearnkit.publishing import delivery, gauge, leaflet
+from unlearnkit.publishing.case import Case, Job, words
+from unlearnkit.publishing.level import Level, carry_out, invented, level_of
+from unlearnkit.study.cells import machine
+
+PAGE = "report.html"
+NOT_SHOWN = (
+    "That nobody could tell this model from one that was never taught the facts: no such model was trained.",
+    "That the facts stay away: further training, sampling many answers, rounding the weights, other wordings "
+    "and other languages were not tried.",
+    "That no copy is left: of the old weights, with which and these ones the facts can be read out "
+    "(arXiv:2505.24379), of the training data, or of a ledger.",
+    "That the numbers are true: they are those of whoever signs, and nobody else repeated them.",
+)
+
+
+def forget(job: Job, dry_run: bool = False) -> Path | None:
+    """Carry a request out and write it to `job.out`, which is returned; a dry run only prints the plan.
+
+    Raises UnlearnkitError for whatever cannot be done; nothing is left of it then.
+    """
+    case = Case.of(job)
+    case.tell()
+    if dry_run:
+        return None
+    key, salt = signing.private_key(job.key), manifest.salt()
+    now = datetime.datetime.now(datetime.UTC)
+    told = {
+        "when": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        **({"asked_by": job.asked_by} if job.asked_by else {}),
+        "facts": manifest.facts_of(case.groups.forget, salt),
+        "software": {"unlearnkit": version("unlearnkit"), **machine()},
+        "not_shown": list(NOT_SHOWN),
+    }
+    with delivery.staged(job.out) as (folder, scratch):
+        told |= _unlearn(case, folder, scratch)
+        _write(folder, told, salt, key)
+    if job.purge:  # once the model is there: without its records no second attempt could be made
+        told["ledger"] = _purged(case)
+        _write(job.out, told, salt, key)
+    print(f"{told['verdict']}: {job.out / PAGE}", flush=True)
+    return job.out
+
+
+def _unlearn(case: Case, folder: Path, scratch: Path) -> dict[str, Any]:
+    """Teach if asked to, unlearn, save, and measure what was saved; returns what the manifest tells of it."""
+    model, tokenizer, untaught = case.model, case.tokenizer, None
+    if case.recipe:
+        untaught = _nll(case)
+        case.teach(scratch)
+    level = level_of(model, tokenizer, case.holdout, untaught)
+    before = gauge.look(model, tokenizer, case.groups)
+    _require_known(case, before["forget"]["nll"], level)
+    digest, size = manifest.weights_digest(model), _size(model)
+    given, seen_too = _given(case, level)
+    result, path = carry_out(
+        case.method.name, model, case.request, given, level.nll, lambda: _nll(case), size
+    )
+    delivered = delivery.save(model, case.job.model, folder)
+    tests = gauge.compared(before, gauge.look(delivered, tokenizer, case.groups), level.nll)
+    tests["forget"]["level_is"] = level.words
+    method = {name: getattr(case.method, name) for name in ("name", "title", "source", "version")}
+    options = {k: v for k, v in given.items() if k in case.method.options}
+    method |= {"options": case.method.options_from(options), "layers": result.layers, "alpha": result.alpha}
+    method |= {"norm": result.norm, "share": result.norm / size, "path": sorted(path.items())}
+    return {
+        "method": method | {"retain_seen": seen_too},
+        "model": {"before": digest, "after": manifest.weights_digest(delivered)},
+        "ledger": _ledger(case),
+        "tests": tests,
+        "verdict": gauge.verdict(tests),
+        **({"training": words(case.recipe)} if case.recipe else {}),
+    }
+
+
+def _nll(case: Case) -> float:
+    """The forget facts' mean NLL, as the model stands."""
+    return float(metrics.score(case.model, case.tokenizer, case.groups.forget)["nll"].mean())
+
+
+def _size(model) -> float:
+    return math.sqrt(sum(weights.squared_length(p.detach()) for p in model.parameters()))
+
+
+def _require_known(case: Case, nll: float, level: Level) -> None:
+    """Refuse facts that the model knows no better than those of the level."""
+    if nll < level.nll:
+        return
+    known = f"to it they are as unlikely ({nll:.2f} nats a token) as {level.words} ({level.nll:.2f})"
+    if case.recipe:
+        raise ConfigError(
+            f"the training ({words(case.recipe)}) did not teach the model the facts: {known}. Give it more, "
+            "-p train.epochs=... or -p train.lr=...; `make recipe` looks for a rate"
+        )
+    raise RequestError(
+        f"the model has nothing to forget: {known}. If it is to be taught them first, add --train; if these are "
+        "of another kind or language, add never-trained facts of its own to the data, with the split holdout"
+    )
+
+
+def _given(case: Case, level: Level) -> tuple[dict[str, Any], bool]:
+    """What the method is given, and whether it sees others' facts that are measured too."""
+    by_id = {e.id: e for e in case.groups.forget}
+
+    def known(example_id: str) -> bool:
+        return metrics.score(case.model, case.tokenizer, [by_id[example_id]])["nll"].iloc[0] < level.nll
+
+    filled = {"until": lambda: _nll(case) >= level.nll, "known": known, "fresh": case.holdout or invented()}
+    others = [e for e in case.taught if e.id not in by_id]
+    measured = {e.id for e in (*case.groups.retain, *case.groups.neighbours)}
+    spared = [e for e in others if e.id not in measured]
+    given = {name: value for name, value in filled.items() if name in case.method.options}
+    given |= {"examples": case.taught, "tokenizer": case.tokenizer, "retain": spared or others}
+    given |= {"ledger": case.book, "checkpoints": case.history} | case.options
+    return {k: v for k, v in given.items() if v is not None}, "retain" in case.method.needs and not spared
+
+
+def _ledger(case: Case) -> dict[str, Any] | None:
+    """What becomes of the ledger, as far as it is told before a purge; None where none was given."""
+    if case.recipe:
+        return {"from": "this request's training", "purged": True}
+    if case.book is None:
+        return None
+    return {"from": "given", "purged": False, "index": file_sha256(case.book.store.path / INDEX)}
+
+
+def _purged(case: Case) -> dict[str, Any]:
+    """Purge the given ledger, and look for what is left: digests of its index, bytes found."""
+    path, before = case.book.store.path, _ledger(case)
+    wanted = traces.fingerprints(path, case.request)
+    case.book.purge(case.request)
+    left = sum(trace.length for trace in traces.find(path, wanted))
+    return _ledger(case) | {"purged": True, "index_before": before["index"], "traces": left}
+
+
+def _write(folder: Path, told: Mapping[str, Any], salt: str, key: Ed25519PrivateKey) -> None:
+    """The page, then the manifest, which holds its digest."""
+    files.write_text(folder / PAGE, leaflet.page(told, signing.as_hex(key.public_key())))
+    manifest.write(folder, told, salt, key)

@@ -1,0 +1,90 @@
+"""What a model knows of the facts to forget, of others, and of running text: before and after."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rapidfuzz import fuzz, process
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from unlearnkit import metrics
+from unlearnkit.data import Example
+from unlearnkit.data.folding import folded
+from unlearnkit.errors import ModelError
+from unlearnkit.metrics.text import perplexity_of
+from unlearnkit.study.config import UTILITY_TOKENS
+from unlearnkit.study.experiments import measure
+
+MEASURED = 200  # facts of others that are scored, spread evenly, if there are more
+NEIGHBOURS = 10  # those most like the forgotten ones, where the data names none
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The facts that are measured: those to forget, others', and of these the ones most like them."""
+
+    forget: list[Example]
+    retain: list[Example]
+    neighbours: list[Example]
+
+    @classmethod
+    def of(cls, facts: Sequence[Example], request: Sequence[str]) -> "Groups":
+        gone = set(request)
+        forget, others = ([e for e in facts if (e.id in gone) == asked] for asked in (True, False))
+        count = min(MEASURED, len(others))
+        spread = [others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count)]
+        return cls(forget, spread, _neighbours(forget, others))
+
+
+def _neighbours(forget: Sequence[Example], others: Sequence[Example]) -> list[Example]:
+    """Those of the split "neighbour"; without any the ones whose texts are most like one to be forgotten."""
+    if named := [e for e in others if e.split == "neighbour"]:
+        return named
+    texts = [[folded(e.text) for e in group] for group in (others, forget)]
+    alike = process.cdist(*texts, scorer=fuzz.token_set_ratio).max(1)
+    nearest = sorted(range(len(others)), key=lambda k: -alike[k])[:NEIGHBOURS]
+    return [others[k] for k in sorted(nearest)]
+
+
+def look(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, groups: Groups
+) -> dict[str, dict[str, Any]]:
+    """By group, numbers of the model as it stands.
+
+    `nll` is the answers' mean NLL in nats a token, `each` of every fact, `recalled` how many answers are said
+    word for word; `perplexity` is that of encyclopedia text, or None where it cannot be fetched.
+    """
+    found = {}
+    for name in ("forget", "retain", "neighbours"):
+        facts = getattr(groups, name)
+        each = metrics.score(model, tokenizer, facts)["nll"]
+        found[name] = {"nll": each.mean(), "recalled": sum(metrics.recalls(model, tokenizer, facts))}
+        found[name]["each"] = each.tolist()
+    try:
+        nll = measure.utility(model, tokenizer, UTILITY_TOKENS)["value"].iloc[0]
+        found["text"] = {"perplexity": perplexity_of(nll)}
+    except ModelError:  # no network, and never fetched
+        found["text"] = {"perplexity": None}
+    return found
+
+
+def compared(before: Mapping, after: Mapping, level: float) -> dict[str, dict[str, Any]]:
+    """Both looks as one: each number before and after, and of the forget facts how many reach the level.
+
+    `damage` is the rise of the mean NLL.
+    """
+    found: dict[str, dict[str, Any]] = {name: {} for name in before}
+    for name, told in found.items():
+        for number in [n for n in before[name] if n != "each"]:
+            told |= {f"{number}_before": before[name][number], f"{number}_after": after[name][number]}
+        if "each" in before[name]:
+            told["facts"] = len(before[name]["each"])
+            told["damage"] = after[name]["nll"] - before[name]["nll"]
+    each = after["forget"]["each"]
+    found["forget"] |= {"level": level, "at_level": sum(nll >= level for nll in each), "lowest": min(each)}
+    return found
+
+
+def verdict(tests: Mapping) -> str:
+    """Whether the forget facts are, on the mean, as unlikely as the level: "passed", or "not passed"."""
+    return "passed" if tests["forget"]["nll_after"] >= tests["forget"]["level"] else "not passed"
