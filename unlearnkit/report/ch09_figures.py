@@ -77,11 +77,13 @@ def pareto(arm: Arm) -> plt.Figure:
     ax.plot(0, start, "*", color=figures.INK, ms=10)
     ax.set_xlim(min(LEFT * taught, 1.2 * points["lost"].min()), RIGHT * taught)
     ax.set_ylim(0, 1.12 * start)
-    figures.note(ax, "fine-tuning\nthrown away", (taught, 1), ("data", "axes fraction"), (-4, -20), ha="right")
+    figures.note(
+        ax, "fine-tuning\nthrown away", (taught, 1), ("data", "axes fraction"), (-4, -20), ha="right"
+    )
     ax.set_xlabel("what others have lost, nats a token")
     ax.set_ylabel("distance to the oracle, nats a token")
     _legends(drawn, [f for f in FAMILIES if f in set(points["family"])])
-    named = points[points.index.isin([*front(points), *PRINCIPAL, "retrain"])]
+    named = points[points.index.isin([*front(points[points["reached"]]), *PRINCIPAL, "retrain"])]
     named = named[named["distance"] < ax.get_ylim()[1]].set_index("title")
     places = dict(zip(named.index, zip(named["lost"], named["distance"], strict=True), strict=True))
     colours = {title: FAMILIES[family] for title, family in named["family"].items()}
@@ -116,11 +118,13 @@ def _legends(drawn: plt.Figure, families: Sequence[str]) -> None:
     grey = figures.MUTED
     told += [mark(f"{s} s", grey, grey, area(s)) for s in SECONDS]
     told.append(mark("never forgets: closest", grey, "white"))
-    drawn.legend(handles=told, loc="outside lower center", ncols=5, frameon=False, fontsize=8, handletextpad=0.3)
+    drawn.legend(
+        handles=told, loc="outside lower center", ncols=5, frameon=False, fontsize=8, handletextpad=0.3
+    )
 
 
 def price_rows(arm: Arm) -> plt.Figure:
-    """Every price with its 95 % interval, the cheapest first; the bar and the fine-tuning's worth as lines."""
+    """Every price with its 95 % interval, the cheapest first; lines: the bar, and all that was taught."""
     found = summary(arm).sort_values("price", kind="stable")
     taught = side_by_side.thrown_away(arm)
     drawn, ax = figures.figure(0.9 + 0.215 * len(found))

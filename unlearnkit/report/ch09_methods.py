@@ -17,17 +17,19 @@ from unlearnkit.report import contrasts, side_by_side, tables
 from unlearnkit.report.run import Arm
 from unlearnkit.report.side_by_side import methods, prices, reading, summary
 from unlearnkit.study import plan, trials
-from unlearnkit.study.config import DAMAGE_LEVELS, TUNED
+from unlearnkit.study.config import DAMAGE_LEVELS
 from unlearnkit.unlearning import METHODS
 
 PAPER = "first_epoch"
-NOTE = "{arm}; mean over {seeds}, others lose with 95 % t intervals; nats a token. D_F: distance to the oracle."
+NOTE = (
+    "{arm}; mean over {seeds}, others lose with 95 % t intervals; nats a token. D_F: distance to the oracle."
+)
 
 
 def seeds(arm: Arm) -> str:
     """How many training seeds the methods' paths were walked in: `3 seeds`, or `3 to 8 seeds`."""
-    counts = summary(arm)["seeds"]
-    return tables.count(counts.max(), "seed") if counts.nunique() == 1 else f"{counts.min()} to {counts.max()} seeds"
+    least, most = summary(arm)["seeds"].agg(["min", "max"])
+    return tables.count(most, "seed") if least == most else f"{least} to {most} seeds"
 
 
 def note(arm: Arm) -> str:
@@ -82,7 +84,9 @@ def other_readings(arm: Arm) -> pd.DataFrame:
     told = pd.DataFrame({"method": found["title"].to_numpy()})
     for level in DAMAGE_LEVELS:
         there = reading(arm, "damage", level)
-        there = there[there["reached"]].groupby("method")["distance"].agg(["mean", "size"]).reindex(found.index)
+        there = (
+            there[there["reached"]].groupby("method")["distance"].agg(["mean", "size"]).reindex(found.index)
+        )
         told[f"D_F at {level:g} nats"] = _numbers(there["mean"])
         told[f"gets to {level:g} in"] = [
             f"{n:.0f} of {of}" for n, of in zip(there["size"].fillna(0), found["seeds"], strict=True)
@@ -96,7 +100,7 @@ def other_readings(arm: Arm) -> pd.DataFrame:
 
 
 def rivals(arm: Arm) -> list[str]:
-    """The methods that the bar is for: neither the paper's, nor a control, nor one that retrains on the rest."""
+    """The methods that the bar is for: not the paper's, no control, none that retrains on all the rest."""
     out = {PAPER, *NEVER_ADVISED}
     return [m for m in methods(arm) if m not in out and METHODS[m].family != "control"]
 
@@ -184,14 +188,16 @@ def tuning(arm: Arm) -> tuple[str, pd.DataFrame]:
 
 
 def tuning_table(arm: Arm) -> pd.DataFrame:
-    """A row a method: how many settings were tried, which was chosen, and its mean price, lowest to highest."""
+    """A row a method: how many settings were tried, which was chosen, its mean price, and the dearest's."""
     _, found = tuning(arm)
     paid, chosen = found.groupby(["method", "trial"], sort=False)["price"].mean(), trials.best(found)
     told = []
     for method in (m for m in trials.names() if m in chosen):
         own = paid[method]
         worst = tables.number(own.max(), ".2f") if len(own) > 1 else "–"
-        told.append((METHODS[method].title, len(own), options(chosen[method]), f"{own[chosen[method]]:.2f}", worst))
+        told.append(
+            (METHODS[method].title, len(own), options(chosen[method]), f"{own[chosen[method]]:.2f}", worst)
+        )
     return tables.frame(told, "method", "tried", "chosen", "its price", "the dearest's")
 
 
@@ -211,15 +217,10 @@ def elsewhere(arms: Sequence[Arm]) -> pd.DataFrame:
 
 
 def elsewhere_table(arms: Sequence[Arm]) -> pd.DataFrame:
-    """`elsewhere` in words, in the order of the first arm, with the order's rank correlation as a last row."""
+    """`elsewhere` in words, in the order of the first arm; the last row is the order's rank correlation."""
     found = elsewhere(arms).sort_values(tables.short(arms[0].name), kind="stable")
     told = found.map(lambda share: tables.number(share, ".0%"))
     told.insert(0, "method", [METHODS[m].title for m in found.index])
     ranks = found.corr("spearman").iloc[0].map("{:.2f}".format)
     last = {"method": "rank correlation with the first", **ranks}
     return pd.concat([told, pd.DataFrame([last])], ignore_index=True)
-
-
-def models(arms: Sequence[Arm]) -> str:
-    """The families that were tuned by themselves, among those of the arms."""
-    return ", ".join(f for f in TUNED if len(trials.tried(f)) and any(plan.family(a.model) == f for a in arms))

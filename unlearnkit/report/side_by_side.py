@@ -72,13 +72,14 @@ def paths(arm: Arm) -> dict[tuple[str, int], Path]:
 def reading(arm: Arm, kind: str = "forgetting", level: float = 0.0) -> pd.DataFrame:
     """One reading (`study.compared.KINDS`) of every path: method, seed, and those of READINGS."""
     rows = [
-        {"method": method, "seed": seed} | path.read(kind, level) for (method, seed), path in paths(arm).items()
+        {"method": method, "seed": seed} | path.read(kind, level)
+        for (method, seed), path in paths(arm).items()
     ]
     return pd.DataFrame(rows, columns=["method", "seed", *READINGS])
 
 
 def prices(arm: Arm) -> pd.DataFrame:
-    """What each method costs the retain facts at matched forgetting: seeds x methods, NaN where not walked."""
+    """What each method costs the retain facts at matched forgetting: seeds x methods; NaN: not walked."""
     return reading(arm).pivot_table("price", "seed", "method", dropna=False).reindex(columns=methods(arm))
 
 
@@ -104,8 +105,9 @@ def summary(arm: Arm) -> pd.DataFrame:
         interval = stats.mean_ci(own) if len(own) > 1 else None
         ends = (interval.ci_low, interval.ci_high) if interval else (np.nan, np.nan)
         found.loc[name, ["ci_low", "ci_high"]] = ends
-    told = {"title": [METHODS[m].title for m in found.index], "family": [METHODS[m].family for m in found.index]}
-    return found.assign(**told, control=[f == "control" for f in told["family"]]).reindex(methods(arm))
+    found["title"] = [METHODS[name].title for name in found.index]
+    found["family"] = [METHODS[name].family for name in found.index]
+    return found.assign(control=found["family"] == "control").reindex(methods(arm))
 
 
 def thrown_away(arm: Arm) -> float:
@@ -149,4 +151,3 @@ def kept(arm: Arm) -> pd.Series:
         if {"checkpoints", "shards"} & set(needs):
             found[name] += weights * states.get(name, 1)
     return pd.Series(found, dtype=float)
-
