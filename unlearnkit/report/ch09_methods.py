@@ -1,22 +1,20 @@
 """Chapter 09: methods side by side; which is far cheaper than the paper's, and which one would use.
 
-The rules are `claims.methods`'s: the bar, the advice, the tuning.
+The rules are `claims.methods`'s: the bar and the advice.
 """
 
-import json
-from collections.abc import Sequence
-from fractions import Fraction
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED, SHARE, sees
 from unlearnkit.claims.rule import ALPHA
 from unlearnkit.report import contrasts, side_by_side, tables
 from unlearnkit.report.run import Arm
 from unlearnkit.report.side_by_side import methods, prices, reading, summary
-from unlearnkit.study import plan, trials
 from unlearnkit.study.config import DAMAGE_LEVELS
 from unlearnkit.unlearning import METHODS
 
@@ -43,6 +41,26 @@ def note(arm: Arm) -> str:
 def rows(arm: Arm, family: str) -> pd.DataFrame:
     """The methods of one family in words, the few columns that its paragraph is about."""
     return _for_people(arm, summary(arm).query("family == @family"))
+
+
+def shown(arm: Arm, family: str) -> Markdown:
+    """`rows` saved and for display; a line where the arm walked none of the family."""
+    found = rows(arm, family)
+    if not len(found):
+        return Markdown("*This run walked none of these.*")
+    return tables.show(found, arm.run, f"methods_{family}", note(arm))
+
+
+def checked(
+    arm: Arm | None, needed: Sequence[str], so: Callable[[pd.DataFrame], bool], text: str
+) -> Markdown | None:
+    """Nothing where `so(summary)` holds, as the page says in `text`; a warning where it does not.
+
+    Nothing, too, where the run did not walk all of the `needed` methods: then the page says nothing of it.
+    """
+    if arm is None or not set(needed) <= set(methods(arm)):
+        return None
+    return contrasts.unless(bool(so(summary(arm))), text)
 
 
 def every_number(arm: Arm) -> pd.DataFrame:
@@ -133,6 +151,23 @@ def bar_table(arm: Arm) -> pd.DataFrame:
     )
 
 
+def bar_sentence(arm: Arm) -> Markdown:
+    """Which methods are shown to be far cheaper than the paper's, or that none is."""
+    found, paper = bar(arm), summary(arm).loc[PAPER]
+    first = (
+        f"On {arm.name} the first epoch costs others {paper['price']:.2f} nats a token of the "
+        f"{side_by_side.thrown_away(arm):.2f} that they were taught, and forgets in {paper['reached']} of "
+        f"{tables.count(paper['seeds'], 'seed')}."
+    )
+    names = [METHODS[m].title for m in found.sort_values("difference").index if found.loc[m, "cheaper"]]
+    if not names:
+        return Markdown(f"{first} **No other method is shown to cost less than a third of that.**")
+    told = f"{len(names)} of {tables.count(len(found), 'method')}"
+    return Markdown(
+        f"{first} **Shown to cost less than a third of that: {told}**, namely {', '.join(names)}."
+    )
+
+
 # -- what would you use -----------------------------------------------------------------------------------
 
 
@@ -174,37 +209,6 @@ def advice_table(arm: Arm) -> pd.DataFrame:
         gets = f"{one['reached']} of {one['seeds']}"
         told.append((row.have, one["title"], price, gets, tables.number(one["seconds"], ".1f"), ties))
     return tables.frame(told, "if you have", "use", "others lose [95 %]", "forgets in", "seconds", "as good")
-
-
-# -- tuning -----------------------------------------------------------------------------------------------
-
-
-def tuning(arm: Arm) -> tuple[str, pd.DataFrame]:
-    """(the family of models that the options come from, its trials); no trials where there are none."""
-    for family in (plan.family(arm.model), trials.FALLBACK):
-        if len(found := trials.tried(family)):
-            return family, found
-    return plan.family(arm.model), trials.tried(plan.family(arm.model))
-
-
-def tuning_table(arm: Arm) -> pd.DataFrame:
-    """A row a method: how many settings were tried, which was chosen, its mean price, and the dearest's."""
-    _, found = tuning(arm)
-    paid, chosen = found.groupby(["method", "trial"], sort=False)["price"].mean(), trials.best(found)
-    told = []
-    for method in (m for m in trials.names() if m in chosen):
-        own = paid[method]
-        worst = tables.number(own.max(), ".2f") if len(own) > 1 else "–"
-        told.append(
-            (METHODS[method].title, len(own), options(chosen[method]), f"{own[chosen[method]]:.2f}", worst)
-        )
-    return tables.frame(told, "method", "tried", "chosen", "its price", "the dearest's")
-
-
-def options(trial: str) -> str:
-    """A trial's options in words; rates as fractions of the fine-tuning's."""
-    told = json.loads(trial)
-    return ", ".join(f"{k} {Fraction(v) if k == 'rate' else v}" for k, v in told.items()) or "its defaults"
 
 
 # -- elsewhere --------------------------------------------------------------------------------------------
