@@ -23,7 +23,7 @@ import pytest
 
 from unlearnkit import claims
 from unlearnkit.report import Run
-from unlearnkit.study import collect, grid, plan, profiles, variants
+from unlearnkit.study import collect, compare, grid, plan, profiles, variants
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.config import LAYER_RULES
 from unlearnkit.study.route import Route
@@ -34,6 +34,9 @@ MADE = {"commit": "planted", "registered": claims.digest()}
 EPOCHS, PERSONS_SHARE, DISPLACEMENT = 8, 0.2, 8.0
 ORACLE_NOISE = 0.05  # nats, of each fact under each oracle
 PARAPHRASE = 0.5  # nats by which a paraphrase is less likely
+FARTHEST = 0.4  # share of the displacement where a compared method's path ends that takes steps
+KEPT = {"records": 100.0, "ledger_bytes": 4e6, "moments_bytes": 1e6, "weights_bytes": 2e6}  # of a ledger
+TRAINED_IN = 60.0  # seconds of every training
 MISLEADS = "stored_now"  # the rule that names wrong layers, in the world with planted ones
 # Influence in the close-ups.
 SCORES = {"finetuned": 4.0, "first_epoch": 1.0, "all_epochs": 2.0, "first_epoch_forgotten": 1.0}
@@ -120,7 +123,7 @@ def _point(
 def observations_of(cell: Cell, world: World) -> pd.DataFrame:
     """What the cell would have observed in this world."""
     made = {"train": _train, "oracle": _oracle, "path": _paths, "portraits": _portraits}
-    made["layer_scores"] = _layer_scores
+    made |= {"layer_scores": _layer_scores, "recorded": _recorded, "compared": _compared}
     rows, extra = made[cell.stage](cell.config | {"seed": cell.seed}, world)
     table = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
     return table.assign(cell=f"{zlib.crc32(cell.title.encode()):08x}", arm=cell.arm, seed=cell.seed)
@@ -143,6 +146,7 @@ def _oracle(config: dict, world: World) -> tuple[list[tuple], list[str]]:
     draw = _noise("oracle", config["seed"], *other)
     rows = [(*r[:4], r[4] + ORACLE_NOISE * draw.normal()) for r in _nll(world, config, 0, s, a)]
     rows += [("", "", "utility", "nll", 0.0), *_closeup(rows, 0.2, 3.0)]
+    rows.append(("", "", "", "training_seconds", TRAINED_IN))
     if config["seed"] in world.without_oracle:
         rows = [r for r in rows if r[2] != "forget"]
     told = [order] if order > 1 else []
@@ -151,18 +155,67 @@ def _oracle(config: dict, world: World) -> tuple[list[tuple], list[str]]:
 
 def _paths(config: dict, world: World) -> tuple[list[tuple], list[str]]:
     """Looked at as the study does, near the readings too, to the end of the grid."""
-    wanted, layers = {*config["forget"], *config["retain"]}, config["layers"]
-    oracle = {r[0]: r[4] for r in _oracle(config, world)[0] if r[2:4] == ("forget", "nll")}
-    target, found = pd.Series(oracle, dtype=float), []
+    found, layers = [], config["layers"]
     for spec in config["paths"]:
-        goes_back = METHODS[spec["method"]].goes_back
-        route = Route(spec["steps"], np.inf, config["retain"], target, config["readings"], goes_back)
-        route.tell(pd.DataFrame(_point(config, world, wanted), columns=COLUMNS))
-        for share in route:
-            rows = _point(config, world, wanted, spec["label"], layers, share)
-            route.tell(pd.DataFrame(rows, columns=COLUMNS))
+        for share, rows in _walked(config, world, spec, layers):
             found += [(*r, spec["label"], layers, share, share, share * DISPLACEMENT, 0.1) for r in rows]
     return found, ["method", "layers", "share", "alpha", "norm", "seconds"]
+
+
+def _walked(
+    config: dict, world: World, spec: dict, layers: str, longest: float = 1.0
+) -> Iterator[tuple[float, list[tuple]]]:
+    """(place, rows) of one path where its route goes; place * `longest` is a share of the displacement."""
+    wanted = {*config["forget"], *config["retain"]}
+    oracle = {r[0]: r[4] for r in _oracle(config, world)[0] if r[2:4] == ("forget", "nll")}
+    goes_back, target = METHODS[spec["method"]].goes_back, pd.Series(oracle, dtype=float)
+    route = Route(spec["steps"], np.inf, config["retain"], target, config["readings"], goes_back)
+    route.tell(pd.DataFrame(_point(config, world, wanted), columns=COLUMNS))
+    for place in route:
+        rows = _point(config, world, wanted, spec["label"], layers, place * longest)
+        route.tell(pd.DataFrame(rows, columns=COLUMNS))
+        yield place, rows
+
+
+def _recorded(config: dict, world: World) -> tuple[list[tuple], list[str]]:
+    """The training with what its ledger keeps; facts by their own splits, neighbours among them."""
+    split = {fact["id"]: fact["split"] for fact in config["facts"]}
+    rows, extra = _train(config, world)
+    rows = [(*r[:2], split.get(r[0], r[2]), *r[3:]) for r in rows]
+    rows += [("", "", "", metric, value, "finetuned", np.nan, np.nan) for metric, value in KEPT.items()]
+    return rows, extra
+
+
+def _compared(config: dict, world: World) -> tuple[list[tuple], list[str]]:
+    """One method's path as the comparison keeps it; a method of one place goes as far as the person's a.
+
+    A second a place. Paraphrases are PARAPHRASE less likely.
+    """
+    (spec,) = config["paths"]
+    method, last, found = METHODS[spec["method"]], spec["steps"][-1], []
+    own, learned = world.direction(method.name, "all")[0], world.learned(world.own, PERSONS_SHARE)[0]
+    longest = 1.0 if method.stops else FARTHEST / last
+    if len(spec["steps"]) == 1:
+        longest = learned / (DISPLACEMENT * own * last) if own else FARTHEST
+    for place, rows in _walked(config, world, spec, "all", longest):
+        told = (method.name, "all", place, place * longest, np.nan, place * longest * DISPLACEMENT, 1.0)
+        found += [(*r, *told) for r in _kept_of_point(rows, config)]
+    return found, ["method", "layers", "place", "share", "alpha", "norm", "seconds"]
+
+
+def _kept_of_point(rows: list[tuple], config: dict) -> list[tuple]:
+    """Forget facts and running text as they are; means of the other splits, and of the paraphrases."""
+    near = {fact["id"] for fact in config["facts"] if fact["split"] == "neighbour"}
+    forget = [r for r in rows if r[2] == "forget"]
+    others = {r[0]: r[4] for r in rows if r[2] == "retain"}
+    groups = {
+        "retain": list(others.values()),
+        "neighbour": [value for i, value in others.items() if i in near],
+        "bystander": [value for i, value in others.items() if i not in config["control"]],
+        "paraphrase": [r[4] + PARAPHRASE for r in forget],
+    }
+    means = [(name, "", name, "nll", float(np.mean(values))) for name, values in groups.items() if values]
+    return [*forget, *means, *(r for r in rows if r[2] == "utility")]
 
 
 def _portraits(config: dict, world: World) -> tuple[list[tuple], list[str]]:
@@ -219,8 +272,8 @@ def planted(build: Path, world: World, name: str = "planted", **parameters) -> R
     none = {k: 0 for k in profiles.PROFILES["default"] if k.startswith("seeds_")}
     run = profiles.Profile(name, "", profiles.PROFILES["default"] | none | parameters)
     arms, beside = plan.arms(run), variants.arms(run)
-    made = ("train", "oracle", "path", "portraits", "layer_scores")
-    cells = [cell for arm in arms for cell in grid.cells(arm)] + variants.cells(run)
+    made = ("train", "oracle", "path", "portraits", "layer_scores", "recorded", "compared")
+    cells = [cell for arm in arms for cell in grid.cells(arm)] + variants.cells(run) + compare.cells(run)
     cells = [cell for cell in cells if cell.stage in made]
     made = [stage for stage in made if any(cell.stage == stage for cell in cells)]
     tables = {

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from unlearnkit.report import figures, paths, tables
 
@@ -99,3 +100,20 @@ def test_panels_wrap_into_even_lines():
     assert drawn.get_size_inches()[1] == 4.0
     assert len(figures.panels(2.0, 1)[1]) == 1
     assert figures.panels(2.0, 6, 4)[1][3].get_subplotspec().rowspan.start == 1
+
+
+def test_names_of_points_cover_neither_each_other_nor_the_points():
+    drawn, ax = figures.figure(4.0)
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    rng = np.random.default_rng(0)
+    points = {f"method {k}": tuple(xy) for k, xy in enumerate(rng.uniform(0.3, 0.7, (12, 2)))}
+    figures.label_points(ax, points, dict.fromkeys(points, figures.INK), others=[(0.5, 0.5)])
+    drawn.canvas.draw()
+    boxes = {text.get_text(): Text.get_window_extent(text) for text in ax.texts}
+    assert set(boxes) == set(points)
+    marks = [ax.transData.transform(point) for point in [*points.values(), (0.5, 0.5)]]
+    for a, b in itertools.combinations(boxes.values(), 2):
+        assert not a.overlaps(b)
+    for box in boxes.values():
+        assert not any(box.contains(*mark) for mark in marks)
+        assert ax.get_window_extent().contains(box.x0, box.y0)

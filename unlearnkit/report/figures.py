@@ -1,6 +1,8 @@
 """One look for every figure: a colour per method throughout, direct labels, byte-stable files."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 
 import matplotlib as mpl
@@ -8,12 +10,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image, display
 from matplotlib.axis import Axis
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from unlearnkit.report.run import Run
 
 WIDTH = 7.2  # inches, of a full-width figure
 TICKS = 7  # of a step axis; more are thinned to a ratio of neighbours of at least TICK_RATIO
 TICK_RATIO = 3.9
+FAR, ANGLES = (7, 14, 22, 32, 44, 58, 74), (0, 180, 45, 135, -45, -135, 90, -90)  # of a point's name: points
 NATS = (0.02, 0.1, 0.5, 2, 8)  # ticks of a wide axis
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#c8c8c8"
 # Okabe and Ito's palette, safe for colour-blind readers.
@@ -149,6 +154,39 @@ def label_ends(ax: plt.Axes, ends: dict[str, tuple[float, float]], gap: float = 
         colour = extra.get(name) or COLOURS[name]
         shift = (7, height - there[name])
         note(ax, LABELS.get(name, name), ends[name], "data", shift, va="center", color=colour)
+
+
+def label_points(
+    ax: plt.Axes,
+    points: Mapping[str, tuple[float, float]],
+    colours: Mapping[str, str],
+    others: Iterable[tuple[float, float]] = (),
+) -> None:
+    """Write each name beside its point, (x, y) in data units, where it covers neither a name nor a point.
+
+    `others` are points without a name. The nearest of a few places is taken, with a thin line where that is
+    not beside the point. Call it when nothing else moves the axes any more.
+    """
+    ax.figure.canvas.draw()
+    renderer = ax.figure.canvas.get_renderer()
+    inside, reach = ax.get_window_extent(), ax.figure.dpi / 72
+    marks = [ax.transData.transform(point) for point in [*points.values(), *others]]
+    taken = [Bbox.from_bounds(x - 4 * reach, y - 4 * reach, 8 * reach, 8 * reach) for x, y in marks]
+    for name, point in sorted(points.items(), key=lambda item: -item[1][1]):
+        line = {"arrowstyle": "-", "lw": 0.5, "color": MUTED, "shrinkA": 0, "shrinkB": 3}
+        given = {"xycoords": "data", "textcoords": "offset points", "va": "center", "fontsize": 8}
+        told = ax.annotate(name, point, (0, 0), color=colours[name], arrowprops=line, **given)
+        told.set_in_layout(False)
+        for far, angle in product(FAR, ANGLES):
+            across = math.cos(math.radians(angle))
+            told.set_position((far * across, far * math.sin(math.radians(angle))))
+            told.set_horizontalalignment("center" if abs(across) < 0.1 else "left" if across > 0 else "right")
+            told.update_positions(renderer)
+            box = Text.get_window_extent(told, renderer)
+            if not box.count_overlaps(taken) and all(inside.contains(*corner) for corner in box.corners()):
+                break
+        told.arrow_patch.set_visible(far > FAR[0])
+        taken.append(box)
 
 
 def spread(places: list[float], gap: float) -> list[float]:

@@ -1,0 +1,193 @@
+"""Methods side by side: the bar, the advice, tables and figures, in a world whose prices are planted."""
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from planted_methods import DEARNESS, FEW, SEEDS, compared, price
+
+from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED, SHARE
+from unlearnkit.report import ch09_figures, ch09_tuning, side_by_side
+from unlearnkit.report import ch09_methods as chapter
+from unlearnkit.study import trials
+
+
+@pytest.fixture(scope="module")
+def arms(tmp_path_factory):
+    with compared(tmp_path_factory) as run:
+        yield side_by_side.of_run(run)
+
+
+@pytest.fixture
+def arm(arms):
+    return arms[0]
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def tuned(monkeypatch, tmp_path):
+    """Writes the trials of a family of models."""
+
+    def write(family, rows):
+        columns = ["method", "trial", "seed", "price", "reached", "closest", "seconds"]
+        pd.DataFrame(rows, columns=columns).to_csv(tmp_path / f"{family}.csv", index=False)
+
+    monkeypatch.setattr(trials, "FOLDER", tmp_path)
+    trials.tried.cache_clear()
+    yield write
+    trials.tried.cache_clear()
+
+
+def test_the_bar_shows_exactly_those_planted_below_it(arm):
+    found = chapter.bar(arm)
+    below = {m for m in found.index if DEARNESS[m] is not None and price(m) < SHARE * price("first_epoch")}
+    assert below == {"adam_replay", "kfac_replay", "msa", "rewind"}
+    assert set(found.index[found["cheaper"]]) == below
+    assert found["difference"]["npo"] == pytest.approx(price("npo") - SHARE * price("first_epoch"), abs=0.03)
+    out = {"first_epoch", "random_direction", *NEVER_ADVISED}
+    assert set(found.index) == set(DEARNESS) - out
+
+
+def test_one_seed_shows_nothing(tmp_path_factory):
+    with compared(tmp_path_factory, seeds=1) as run:
+        arm = side_by_side.of_run(run)[0]
+        assert not chapter.bar(arm)["cheaper"].any()
+        assert all(len(alike) == 1 for alike in chapter.advice(arm)["alike"])
+        assert not chapter.every_number(arm)["others lose [95 %]"].str.contains(r"\[").any()
+
+
+def test_advice_is_the_cheapest_that_one_can_run_and_ties_go_to_the_quickest(arm):
+    found = chapter.advice(arm).set_index("have")
+    assert list(found.index) == list(HAVE)
+    assert set(found.loc["the ledger", "alike"]) == {"adam_replay", "kfac_replay"}
+    assert set(found.loc["retain texts", "alike"]) == {"npo", "dpo"}
+    assert found.loc["the forget texts", "use"] == "gradient_ascent"  # a prompt never forgets
+    assert found.loc["the history of training", "alike"] == ("rewind",)
+    assert price("msa") - price("rewind") > MARGIN
+    for row in found.itertuples():
+        assert row.alike[0] == min(row.alike, key=price)
+        assert row.use == side_by_side.summary(arm).loc[list(row.alike), "seconds"].idxmin()
+    assert found["n"].to_dict() == {
+        "the ledger": FEW,  # all epochs' gradients were walked in so many
+        "the forget texts": SEEDS,
+        "retain texts": FEW,
+        "the history of training": FEW,
+    }
+
+
+def test_two_that_are_within_the_margin_by_chance_alone_are_not_as_good():
+    near = pd.DataFrame({"a": [1.0, 1.0, 1.0, 1.0], "b": [1.04, 1.05, 1.06, 1.05], "c": [0.6, 1.4, 0.6, 1.5]})
+    assert chapter._as_good(near) == ["a", "b"]  # c's mean is 0.025 above a's, its interval far wider
+    same = near.assign(b=near["a"] + 0.05)  # a difference without variance has no interval
+    assert chapter._as_good(same) == ["a", "b"]
+
+
+def test_where_nothing_forgets_nothing_is_advised(arm, monkeypatch):
+    never = side_by_side.summary(arm).assign(reached=0)
+    monkeypatch.setattr(chapter, "summary", lambda _: never)
+    assert set(chapter.advice(arm)["use"]) == {""}
+    assert set(chapter.advice_table(arm)["use"]) == {"none forgets"}
+
+
+def test_tables_list_every_method_once_the_cheapest_first(arm):
+    table = chapter.every_number(arm)
+    assert len(table) == len(DEARNESS)
+    assert table["method"].is_unique
+    assert table["method"].iloc[0] in ("retraining", "exact replay")
+    by_title = table.set_index("method")
+    assert by_title.loc["RMU", "forgets in"] == f"0 of {SEEDS}"
+    assert by_title.loc["NPO", "sees again"] == "retain texts"
+    assert by_title.loc["NPO", "kept from training"] == "–"
+    assert by_title.loc["first epoch", "kept from training"] == "4.4 MB"
+    told = pd.concat(chapter.rows(arm, family) for family in set(side_by_side.summary(arm)["family"]))
+    assert sorted(told["method"]) == sorted(table["method"])
+
+
+def test_the_sentence_names_those_below_the_bar_or_says_that_there_is_none(arm, monkeypatch):
+    told = chapter.bar_sentence(arm).data
+    assert f"forgets in {SEEDS} of {SEEDS} seeds" in told
+    assert "4 of 12 methods" in told
+    assert "AdamW's updates" in told
+    assert "gradient ascent" not in told
+    none = chapter.bar(arm).assign(cheaper=False)
+    monkeypatch.setattr(chapter, "bar", lambda _: none)
+    assert "No other method is shown" in chapter.bar_sentence(arm).data
+
+
+def test_other_readings_are_of_those_that_get_there(arm):
+    table = chapter.other_readings(arm).set_index("method")
+    assert table.loc["first epoch", "gets to 0.05 in"] == f"{SEEDS} of {SEEDS}"
+    assert table.loc["RMU", "gets to 0.5 in"] == f"0 of {SEEDS}"
+    assert table.loc["retraining", "D_F at 0.05 nats"] == "–"  # one place, no path
+    nats = table["D_F at 0.05 nats"].replace("–", np.nan).astype(float)
+    assert nats["AdamW's updates"] < nats["NPO"] < nats["first epoch"]
+
+
+def test_trials_are_told_as_they_were_chosen(arm, tuned):
+    told = [("npo", {"rate": 0.25, "beta": 0.1}, 1.0), ("npo", {"rate": 1.0, "beta": 0.1}, 3.0)]
+    told.append(("rmu", {}, 2.0))
+    assert len(ch09_tuning.tuning(arm)[1]) == 0
+    assert "No method was tuned" in ch09_tuning.tuning_sentence(arm).data
+    rows = [(m, json.dumps(o), seed, p + seed, True, 1.0, 1.0) for m, o, p in told for seed in (0, 1)]
+    tuned("gpt2-tiny", rows)
+    trials.tried.cache_clear()
+    assert ch09_tuning.tuning(arm)[0] == "gpt2-tiny"  # the fallback: smollm2-135m was not tuned
+    assert ch09_tuning.tuning_table(arm).to_numpy().tolist() == [
+        ["NPO", 2, "rate 1/4, beta 0.1", "1.50", "3.50"],
+        ["RMU", 1, "its defaults", "2.50", "–"],
+    ]
+    assert "since nobody tuned them on smollm2-135m" in ch09_tuning.tuning_sentence(arm).data
+    tuned("smollm2-135m", rows[:4])
+    trials.tried.cache_clear()
+    assert ch09_tuning.tuning(arm)[0] == "smollm2-135m"
+    assert ch09_tuning.tuning_sentence(arm).data.endswith("on smollm2-135m, in 2 worlds.")
+
+
+def test_prices_elsewhere_are_shares_and_keep_the_order(arms):
+    found = chapter.elsewhere(arms)
+    assert list(found) == ["smollm2-135m, AdamW", "gpt2-tiny, AdamW"]
+    for name, arm in zip(found, arms, strict=True):
+        assert found.loc["rmu", name] == pytest.approx(1, abs=0.02)
+        assert found.loc["npo", name] == pytest.approx(price("npo") / side_by_side.thrown_away(arm), rel=0.12)
+    ranks = chapter.elsewhere_table(arms).iloc[-1]
+    assert ranks.iloc[1] == "1.00"
+    assert float(ranks.iloc[2]) > 0.9
+
+
+def test_the_front_is_what_none_beats(arm):
+    points = ch09_figures.pareto_points(arm)
+    front = ch09_figures.front(points)
+    assert "retrain" in front or "exact_replay" in front
+    for name in front:
+        beaten = points[["lost", "distance"]].lt(points.loc[name, ["lost", "distance"]]).all(axis=1)
+        assert not beaten.any()
+    assert "first_epoch" not in front
+
+
+def test_a_method_that_never_forgets_is_drawn_where_it_is_closest(arm):
+    points = ch09_figures.pareto_points(arm)
+    assert not points.loc["rmu", "reached"]
+    assert points.loc["rmu", "lost"] == pytest.approx(0.0, abs=1e-6)
+    assert points.loc["npo", "lost"] == pytest.approx(price("npo"), rel=0.12)
+
+
+def test_the_figures_draw_every_method(arm):
+    ax = ch09_figures.pareto(arm).axes[0]
+    assert len(ax.collections) >= len(DEARNESS)
+    ax = ch09_figures.price_rows(arm).axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(
+        side_by_side.summary(arm).sort_values("price", kind="stable")["title"]
+    )
+
+
+def test_marks_grow_with_the_time_that_a_method_takes():
+    sizes = [ch09_figures.area(seconds) for seconds in (np.nan, 0, 1, 10, 1000)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 4 * sizes[0]

@@ -1,0 +1,148 @@
+"""Chapter 09's figures: what each method gets and what it costs, and every price with its interval."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from unlearnkit.claims.methods import PRINCIPAL, SHARE
+from unlearnkit.report import figures, side_by_side
+from unlearnkit.report.ch09_methods import PAPER
+from unlearnkit.report.oracles import oracle_floor
+from unlearnkit.report.run import Arm
+from unlearnkit.report.side_by_side import reading, summary
+
+# Tol's muted palette and what it lacks, a colour a family; the paper's as everywhere.
+FAMILIES = {
+    "paper": figures.COLOURS["first_epoch"],
+    "replay": "#882255",
+    "ascent": "#CC6677",
+    "preference": "#DDAA33",
+    "distillation": "#999933",
+    "representation": "#117733",
+    "reward": "#44AA99",
+    "weights": "#33A0E0",
+    "retraining": "#332288",
+    "prompt": "#AA4499",
+    "own": figures.INK,
+    "control": "#A0A0A0",
+}
+SECONDS = (1, 10, 100)  # in the legend of sizes
+LEFT, RIGHT = -0.05, 1.15  # of the price axis, as shares of what throwing the fine-tuning away costs
+
+
+def pareto_points(arm: Arm) -> pd.DataFrame:
+    """What the figure draws, a row a method (the index): title, family, reached, lost, distance, seconds.
+
+    Of a method that has forgotten in most of its seeds: its price and D_F there. Of another: its closest
+    approach, and what others have lost there.
+    """
+    found = summary(arm)
+    there = 2 * found["reached"] > found["seeds"]
+    nearest = reading(arm, "closest").groupby("method")["seconds"].mean().reindex(found.index)
+    return pd.DataFrame(
+        {
+            "title": found["title"],
+            "family": found["family"],
+            "reached": there,
+            "lost": found["price"].where(there, found["closest_damage"]),
+            "distance": found["distance"].where(there, found["closest"]),
+            "seconds": found["seconds"].where(there, nearest),
+        }
+    )
+
+
+def front(points: pd.DataFrame) -> list[str]:
+    """The methods that none beats in both what others lose and the distance, cheapest first."""
+    ordered = points.sort_values(["lost", "distance"], kind="stable")
+    before = ordered["distance"].cummin().shift(fill_value=np.inf)
+    return list(ordered.index[ordered["distance"] < before])
+
+
+def pareto(arm: Arm) -> plt.Figure:
+    """Distance against what others lose; size is seconds, colour the family; hollow ones never forget."""
+    points, taught = pareto_points(arm).dropna(subset=["lost", "distance"]), side_by_side.thrown_away(arm)
+    drawn, ax = figures.figure(5.8)
+    ax.axvline(taught, color=figures.MUTED, lw=1, ls=(0, (4, 3)), zorder=0)
+    if floor := oracle_floor(arm):
+        ax.axhspan(0, floor, color=figures.COLOURS["oracle"], alpha=0.15, lw=0, zorder=0)
+        figures.note(ax, "another oracle", (1, floor), ax.get_yaxis_transform(), (-2, 2), ha="right")
+    for row in points.itertuples():
+        colour = FAMILIES[row.family]
+        face = colour if row.reached else "white"
+        ax.scatter(row.lost, row.distance, s=area(row.seconds), c=face, edgecolors=colour, lw=1.2, alpha=0.85)
+    start = float(np.mean([path.facts.iloc[0].sub(path.world.target).abs().mean() for path in starts(arm)]))
+    ax.plot(0, start, "*", color=figures.INK, ms=10)
+    ax.set_xlim(min(LEFT * taught, 1.2 * points["lost"].min()), RIGHT * taught)
+    ax.set_ylim(0, 1.12 * start)
+    figures.note(
+        ax, "fine-tuning\nthrown away", (taught, 1), ("data", "axes fraction"), (-4, -20), ha="right"
+    )
+    ax.set_xlabel("what others have lost, nats a token")
+    ax.set_ylabel("distance to the oracle, nats a token")
+    _legends(drawn, [f for f in FAMILIES if f in set(points["family"])])
+    named = points[points.index.isin([*front(points[points["reached"]]), *PRINCIPAL, "retrain"])]
+    named = named[named["distance"] < ax.get_ylim()[1]].set_index("title")
+    places = dict(zip(named.index, zip(named["lost"], named["distance"], strict=True), strict=True))
+    colours = {title: FAMILIES[family] for title, family in named["family"].items()}
+    others = points[~points["title"].isin(named.index)]
+    figures.label_points(
+        ax,
+        places | {"nothing done": (0.0, start)},
+        colours | {"nothing done": figures.INK},
+        list(zip(others["lost"], others["distance"], strict=True)),
+    )
+    return drawn
+
+
+def starts(arm: Arm) -> Sequence[side_by_side.Path]:
+    """A path for each seed, whose first place is theta_T."""
+    return {seed: path for (_, seed), path in side_by_side.paths(arm).items()}.values()
+
+
+def area(seconds: float) -> float:
+    """Of a mark, in square points: a step in the radius for each power of ten."""
+    return (4 + 2.2 * np.log10(1 + np.nan_to_num(seconds))) ** 2
+
+
+def _legends(drawn: plt.Figure, families: Sequence[str]) -> None:
+    """Below the figure: a colour a family, sizes of marks, filled and hollow."""
+
+    def mark(label: str, colour: str, face: str, size: float = area(0)) -> Line2D:
+        given = {"ls": "", "marker": "o", "ms": size**0.5, "mec": colour, "mfc": face}
+        return Line2D([], [], label=label, **given)
+
+    told = [mark(name, FAMILIES[name], FAMILIES[name]) for name in families]
+    grey = figures.MUTED
+    told += [mark(f"{s} s", grey, grey, area(s)) for s in SECONDS]
+    told.append(mark("never forgets: closest", grey, "white"))
+    drawn.legend(
+        handles=told, loc="outside lower center", ncols=5, frameon=False, fontsize=8, handletextpad=0.3
+    )
+
+
+def price_rows(arm: Arm) -> plt.Figure:
+    """Every price with its 95 % interval, the cheapest first; lines: the bar, and all that was taught."""
+    found = summary(arm).sort_values("price", kind="stable")
+    taught = side_by_side.thrown_away(arm)
+    drawn, ax = figures.figure(0.9 + 0.215 * len(found))
+    for y, row in enumerate(found.itertuples()):
+        colour = FAMILIES[row.family]
+        ax.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=1.6, alpha=0.6, solid_capstyle="butt")
+        face = colour if row.reached == row.seeds else "white"
+        ax.plot(row.price, y, "s" if row.control else "o", color=colour, mfc=face, ms=5.5)
+    where = ("data", "axes fraction")
+    if PAPER in found.index:
+        bar = SHARE * found.loc[PAPER, "price"]
+        ax.axvline(bar, color=FAMILIES["paper"], lw=1, zorder=0)
+        figures.note(ax, "a third of the first epoch", (bar, 1), where, (0, 3), ha="center")
+    ax.axvline(taught, color=figures.MUTED, lw=1, ls=(0, (4, 3)), zorder=0)
+    figures.note(ax, "fine-tuning thrown away", (taught, 1), where, (0, 3), ha="right")
+    ax.set_yticks(range(len(found)), found["title"], fontsize=8.5, color=figures.INK)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(found) - 0.4, -0.6)
+    ax.set_xlim(min(LEFT * taught, 1.1 * found["price"].min()), RIGHT * taught)
+    ax.set_xlabel("what others have lost where the person is forgotten, nats a token")
+    return drawn

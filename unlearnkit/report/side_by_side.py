@@ -1,0 +1,153 @@
+"""The comparison of methods as the report reads it: every path's readings, by seed and by method.
+
+Definitions: `claims.methods`, `study.compared`. Nats a token, unless a column says otherwise.
+"""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from unlearnkit import stats
+from unlearnkit.report.oracles import oracle_nll
+from unlearnkit.report.run import Arm, Run
+from unlearnkit.study.compared import READ, Path, World
+from unlearnkit.study.grid import KINDS
+from unlearnkit.unlearning import METHODS
+
+READINGS = ("price", "reached", "distance", *READ)
+ONE_EPOCH = ("first_epoch", "single_epoch", "iterative", "wrong_person")  # whose records alone are read
+READS_MOMENTS = ("adam_replay", "projected_replay")
+SHARDED = 4 * 2 + 1  # weights of each shard after each slice, and of the start (`training.Shards`)
+SIZES = ["records", "ledger_bytes", "moments_bytes", "weights_bytes"]
+
+
+def of_run(run: Run) -> list[Arm]:
+    """The arms of a run that compare methods, the headline first; none where it did not look."""
+    return [arm for arm in run.arms if len(walks(arm))]
+
+
+@cache
+def walks(arm: Arm) -> pd.DataFrame:
+    """Every path that was walked, rows or none: method, seed, peak_gb (memory, with measuring)."""
+    told = arm.run.costs.query("arm == @arm.name and stage == 'compared'")
+    method = told["title"].str.extract(rf"^{KINDS['compared']}, (\w+) \(", expand=False)
+    table = told.assign(method=method)[["method", "seed", "peak_gb"]]
+    return table[table["seed"].isin(arm.seeds)].reset_index(drop=True)
+
+
+def methods(arm: Arm) -> list[str]:
+    """The methods that an arm compares, in tables' order."""
+    there = set(walks(arm)["method"])
+    return [name for name in METHODS if name in there]
+
+
+@cache
+def worlds(arm: Arm) -> dict[int, World]:
+    """By seed, what its paths are held against; as the study has it (`study.compare.Comparison`)."""
+    trained, found = arm.observations("recorded"), {}
+    for setting in arm.settings:
+        rows = trained[trained["seed"] == setting.seed]
+        if len(rows):
+            retain = [e.id for e in setting.retain()]
+            control = [i for i in setting.control if i not in retain] or list(setting.control)
+            target = oracle_nll(arm, setting.seed).mean(axis=1)
+            found[setting.seed] = World(rows, target, retain, control)
+    return found
+
+
+@cache
+def paths(arm: Arm) -> dict[tuple[str, int], Path]:
+    """By method and seed, each path; of one that ended at once, theta_T alone."""
+    rows = arm.observations("compared")
+    by_path = dict(iter(rows.groupby(["method", "seed"])))
+    return {
+        (row.method, row.seed): Path(row.method, by_path.get((row.method, row.seed), rows.iloc[:0]), world)
+        for row in walks(arm).itertuples()
+        if (world := worlds(arm).get(row.seed))
+    }
+
+
+@cache
+def reading(arm: Arm, kind: str = "forgetting", level: float = 0.0) -> pd.DataFrame:
+    """One reading (`study.compared.KINDS`) of every path: method, seed, and those of READINGS."""
+    rows = [
+        {"method": method, "seed": seed} | path.read(kind, level)
+        for (method, seed), path in paths(arm).items()
+    ]
+    return pd.DataFrame(rows, columns=["method", "seed", *READINGS])
+
+
+def prices(arm: Arm) -> pd.DataFrame:
+    """What each method costs the retain facts at matched forgetting: seeds x methods; NaN: not walked."""
+    return reading(arm).pivot_table("price", "seed", "method", dropna=False).reindex(columns=methods(arm))
+
+
+@cache
+def summary(arm: Arm) -> pd.DataFrame:
+    """Means over seeds at matched forgetting, a row a method (the index).
+
+    Columns: title, family, seeds, reached (how many of them get there), price with ci_low and ci_high (95 %
+    t interval; NaN of one seed), distance (D_F there), closest (the least D_F) with closest_damage, the
+    columns of READ, peak_gb (the largest), control. A path that never gets there has the price of throwing
+    the fine-tuning away, and is read for the rest where it costs most.
+    """
+    there, near = (reading(arm, kind).groupby("method") for kind in ("forgetting", "closest"))
+    found = there[["price", "distance", *READ]].mean()
+    found = found.assign(
+        seeds=there.size(),
+        reached=there["reached"].sum().astype(int),
+        closest=near["distance"].mean(),
+        closest_damage=near["damage"].mean(),
+        peak_gb=walks(arm).groupby("method")["peak_gb"].max(),
+    )
+    for name, own in there["price"]:
+        interval = stats.mean_ci(own) if len(own) > 1 else None
+        ends = (interval.ci_low, interval.ci_high) if interval else (np.nan, np.nan)
+        found.loc[name, ["ci_low", "ci_high"]] = ends
+    found["title"] = [METHODS[name].title for name in found.index]
+    found["family"] = [METHODS[name].family for name in found.index]
+    return found.assign(control=found["family"] == "control").reindex(methods(arm))
+
+
+def thrown_away(arm: Arm) -> float:
+    """What the retain facts lose by going back to theta_0, mean over the comparison's seeds."""
+    return float(np.mean([world.thrown_away for world in worlds(arm).values()]))
+
+
+def paraphrases(arm: Arm) -> float:
+    """The oracles' NLL of the forget facts in other words, mean over the comparison's seeds."""
+    rows = arm.observations("oracle")
+    rows = rows[(rows["split"] == "paraphrase") & (rows["metric"] == "nll") & rows["seed"].isin(worlds(arm))]
+    return float(rows["value"].mean())
+
+
+def retraining_seconds(arm: Arm) -> float:
+    """Seconds that an oracle's training took, the median; NaN where it was not measured."""
+    rows = arm.observations("oracle")
+    return float(rows.loc[rows["metric"] == "training_seconds", "value"].median())
+
+
+@cache
+def kept(arm: Arm) -> pd.Series:
+    """Bytes that must be kept of a training, for anybody who may ask, so that a method can run; by method.
+
+    From sizes that the run measured. The ledger's bytes a record, times all facts and the epochs that are
+    read; AdamW's second moments; weights for each state of the training that the method starts from. 0 where
+    the method needs texts alone; NaN where the run has no such sizes.
+    """
+    rows = arm.observations("recorded")
+    size = rows.groupby("metric")["value"].mean().reindex(SIZES)
+    recipe, facts = arm.recipe, len(arm.settings[0].facts)
+    batches = -(-facts // recipe["batch_size"])
+    record, weights = size["ledger_bytes"] / size["records"], size["weights_bytes"]
+    states = {"amnesiac": recipe["epochs"] * batches, "sisa": SHARDED}
+    found = {}
+    for name in methods(arm):
+        needs = METHODS[name].needs
+        epochs = 1 if name in ONE_EPOCH else recipe["epochs"]
+        found[name] = record * facts * epochs if "ledger" in needs else 0.0
+        found[name] += size["moments_bytes"] if name in READS_MOMENTS else 0.0
+        if {"checkpoints", "shards"} & set(needs):
+            found[name] += weights * states.get(name, 1)
+    return pd.Series(found, dtype=float)
