@@ -68,7 +68,7 @@ def pareto(arm: Arm) -> plt.Figure:
     ax.axvline(taught, color=figures.MUTED, lw=1, ls=(0, (4, 3)), zorder=0)
     if floor := oracle_floor(arm):
         ax.axhspan(0, floor, color=figures.COLOURS["oracle"], alpha=0.15, lw=0, zorder=0)
-        figures.note(ax, "another oracle", (1, floor), ax.get_yaxis_transform(), (-2, 2), ha="right")
+        figures.note(ax, "another oracle", (taught, floor), "data", (-4, 2), ha="right")
     for row in points.itertuples():
         colour = FAMILIES[row.family]
         face = colour if row.reached else "white"

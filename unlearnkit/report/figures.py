@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image, display
 from matplotlib.axis import Axis
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -176,7 +177,7 @@ def label_points(
         line = {"arrowstyle": "-", "lw": 0.5, "color": MUTED, "shrinkA": 0, "shrinkB": 3}
         given = {"xycoords": "data", "textcoords": "offset points", "va": "center", "fontsize": 8}
         told = ax.annotate(name, point, (0, 0), color=colours[name], arrowprops=line, **given)
-        told.set_in_layout(False)
+        told.set(in_layout=False, path_effects=[withStroke(linewidth=2, foreground="white")])
         for far, angle in product(FAR, ANGLES):
             across = math.cos(math.radians(angle))
             told.set_position((far * across, far * math.sin(math.radians(angle))))
