@@ -11,6 +11,7 @@ from unlearnkit.stats.audit import (
 )
 from unlearnkit.stats.distributions import KS, ks
 from unlearnkit.stats.equivalence import Equivalence, tost
+from unlearnkit.stats.klom import FEWEST as KLOM_FEWEST
 from unlearnkit.stats.klom import KLoM, gaussian_kl, klom, log_odds
 from unlearnkit.stats.mixed import MixedModel, mixed_model
 from unlearnkit.stats.multiplicity import holm
@@ -34,6 +35,7 @@ __all__ = [
     "AUCDifference",
     "Equivalence",
     "Interval",
+    "KLOM_FEWEST",
     "KLoM",
     "MixedModel",
     "PairedT",

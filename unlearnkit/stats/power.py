@@ -4,6 +4,7 @@ Each is the probability that a sample of n passes; of normal values with this me
 """
 
 import math
+from functools import cache
 
 import numpy as np
 from scipy import stats
@@ -24,12 +25,17 @@ def tost_power(
     _require(n, sd, alpha)
     if sd == 0:
         return float(abs(mean) < min(margin, closest))
-    levels = (np.arange(POINTS) + 0.5) / POINTS
-    seen = sd * np.sqrt(stats.chi2.ppf(levels, n - 1) / (n - 1))
-    half = margin - stats.t.ppf(1 - alpha, n - 1) * seen / math.sqrt(n)
+    half = margin - stats.t.ppf(1 - alpha, n - 1) * sd * _sample_sds(n) / math.sqrt(n)
     half, se = np.minimum(half, closest), sd / math.sqrt(n)
     inside = stats.norm.cdf((half - mean) / se) - stats.norm.cdf((-half - mean) / se)
     return float(np.where(half > 0, inside, 0.0).mean())
+
+
+@cache
+def _sample_sds(n: int) -> np.ndarray:
+    """Quantiles of the standard deviation of n standard normal values; kept, since they take a while."""
+    levels = (np.arange(POINTS) + 0.5) / POINTS
+    return np.sqrt(stats.chi2.ppf(levels, n - 1) / (n - 1))
 
 
 def below_power(n: int, sd: float, limit: float, mean: float = 0.0, alpha: float = 0.05) -> float:
