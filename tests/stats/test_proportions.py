@@ -1,8 +1,9 @@
-"""Wilson's interval of a share."""
+"""Intervals and bounds of a share."""
 
 import math
 
 import pytest
+from scipy.stats import binom
 
 from unlearnkit import stats
 from unlearnkit.errors import DataError
@@ -27,3 +28,16 @@ def test_a_higher_level_is_wider():
 def test_impossible_counts_are_refused(hits, n):
     with pytest.raises(DataError, match="no interval"):
         stats.share_ci(hits, n)
+
+
+@pytest.mark.parametrize(("n", "bound"), [(20, 0.14), (50, 0.058), (100, 0.030), (200, 0.015)])
+def test_upper_bound_of_no_hit(n, bound):
+    assert stats.exact_upper(0, n) == pytest.approx(bound, rel=0.02)
+    assert stats.exact_upper(0, n) == pytest.approx(1 - 0.05 ** (1 / n))
+
+
+def test_upper_bound_is_where_so_few_hits_become_unlikely():
+    assert binom.cdf(3, 20, stats.exact_upper(3, 20)) == pytest.approx(0.05)
+    assert stats.exact_upper(20, 20) == 1
+    with pytest.raises(DataError, match="no bound"):
+        stats.exact_upper(3, 2)

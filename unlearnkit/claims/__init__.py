@@ -1,8 +1,9 @@
-"""The paper's claims as tests, with margins and decision rule: written before the runs that they judge.
+"""The paper's claims, and what forgetting is, as tests with margins and rules, written before their runs.
 
-registered   claims, contrasts, readings, margins
-variants     claims of the study's variants
-rule         from one number a training seed to a verdict
+registered    claims, contrasts, readings, margins
+variants      claims of the study's variants
+rule          from one number a training seed to a verdict
+verification  has a method forgotten: the rows of Protocol 2026; judging: how each is judged
 """
 
 from unlearnkit.claims.registered import CLAIMS, KINDS, NATS, PRIMARY, READINGS, SD, Claim, digest

@@ -1,23 +1,40 @@
 """What a model knows: plain functions of (model, tokenizer, examples or texts), one value per example.
 
-A metric never trains and never changes the model; it puts the model in evaluation mode and back.
+A metric leaves the model as it was: it puts it in evaluation mode and back, and what teaches it facts or
+rounds its weights to see what happens (`relearn`, `quantised`) puts back every bit.
 """
 
 from unlearnkit.metrics.activation import activation_gradient
-from unlearnkit.metrics.generation import continuations, recalls
+from unlearnkit.metrics.depth import depth_score, logit_lens, patched_drops
+from unlearnkit.metrics.generation import continuations, recalls, samples
+from unlearnkit.metrics.leakage import leak_at_k, leakage
 from unlearnkit.metrics.likelihood import paraphrased, score, set_perplexity
+from unlearnkit.metrics.membership import membership
+from unlearnkit.metrics.quantisation import quantised, recovered_share
+from unlearnkit.metrics.relearning import area, relearn
 from unlearnkit.metrics.rouge import rouge
 from unlearnkit.metrics.stopping import as_unknown
 from unlearnkit.metrics.text import perplexity
 
 __all__ = [
     "activation_gradient",
+    "area",
     "as_unknown",
     "continuations",
+    "depth_score",
+    "leak_at_k",
+    "leakage",
+    "logit_lens",
+    "membership",
     "paraphrased",
+    "patched_drops",
     "perplexity",
+    "quantised",
     "recalls",
+    "recovered_share",
+    "relearn",
     "rouge",
+    "samples",
     "score",
     "set_perplexity",
 ]

@@ -21,6 +21,8 @@ from unlearnkit.layers import blocks
 from unlearnkit.metrics.forward import by_length, require_finite
 from unlearnkit.metrics.likelihood import answer_tokens
 
+Output = torch.Tensor | tuple | list
+
 
 def activation_gradient(
     model: PreTrainedModel,
@@ -52,14 +54,18 @@ def activation_gradient(
     return pd.DataFrame({"id": ids, "influence": [influence[i] for i in range(len(ids))]})
 
 
+def states(output: Output) -> torch.Tensor:
+    """The hidden states of what a block gives out, which may be the first of several things."""
+    return output if isinstance(output, torch.Tensor) else output[0]
+
+
 @contextmanager
 def block_outputs(model: nn.Module) -> Iterator[list[torch.Tensor]]:
     """A list that a forward pass inside fills with each block's output (B, T, D), first block first."""
     outputs: list[torch.Tensor] = []
 
-    def keep(_module: nn.Module, _args: tuple, output: torch.Tensor | tuple) -> None:
-        hidden = output[0] if isinstance(output, tuple) else output
-        outputs.append(hidden.requires_grad_())  # with frozen weights nothing else asks for a graph
+    def keep(_module: nn.Module, _args: tuple, output: Output) -> None:
+        outputs.append(states(output).requires_grad_())  # with frozen weights nothing else asks for a graph
 
     hooks = [block.register_forward_hook(keep) for block in blocks(model)[1]]
     try:

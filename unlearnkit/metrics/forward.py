@@ -1,11 +1,14 @@
-"""What the metrics share: batches of similar length, and the check for finite values."""
+"""What the metrics share: batches of similar length, the check for finite values, weights put back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DataError, DivergenceError
+from unlearnkit.unlearning.originals import Originals
 
 
 def by_length(examples: Sequence[Example], batch_size: int) -> list[list[int]]:
@@ -30,3 +33,17 @@ def require_finite(values: torch.Tensor, ids: Sequence[str], what: str) -> None:
             f"the {what} of {ids[bad[0]]!r} is not finite: the model has diverged; "
             "use a smaller learning rate or alpha"
         )
+
+
+@contextmanager
+def restored(model: nn.Module, touched: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    """These weights may move inside; after, they are what they were, bit for bit, and `.grad` is empty.
+
+    Their values wait on disk, as an unlearning method's do.
+    """
+    originals = Originals(dict(touched))
+    try:
+        yield
+    finally:
+        originals.restore()
+        model.zero_grad(set_to_none=True)

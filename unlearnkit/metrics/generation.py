@@ -1,5 +1,6 @@
-"""What a model says after a prompt, greedily: always the likeliest token."""
+"""What a model says after a prompt: greedily, always the likeliest token, or drawn at temperature 1."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit import forward
 from unlearnkit.batching import across, collate, encode
 from unlearnkit.data import Example
-from unlearnkit.errors import DataError
+from unlearnkit.errors import ConfigError, DataError
 from unlearnkit.metrics.forward import by_length
 
 CLOSE = 1e-3  # of the largest logit: two ways to the same one may differ by so much
@@ -31,6 +32,44 @@ def continuations(
     model's generation settings (sampling, penalties) play no role. An end-of-text token ends the continuation
     early.
     """
+    return _said(model, tokenizer, examples, batch_size, [None] * len(examples))
+
+
+@torch.no_grad()
+def samples(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    n: int,
+    seed: int = 0,
+    batch_size: int = 32,
+) -> list[list[str]]:
+    """`n` continuations of each prompt, as of `continuations` but each token drawn at temperature 1.
+
+    The draws follow from the seed and the example's id: neither its neighbours nor the batch size play a
+    role, and more samples begin with the same ones.
+    """
+    if n < 1:
+        raise ConfigError(f"n={n} samples: draw at least 1")
+    repeated = [e for e in examples for _ in range(n)]
+    draws = [_generator(f"{seed} {k} {e.id}") for e in examples for k in range(n)]
+    said = _said(model, tokenizer, repeated, batch_size, draws)
+    return [said[start : start + n] for start in range(0, len(said), n)]
+
+
+def _generator(name: str) -> torch.Generator:
+    digest = hashlib.blake2b(name.encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest))
+
+
+def _said(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    batch_size: int,
+    draws: Sequence[torch.Generator | None],
+) -> list[str]:
+    """What is said after each prompt, drawn where there is a generator for it."""
     said: dict[int, str] = {}
     with forward.evaluation_mode(model):
         for indices in by_length(examples, batch_size):
@@ -42,7 +81,9 @@ def continuations(
                 if start == 0 or counts[-1] == 0:
                     raise DataError(f"example {examples[i].id!r} has no prompt or no answer to continue with")
                 prompts.append(tokens[:start])
-            new = greedy(model, prompts, max(counts))
+            steps, drawn = max(counts), [draws[i] for i in indices]
+            given = None if None in drawn else torch.stack([torch.rand(steps, generator=g) for g in drawn])
+            new = greedy(model, prompts, steps, given)
             for i, row, count in zip(indices, new, counts, strict=True):
                 known = across(tokenizer, examples[i].prompt, examples[i].answer)
                 said[i] = _decode(tokenizer, row[:count]).removeprefix(known).strip()
@@ -57,33 +98,45 @@ def recalls(
     return [text == e.answer.strip() for text, e in zip(said, examples, strict=True)]
 
 
-def greedy(model: PreTrainedModel, rows: Sequence[list[int]], steps: int) -> list[list[int]]:
-    """The next `steps` argmax tokens after each row of tokens.
+def greedy(
+    model: PreTrainedModel, rows: Sequence[list[int]], steps: int, draws: torch.Tensor | None = None
+) -> list[list[int]]:
+    """The next `steps` argmax tokens after each row of tokens; with uniform draws (rows, steps), drawn ones.
 
     All rows at once, padded on the left and with what the model keeps of former tokens, where the model has
     been seen to say the same that way; else rows of one length together, and every token anew.
     """
     if _can_batch(model):
-        return _cached(model, rows, steps)[0].tolist()
+        return _cached(model, rows, steps, draws)[0].tolist()
     alike: dict[int, list[int]] = defaultdict(list)
     for k, row in enumerate(rows):
         alike[len(row)].append(k)
     said = {}
     for places in alike.values():
         tokens = torch.tensor([rows[k] for k in places])
-        said |= dict(zip(places, _anew(model, tokens, steps)[0].tolist(), strict=True))
+        own = None if draws is None else draws[places]
+        said |= dict(zip(places, _anew(model, tokens, steps, own)[0].tolist(), strict=True))
     return [said[k] for k in range(len(rows))]
 
 
+def _next(logits: torch.Tensor, draws: torch.Tensor | None, step: int) -> torch.Tensor:
+    """The next tokens (B, 1): the likeliest, or where the cumulated probability passes the draw."""
+    if draws is None:
+        return logits.argmax(-1, keepdim=True)
+    cumulated = logits.double().softmax(-1).cumsum(-1)
+    wanted = draws[:, step, None].to(cumulated) * cumulated[:, -1:]
+    return torch.searchsorted(cumulated, wanted, right=True).clamp(max=logits.shape[-1] - 1)
+
+
 def _cached(
-    model: PreTrainedModel, rows: Sequence[list[int]], steps: int
+    model: PreTrainedModel, rows: Sequence[list[int]], steps: int, draws: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """New tokens (B, steps), and the logits (B, V) of the last, of left-padded rows and a growing cache."""
     batch = collate([(row, [False] * len(row)) for row in rows], [""] * len(rows), pad_id=0, side="left")
     given, new = batch.inputs() | {"use_cache": True}, []
-    for _ in range(steps):
+    for step in range(steps):
         output = forward.selected(model, given, lambda hidden: hidden[:, -1:])
-        new.append(output.logits[:, -1].argmax(-1, keepdim=True))
+        new.append(_next(output.logits[:, -1], draws, step))
         given = {
             "input_ids": new[-1],
             "attention_mask": F.pad(given["attention_mask"], (0, 1), value=1),
@@ -94,13 +147,15 @@ def _cached(
     return torch.cat(new, dim=1), output.logits[:, -1]
 
 
-def _anew(model: PreTrainedModel, tokens: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _anew(
+    model: PreTrainedModel, tokens: torch.Tensor, steps: int, draws: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The same of rows of one length, (B, T), with a whole forward pass for every token."""
     length = tokens.shape[1]
-    for _ in range(steps):
+    for step in range(steps):
         batch = collate([(row, [False] * len(row)) for row in tokens.tolist()], [""] * len(tokens), pad_id=0)
         output = forward.selected(model, forward.inputs(model, batch), lambda hidden: hidden[:, -1:])
-        tokens = torch.cat([tokens, output.logits[:, -1].argmax(-1, keepdim=True)], 1)
+        tokens = torch.cat([tokens, _next(output.logits[:, -1], draws, step)], 1)
     return tokens[:, length:], output.logits[:, -1]
 
 
