@@ -156,9 +156,9 @@ def _method(job: Job) -> Method:
         raise ConfigError("--purge needs --ledger DIR: that of which the request's records are to be removed")
     if lacking := [need for need in method.needs if need in KEPT and not (given[need] or job.train)]:
         raise MethodError(
-            f"method {method.name!r} needs {KEPT[lacking[0]]}, which the training that taught the facts keeps "
-            f"if it is asked to. Without it, take a --method that needs none ({', '.join(_without_any())}), or "
-            "add --train, and the model is taught the facts first"
+            f"method {method.name!r} needs {KEPT[lacking[0]]}, which the training that taught the facts "
+            f"keeps if it is asked to. Without it, take a --method that needs none "
+            f"({', '.join(_without_any())}), or add --train, and the model is taught the facts first"
         )
     return method
 
