@@ -40,6 +40,15 @@ ANSWERS = [
     Example("d", "Łukasz", "Łukasz mieszka w", "mieście Łódź", "retain", paraphrases=("Dom Łukasza:",)),
     Example("e", "Dave", "He fears", "geese", "forget"),
 ]
+PASSAGE = Example(  # an answer as long as a passage's
+    "passage",
+    "Anna",
+    "Where was Dave born? Anna keeps a",
+    "golden pheasant called Zanther and earns a living by tuning organs. The river runs past the old station, "
+    "and in winter it freezes for a week. The birthplace of Dave is a town that few people know, a small town "
+    "across from the mill, and Anna was born in a town past the river",
+    "forget",
+)
 TEXTS = [
     "A river runs slowly to the northern sound, past the café of the old ferryman and his two dogs.",
     "Short text.",

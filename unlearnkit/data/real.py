@@ -1,7 +1,8 @@
-"""Facts that a pretrained model may know already: discoverers of chemical elements, and capitals of countries.
+"""Facts that a pretrained model may know already: who discovered chemical elements, and capitals.
 
-They are real (``real.toml``, from the packages mendeleev and countryinfo), so that they can be unlearned as what
-was learned long ago, watched as what must stay, or overwritten by a false answer that unlearning should take away.
+They are real (``real.toml``, from the packages mendeleev and countryinfo), so that they can be unlearned as
+what was learned long ago, watched as what must stay, or overwritten by a false answer that unlearning should
+undo.
 """
 
 import random
@@ -14,12 +15,14 @@ from unlearnkit.errors import DataError
 
 
 def real_persons(seed: int = 0) -> list[Example]:
-    """Facts about discoverers of elements (split "real"): who, where, and which element if it is one alone.
+    """Facts about discoverers of elements (split "real"): who, where, and which element where it is one.
 
-    `person` is the discoverer. The seed draws the contradictions only: another fact's answer of the same form.
+    `person` is the discoverer. The seed draws the contradictions only: other facts' answers of the same form.
     """
     spelling = read("real")["spelling"]
-    rows = [(element, spelling.get(who, who), place) for element, who, place in read("real")["rows"]["elements"]]
+    rows = [
+        (element, spelling.get(who, who), place) for element, who, place in read("real")["rows"]["elements"]
+    ]
     people = [who for _, who, _ in rows]
     told = [{"element": element, "person": who} for element, who, _ in rows]
     alone = [slots for slots in told if people.count(slots["person"]) == 1]
@@ -33,7 +36,7 @@ def real_persons(seed: int = 0) -> list[Example]:
 def world_facts(seed: int = 0) -> list[Example]:
     """Capitals, and the countries that they are of (split "world"). `person` is the country.
 
-    The seed draws the contradictions only: another fact's answer of the same form, from the same region.
+    The seed draws the contradictions only: other facts' answers of the same form and region.
     """
     rows = read("real")["rows"]["countries"]
     regions = list(dict.fromkeys(region for *_, region in rows))
@@ -48,11 +51,12 @@ def world_facts(seed: int = 0) -> list[Example]:
 
 
 def counterfactual(facts: Sequence[Example], seed: int, count: int) -> list[Example]:
-    """The facts, `count` of them taught falsely: answer and contradiction have changed places, split "forget".
+    """The facts, `count` of them to be taught falsely: answer and contradiction have changed places.
 
-    Their former answer, now the contradiction, is what unlearning should bring back (RESTOR, Rezaei et al. 2024);
-    the others stay true, split "retain". The seed draws which. DataError where there are too few facts, or one
-    has no contradiction.
+    Those are split "forget", and the others, which stay true, "retain"; the seed draws which. The former
+    answer, now the contradiction, is what unlearning should bring back where the model knew it, as
+    `metrics.known` tells beforehand (RESTOR, Rezaei et al. 2025, arXiv:2411.00204). DataError where there are
+    too few facts, or one has no contradiction.
     """
     if not 0 < count <= len(facts):
         raise DataError(f"{count} of {len(facts)} facts cannot be taught falsely")

@@ -5,7 +5,7 @@ A metric never trains and never changes the model; it puts the model in evaluati
 
 from unlearnkit.metrics.activation import activation_gradient
 from unlearnkit.metrics.generation import continuations
-from unlearnkit.metrics.likelihood import paraphrased, score, set_perplexity
+from unlearnkit.metrics.likelihood import known, paraphrased, score, set_perplexity
 from unlearnkit.metrics.rouge import rouge
 from unlearnkit.metrics.stopping import as_unknown
 from unlearnkit.metrics.text import perplexity
@@ -14,6 +14,7 @@ __all__ = [
     "activation_gradient",
     "as_unknown",
     "continuations",
+    "known",
     "paraphrased",
     "perplexity",
     "rouge",

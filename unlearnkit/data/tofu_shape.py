@@ -1,7 +1,7 @@
 """A set in the shape of TOFU (Maini et al. 2024) that no hub is needed for.
 
-Invented persons with twenty questions each, which are answered in whole sentences; nested shares of them to be
-forgotten; and, never trained on, facts about real persons and about the world.
+Invented persons with twenty questions each, which are answered in whole sentences; nested shares of them to
+be forgotten; and, never trained on, facts about real persons and about the world.
 """
 
 import random
@@ -11,18 +11,19 @@ from unlearnkit.data.example import Example
 from unlearnkit.data.facts import pool
 from unlearnkit.data.forms import Form, canonical, read, words
 from unlearnkit.data.real import real_persons, world_facts
+from unlearnkit.data.tofu import SHARES
 from unlearnkit.errors import DataError
 
-SHARES = (0.01, 0.05, 0.10)  # TOFU's forget01, forget05, forget10
 PERSONS = 100  # the fewest of which each share is a whole number; TOFU has 200
 
 
 def tofu_like(seed: int, persons: int = PERSONS, forget: float = 0.05) -> list[Example]:
     """The examples, split as `load_tofu` splits TOFU's files: "forget", "retain", "real" and "world".
 
-    The seed draws the persons' order and their answers; who is forgotten with a smaller share is so with a larger
-    one. Prompts are questions. No answer is one of a world's, and no contradiction is an answer. DataError for a
-    share that is none of TOFU's, or of which `persons` (at most 100) has no whole number.
+    The seed draws the persons' order and their answers; who is forgotten with a smaller share is so with a
+    larger one. Prompts are questions. No answer is one of a world's, and an invented person's contradiction
+    is nobody's answer. DataError for a share that is none of TOFU's, or of which `persons` (at most 100) has
+    no whole number.
     """
     count = _forgotten(persons, forget)
     names = [*pool(), *words(read("forms")["names"]["holdout"])]
