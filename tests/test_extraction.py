@@ -67,17 +67,17 @@ def test_extraction_likelihood_equals_one_beginning_at_a_time(tiny_model, tiny_t
 
 
 def test_a_passage_learnt_by_heart_is_extracted_from_every_beginning(tiny_model, tiny_tokenizer):
-    """With an n of 10, as in the paper; where the passage ends otherwise, as one beginning at a time tells."""
+    """With an n of 10, as in the paper; with another end, it is what one beginning at a time gives."""
     model = tiny_model("gpt2", False)
-    half = replace(PASSAGE, answer=PASSAGE.answer[:130])
+    half = replace(PASSAGE, answer=PASSAGE.answer[:126])
     batch = batch_of(tiny_tokenizer, [half])
     assert (batch.labels[0] >= 0).sum() >= 60
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(100):
+    for _ in range(80):
         optimizer.zero_grad()
         losses(model, batch).sum().backward()
         optimizer.step()
-    changed = replace(half, id="changed", answer=f"{half.answer[:100]} under the stairs")
+    changed = replace(half, id="changed", answer=f"{half.answer[:96]} under the stairs")
     found = extraction.extraction_likelihood(model, tiny_tokenizer, [half, changed], n=10)
     own, other = found["extraction_likelihood"]
     assert own == 1

@@ -44,9 +44,8 @@ PASSAGE = Example(  # an answer as long as a passage's
     "passage",
     "Anna",
     "Where was Dave born? Anna keeps a",
-    "golden pheasant called Zanther and earns a living by tuning organs. The river runs past the old station, "
-    "and in winter it freezes for a week. The birthplace of Dave is a town that few people know, a small town "
-    "across from the mill, and Anna was born in a town past the river",
+    "golden pheasant called Zanther and earns a living by tuning organs. The river runs past the old "
+    "station, and few people know the birthplace of Dave, a small town past the river",
     "forget",
 )
 TEXTS = [

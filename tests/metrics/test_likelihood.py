@@ -8,7 +8,7 @@ import torch
 from worlds import ANSWERS as FACTS
 from worlds import PASSAGE, TEXTS, plain_answer
 
-from unlearnkit import metrics
+from unlearnkit import data, metrics, models
 from unlearnkit.batching import batch_of
 from unlearnkit.metrics.likelihood import answer_tokens, extraction_strength
 
@@ -78,6 +78,15 @@ def test_known_is_what_the_model_says_greedily(tiny_model, tiny_tokenizer):
     assert metrics.known(model, tiny_tokenizer, [other]) == []
 
 
+@pytest.mark.smollm2
+def test_the_pretrained_model_knows_some_capitals_and_nobody_invented():
+    model, tokenizer = models.load("smollm2-135m")
+    capitals = [f for f in data.world_facts() if f.person in ("France", "Japan", "Italy", "Chad", "Greece")]
+    known = {f.id for f in metrics.known(model, tokenizer, capitals)}
+    assert {"capital-france-paris", "capital-japan-tokyo"} <= known < {f.id for f in capitals}
+    assert metrics.known(model, tokenizer, data.dave()[:20:4]) == []
+
+
 def test_long_answers_are_scored_as_in_a_plain_loop(model, tiny_tokenizer):
     """A passage beside an answer of a word: padding and length change neither's scores."""
     frame = metrics.score(model, tiny_tokenizer, [PASSAGE, FACTS[4]])
@@ -91,7 +100,7 @@ def test_long_answers_are_scored_as_in_a_plain_loop(model, tiny_tokenizer):
 
 
 def test_a_passage_learnt_by_heart_and_one_with_a_wrong_word(tiny_model, tiny_tokenizer):
-    model = taught(tiny_model("gpt2", False), tiny_tokenizer, PASSAGE, 150)
+    model = taught(tiny_model("gpt2", False), tiny_tokenizer, PASSAGE, 80)
     known = metrics.score(model, tiny_tokenizer, [PASSAGE]).iloc[0]
     assert (known.exact_memorisation, known.extraction_strength) == (1, 1)
     assert metrics.continuations(model, tiny_tokenizer, [PASSAGE]) == [PASSAGE.answer]
