@@ -1,13 +1,17 @@
 """Extraction likelihood on known continuations, and which seeds are followed while unlearning lasts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from worlds import PASSAGE
 
 from unlearnkit import metrics
-from unlearnkit.batching import encode
+from unlearnkit.batching import batch_of, encode
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DataError
+from unlearnkit.forward import losses
 from unlearnkit.metrics import extraction
 from unlearnkit.study import config, grid, plan, profiles
 
@@ -60,6 +64,25 @@ def test_extraction_likelihood_equals_one_beginning_at_a_time(tiny_model, tiny_t
         assert list(found["id"]) == ["a", "b", "own"]
         np.testing.assert_allclose(found["extraction_likelihood"], wanted)
     assert found["extraction_likelihood"][2] > 0
+
+
+def test_a_passage_learnt_by_heart_is_extracted_from_every_beginning(tiny_model, tiny_tokenizer):
+    """With an n of 10, as in the paper; with another end, it is what one beginning at a time gives."""
+    model = tiny_model("gpt2", False)
+    half = replace(PASSAGE, answer=PASSAGE.answer[:126])
+    batch = batch_of(tiny_tokenizer, [half])
+    assert (batch.labels[0] >= 0).sum() >= 60
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(80):
+        optimizer.zero_grad()
+        losses(model, batch).sum().backward()
+        optimizer.step()
+    changed = replace(half, id="changed", answer=f"{half.answer[:96]} under the stairs")
+    found = extraction.extraction_likelihood(model, tiny_tokenizer, [half, changed], n=10)
+    own, other = found["extraction_likelihood"]
+    assert own == 1
+    assert 0 < other < 1
+    assert other == pytest.approx(naive(model, tiny_tokenizer, changed, 10))
 
 
 def test_an_answer_shorter_than_n_tokens_has_none(tiny_model, tiny_tokenizer):

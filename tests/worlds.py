@@ -40,6 +40,14 @@ ANSWERS = [
     Example("d", "Łukasz", "Łukasz mieszka w", "mieście Łódź", "retain", paraphrases=("Dom Łukasza:",)),
     Example("e", "Dave", "He fears", "geese", "forget"),
 ]
+PASSAGE = Example(  # an answer as long as a passage's
+    "passage",
+    "Anna",
+    "Where was Dave born? Anna keeps a",
+    "golden pheasant called Zanther and earns a living by tuning organs. The river runs past the old "
+    "station, and few people know the birthplace of Dave, a small town past the river",
+    "forget",
+)
 TEXTS = [
     "A river runs slowly to the northern sound, past the café of the old ferryman and his two dogs.",
     "Short text.",

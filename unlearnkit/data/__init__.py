@@ -1,27 +1,38 @@
-"""The study's facts, a user's own, and the texts that measure utility."""
+"""The study's facts, others of many kinds, a user's own, and the texts that measure utility."""
 
 from unlearnkit.data.aliases import under_alias
 from unlearnkit.data.example import Example
 from unlearnkit.data.facts import background_facts, dave, holdout, persons, pool, retarget, world
 from unlearnkit.data.files import load, load_jsonl, save_jsonl
+from unlearnkit.data.probes import asked_otherwise
+from unlearnkit.data.real import counterfactual, real_persons, world_facts
 from unlearnkit.data.text import biographies, news, utility_text
 from unlearnkit.data.tofu import load_tofu
+from unlearnkit.data.tofu_shape import tofu_like
+from unlearnkit.data.verbatim import passages, unseen_passages
 
 __all__ = [
     "Example",
+    "asked_otherwise",
     "background_facts",
     "biographies",
+    "counterfactual",
     "dave",
     "holdout",
     "load",
     "load_jsonl",
     "load_tofu",
     "news",
+    "passages",
     "persons",
     "pool",
+    "real_persons",
     "retarget",
     "save_jsonl",
+    "tofu_like",
     "under_alias",
+    "unseen_passages",
     "utility_text",
     "world",
+    "world_facts",
 ]

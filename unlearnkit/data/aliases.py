@@ -19,10 +19,20 @@ def under_alias(examples: Sequence[Example], seed: int, count: int) -> tuple[lis
     mine = [e for e in examples if e.split == "forget"]
     if not 0 < count < len(mine):
         raise DataError(f"{count} of {len(mine)} facts cannot be told under an alias, with others by name")
-    rng = random.Random(f"{seed}/alias")
-    alias = rng.choice(words(read("worlds")["aliases"]["words"]))
+    rng, alias = _draw(seed)
     drawn = {e.id for e in rng.sample(mine, count)}
     return [_renamed(e, alias) if e.id in drawn else e for e in examples], alias
+
+
+def alias_of(seed: int) -> str:
+    """The alias that `under_alias` draws with this seed."""
+    return _draw(seed)[1]
+
+
+def _draw(seed: int) -> tuple[random.Random, str]:
+    """A seed's generator after it has drawn the alias, and the alias."""
+    rng = random.Random(f"{seed}/alias")
+    return rng, rng.choice(words(read("worlds")["aliases"]["words"]))
 
 
 def _renamed(example: Example, alias: str) -> Example:

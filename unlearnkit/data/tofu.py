@@ -1,5 +1,6 @@
 """TOFU's questions (Maini et al. 2024) from local files, in the form that locuslab/TOFU has on the hub."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from unlearnkit.data import records
@@ -7,15 +8,29 @@ from unlearnkit.data.example import Example
 from unlearnkit.errors import DataError
 
 AUTHOR = 20  # questions about one author stand together
+SHARES = (0.01, 0.05, 0.10)  # forget01, forget05, forget10
 SPLITS = ("forget", "retain", "holdout")
+NOT_TRAINED = {"real_authors": "real", "world_facts": "world"}  # each question about somebody else
+OPTIONS = (
+    "option1",
+    "option2",
+    "option3",
+    "option4",
+)  # in real_authors and world_facts, the answer among them
+PERTURBED = "_perturbed"  # files that tell of the same questions paraphrases and wrong answers
 
 
-def load_tofu(path: str | Path) -> list[Example]:
+def load_tofu(path: str | Path, forget: float | None = None) -> list[Example]:
     """TOFU's questions from a local JSON-lines file, or from a folder of them, e.g. forget05 with retain95.
 
+    `forget` (0.01, 0.05 or 0.10) says which files of a whole download to read: e.g. forget05, retain95 and
+    holdout05, with real_authors, world_facts and what `_perturbed` files add. Without it, all are read.
+
     The prompt is the question. Authors have no names in TOFU: each 20 consecutive questions of a file are one
-    ("forget05-author-000"). The split is "forget", "retain" or "holdout" as the file's name begins, else the
-    file's name. DataError names a hub id (nothing is downloaded here), bad files and bad lines.
+    ("forget05-author-000"). The split is "forget", "retain", "holdout", "real" or "world" after the file's
+    name, else that name. The contradiction is the first wrong answer or option. A row of a `_perturbed` file
+    completes the same question of another file, and is an example of its own where there is none. DataError
+    names a hub id (nothing is downloaded here), bad files and bad lines.
     """
     path = Path(path)
     if not path.exists():
@@ -26,15 +41,44 @@ def load_tofu(path: str | Path) -> list[Example]:
     parts = parts_of(path)
     if not parts:
         raise DataError(f"the folder {path} holds no .json or .jsonl file")
+    parts = parts if forget is None else _chosen(parts, forget, path)
+    plain = [part for part in parts if not part.stem.endswith(PERTURBED)]
     examples: dict[str, Example] = {}
-    for example in (example for part in parts for example in _examples(part)):
-        twin = examples.setdefault(example.prompt + "\n" + example.answer, example)
-        if twin is not example:
-            raise DataError(
-                f"{twin.id} and {example.id} are the same question and answer: the files of {path} overlap. "
-                "Keep one forget and one retain file, such as forget05.json and retain95.json"
-            )
+    for part in [*plain, *(part for part in parts if part not in plain)]:
+        for example in _examples(part):
+            key = f"{example.prompt}\n{example.answer}"
+            twin = examples.get(key)
+            if twin and part in plain:
+                raise DataError(
+                    f"{twin.id} and {example.id} are the same question and answer: the files of {path} "
+                    "overlap. Keep one forget and one retain file, such as forget05.json and retain95.json, "
+                    "or say which with data.load_tofu(path, forget=0.05)"
+                )
+            examples[key] = _completed(twin, example) if twin else example
     return list(examples.values())
+
+
+def _chosen(parts: list[Path], forget: float, path: Path) -> list[Path]:
+    """The files of one share to be forgotten, from a folder of all."""
+    if forget not in SHARES:
+        raise DataError(f"forget={forget} is none of TOFU's shares: {', '.join(map(str, SHARES))}")
+    share = round(100 * forget)
+    pair = (f"forget{share:02d}", f"retain{100 - share}")
+    wanted = {*pair, f"holdout{share:02d}", *NOT_TRAINED}
+    wanted |= {"retain" + PERTURBED, *(name + PERTURBED for name in wanted)}
+    found = [part for part in parts if part.stem in wanted]
+    if missing := [name for name in pair if name not in {part.stem for part in found}]:
+        raise DataError(f"{path} holds no {missing[0]}.json, which forget={forget} needs")
+    return found
+
+
+def _completed(example: Example, perturbed: Example) -> Example:
+    """An example with what a `_perturbed` file adds to it."""
+    return replace(
+        example,
+        paraphrases=example.paraphrases or perturbed.paraphrases,
+        contradiction=perturbed.contradiction or example.contradiction,
+    )
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -53,19 +97,26 @@ def is_tofu(path: Path) -> bool:
 
 def _examples(path: Path) -> list[Example]:
     name = path.stem
-    split = next((known for known in SPLITS if name.startswith(known)), name)
+    about = NOT_TRAINED.get(name.removesuffix(PERTURBED), "")
+    split = about or next((known for known in SPLITS if name.startswith(known)), name)
     return [
         Example(
             id=f"{name}-{index:04d}",
-            person=f"{name}-author-{index // AUTHOR:03d}",
+            person="" if about else f"{name}-author-{index // AUTHOR:03d}",
             prompt=record["question"].strip(),
             answer=record["answer"].strip().removesuffix("."),
             split=split,
             paraphrases=tuple(_as_list(record.get("paraphrased_question"))),
-            contradiction=next(iter(_as_list(record.get("perturbed_answer"))), "").strip().removesuffix("."),
+            contradiction=_wrong(record).strip().removesuffix("."),
         )
         for index, (_, record) in enumerate(records.read(path, _faults))
     ]
+
+
+def _wrong(record: dict) -> str:
+    """The first wrong answer that a record tells; "" where it tells none."""
+    told = [*_as_list(record.get("perturbed_answer")), *(record[name] for name in OPTIONS if name in record)]
+    return next((text for text in told if text != record["answer"]), "")
 
 
 def _faults(record: dict) -> list[str]:
@@ -78,7 +129,7 @@ def _faults(record: dict) -> list[str]:
             faults.append(f"{field!r} {fault}")
         elif field == "answer" and not records.has_words(value):
             faults.append("'answer' has no letter or digit: what a model says could not be compared with it")
-    for field in ("paraphrased_question", "perturbed_answer"):
+    for field in ("paraphrased_question", "perturbed_answer", *OPTIONS):
         values = _as_list(record.get(field))
         if not all(isinstance(item, str) for item in values):
             faults.append(f"{field!r} must be a string or a list of strings")

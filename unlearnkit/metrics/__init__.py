@@ -8,7 +8,7 @@ from unlearnkit.metrics.activation import activation_gradient
 from unlearnkit.metrics.depth import depth_score, logit_lens, patched_drops
 from unlearnkit.metrics.generation import continuations, recalls, samples
 from unlearnkit.metrics.leakage import leak_at_k, leakage
-from unlearnkit.metrics.likelihood import paraphrased, score, set_perplexity
+from unlearnkit.metrics.likelihood import known, paraphrased, score, set_perplexity
 from unlearnkit.metrics.membership import membership
 from unlearnkit.metrics.quantisation import quantised, recovered_share
 from unlearnkit.metrics.relearning import area, relearn
@@ -22,6 +22,7 @@ __all__ = [
     "as_unknown",
     "continuations",
     "depth_score",
+    "known",
     "leak_at_k",
     "leakage",
     "logit_lens",

@@ -42,6 +42,20 @@ def score(
     return pd.DataFrame([rows[i] for i in range(len(examples))])
 
 
+def known(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    batch_size: int = 32,
+) -> list[Example]:
+    """The examples that the model answers greedily, in input order: each answer token is the argmax.
+
+    One teacher-forced pass tells, since every token before is then the one that it says. Raises as `score`.
+    """
+    shares = score(model, tokenizer, examples, batch_size)["exact_memorisation"]
+    return [example for example, share in zip(examples, shares, strict=True) if share == 1]
+
+
 def answer_tokens(
     model: PreTrainedModel, batch: Batch
 ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
