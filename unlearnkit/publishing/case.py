@@ -154,11 +154,11 @@ def _method(job: Job) -> Method:
         )
     if job.purge and not job.ledger:
         raise ConfigError("--purge needs --ledger DIR: that of which the request's records are to be removed")
-    if lacking := [need for need in method.needs if need in KEPT and not (given[need] or job.train)]:
+    if lacking := [n for n in method.needs if n in KEPT and not (given[n] or job.train)]:
+        what, others = KEPT[lacking[0]], ", ".join(_without_any())
         raise MethodError(
-            f"method {method.name!r} needs {KEPT[lacking[0]]}, which the training that taught the facts keeps if "
-            f"it is asked to. Without it, take a --method that needs none ({', '.join(_without_any())}), or add "
-            "--train, and the model is taught the facts first"
+            f"method {method.name!r} needs {what}, kept by the training that taught it the facts; else "
+            f"give a --method that needs none ({others}), or --train, which teaches the model first"
         )
     return method
 

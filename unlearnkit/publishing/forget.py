@@ -113,8 +113,8 @@ def _require_known(case: Case, nll: float, level: Level) -> None:
             "-p train.epochs=... or -p train.lr=...; `make recipe` looks for a rate"
         )
     raise RequestError(
-        f"the model has nothing to forget: {known}. If it is to be taught them first, add --train; if these are "
-        "of another kind or language, add never-trained facts of its own to the data, with the split holdout"
+        f"the model has nothing to forget: {known}. If it is to be taught them first, add --train; if these "
+        "are of another kind or language, add never-trained facts to the data, with the split holdout"
     )
 
 
