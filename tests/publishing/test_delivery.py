@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from unlearnkit import models
 from unlearnkit.errors import ConfigError
-from unlearnkit.publishing.delivery import require_free, save, staged
+from unlearnkit.publishing.delivery import require_free, require_room, save, staged
 
 
 def test_the_folder_appears_at_the_end(tmp_path):
@@ -49,6 +49,12 @@ def test_what_is_not_free_is_refused(tmp_path):
             require_free(out)
     with pytest.raises(ConfigError, match="nothing can be written to .*file"):
         require_free(tmp_path / "file" / "out")
+
+
+def test_a_disk_without_room_is_refused(tmp_path):
+    require_room(tmp_path / "new" / "out", 1)
+    with pytest.raises(ConfigError, match=r"takes about 1000000000.0 GB of disk, and .* has"):
+        require_room(tmp_path / "new" / "out", 1e18)
 
 
 @pytest.mark.parametrize("arch", ["gpt2", "llama", "gpt_neox"])

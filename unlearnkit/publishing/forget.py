@@ -43,6 +43,7 @@ def forget(job: Job, dry_run: bool = False) -> Path | None:
     case.tell()
     if dry_run:
         return None
+    delivery.require_room(job.out, case.takes.disk)
     key, salt = signing.private_key(job.key), manifest.salt()
     now = datetime.datetime.now(datetime.UTC)
     told = {
