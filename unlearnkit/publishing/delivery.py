@@ -33,8 +33,8 @@ def require_room(out: Path, size: float) -> None:
     parent = next(p for p in out.absolute().parents if p.exists())
     if (free := shutil.disk_usage(parent).free) < size:
         raise ConfigError(
-            f"--out: this takes about {size / 1e9:.1f} GB of disk, and {parent} has {free / 1e9:.1f} GB: make room, "
-            "or give a folder elsewhere"
+            f"--out: this takes about {size / 1e9:.1f} GB of disk, and {parent} has {free / 1e9:.1f} GB: "
+            "make room, or give a folder elsewhere"
         )
 
 
