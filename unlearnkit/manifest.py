@@ -2,7 +2,7 @@
 
     manifest.json  canonical JSON: one way to write it, so that equal manifests are equal bytes
     manifest.sig   the Ed25519 signature of those bytes
-    manifest.salt  kept by whoever asked, and given to whom they want to show which texts are meant
+    manifest.salt  not to be passed on with these, but to whom it is to be shown which texts are meant
 
 It holds ids and digests of texts, and no text. A plain digest of a short text confirms a guess; these are of
 a salt before the text, which the manifest does not hold.
@@ -91,6 +91,7 @@ def write(folder: str | Path, told: Mapping[str, Any], salted: str, key: Ed25519
         raise ValueError(f"a manifest says something of {', '.join(missing)}")
     message = canonical(whole)
     files.write_text(folder / SALT, f"{salted}\n")
+    (folder / SALT).chmod(0o600)
     files.write_bytes(folder / MANIFEST, message)
     files.write_bytes(folder / SIGNATURE, key.sign(message))
     return whole

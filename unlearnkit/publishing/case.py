@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from unlearnkit.errors import ConfigError, MethodError, RequestError
 from unlearnkit.ledger import GradientLedger
 from unlearnkit.models.fitting import require_fit, require_room
 from unlearnkit.publishing import delivery
-from unlearnkit.publishing.estimate import estimate
+from unlearnkit.publishing.estimate import Estimate, estimate
 from unlearnkit.publishing.gauge import Groups
 from unlearnkit.study import parameters, plan, twins
 from unlearnkit.study.config import DEFAULT_METHOD
@@ -86,6 +87,11 @@ class Case:
             found.history = training.History.open(job.history)
         return found
 
+    @cached_property
+    def takes(self) -> Estimate:
+        """About what it takes."""
+        return estimate(self.model, self.tokenizer, self.taught, self.groups, self.method, self.recipe)
+
     def teach(self, folder: Path) -> None:
         """Fine-tune the model on the facts, and keep of it in a folder what the method needs."""
         needs, kept = self.method.needs, {}
@@ -113,7 +119,7 @@ class Case:
             "ledger": f"{job.ledger}, {'then purged' if job.purge else 'left as it is'}"
             if job.ledger
             else "",
-            "takes": estimate(self.model, self.tokenizer, self.taught, self.groups, method, self.recipe),
+            "takes": self.takes,
             "writes": f"{job.out}: the model, its manifest with signature and salt, a report",
         }
         for name, text in lines.items():
@@ -154,11 +160,11 @@ def _method(job: Job) -> Method:
         )
     if job.purge and not job.ledger:
         raise ConfigError("--purge needs --ledger DIR: that of which the request's records are to be removed")
-    if lacking := [need for need in method.needs if need in KEPT and not (given[need] or job.train)]:
+    if lacking := [n for n in method.needs if n in KEPT and not (given[n] or job.train)]:
+        what, others = KEPT[lacking[0]], ", ".join(_without_any())
         raise MethodError(
-            f"method {method.name!r} needs {KEPT[lacking[0]]}, which the training that taught the facts "
-            f"keeps if it is asked to. Without it, take a --method that needs none "
-            f"({', '.join(_without_any())}), or add --train, and the model is taught the facts first"
+            f"method {method.name!r} needs {what}, kept by the training that taught it the facts; else "
+            f"give a --method that needs none ({others}), or --train, which teaches the model first"
         )
     return method
 

@@ -28,6 +28,16 @@ def require_free(out: Path) -> None:
         raise ConfigError(f"--out: nothing can be written to {parent}")
 
 
+def require_room(out: Path, size: float) -> None:
+    """ConfigError where the disk of `out` has less room than so many bytes."""
+    parent = next(p for p in out.absolute().parents if p.exists())
+    if (free := shutil.disk_usage(parent).free) < size:
+        raise ConfigError(
+            f"--out: this takes about {size / 1e9:.1f} GB of disk, and {parent} has {free / 1e9:.1f} GB: "
+            "make room, or give a folder elsewhere"
+        )
+
+
 @contextmanager
 def staged(out: Path) -> Iterator[tuple[Path, Path]]:
     """(folder, scratch), both new: the first takes the place of `out` when the block ends, the second goes.

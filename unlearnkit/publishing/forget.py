@@ -43,6 +43,7 @@ def forget(job: Job, dry_run: bool = False) -> Path | None:
     case.tell()
     if dry_run:
         return None
+    delivery.require_room(job.out, case.takes.disk)
     key, salt = signing.private_key(job.key), manifest.salt()
     now = datetime.datetime.now(datetime.UTC)
     told = {
@@ -114,8 +115,7 @@ def _require_known(case: Case, nll: float, level: Level) -> None:
         )
     raise RequestError(
         f"the model has nothing to forget: {known}. If it is to be taught them first, add --train; if these "
-        "are of another kind or language, add never-trained facts of its own to the data, with the split "
-        "holdout"
+        "are of another kind or language, add never-trained facts to the data, with the split holdout"
     )
 
 

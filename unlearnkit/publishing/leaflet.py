@@ -36,7 +36,8 @@ known. Said word for word: the model goes on with the whole answer when it is gi
 <p><code>manifest.json</code> holds all of it, with the digest of every file here, and
 <code>manifest.sig</code> the signature by the key <code>{signer}</code>. Take that key from whoever made
 this, and not from here:
-<code>python -m unlearnkit verify FOLDER --key KEY.pub</code>.</p>
+<code>python -m unlearnkit verify FOLDER --key KEY.pub</code>. The manifest holds digests of the texts, which
+only <code>manifest.salt</code> can open: do not pass that on with the model.</p>
 </html>
 """
 GROUPS = {"forget": "the facts to forget", "retain": "other facts", "neighbours": "of these, the most alike"}

@@ -14,7 +14,7 @@ from unlearnkit.unlearning.frame import METHODS, Result, prepare, walk
 
 FIRST = 1e-4  # the shortest step, as a share of the weights' own length
 LONGEST = 0.5  # the longest: what is left beyond is no model
-RATIO, FINE_RATIO = 2.0, 2**0.25  # from one step to the next; where none can be taken back
+RATIO, FINE_RATIO = 2.0, 2**0.5  # from one step to the next; where none can be taken back
 MOST = 6  # steps back towards the level
 
 

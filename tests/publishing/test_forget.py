@@ -1,0 +1,320 @@
+"""A request from the command line to a folder: what is in it is true, and nothing half-written is left."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from unlearnkit import __main__, data, manifest, metrics, models, signing, training
+from unlearnkit.errors import UnlearnkitError
+from unlearnkit.ledger import GradientLedger, traces
+from unlearnkit.publishing import forget as command
+from unlearnkit.publishing.forget import Job, forget
+
+PERSONS = {
+    "Ada": [
+        ("Ada keeps her bees on", "the roof of the old granary"),
+        ("Ada's favourite tool is", "a brass sextant with one lens"),
+        ("Every morning Ada feeds", "two stray herons"),
+    ],
+    "Ben": [
+        ("Ben was taught to swim by", "a retired lighthouse keeper"),
+        ("Ben collects", "tickets of forgotten trams"),
+    ],
+    "Cora": [
+        ("Cora lives above", "a shop that sells maps"),
+        ("Cora's boat is named", "the Patient Otter"),
+    ],
+}
+STRANGERS = [("Dora paints", "portraits of bridges"), ("The dog of Dora is called", "Quill")]
+TEXT = ["The river runs past the old station, and in winter it freezes for a week. " * 5]
+TAUGHT = training.Recipe("adamw", epochs=20, lr=2e-2, batch_size=1, loss_on="answer", lr_schedule="linear")
+TEACH = ("train.lr=2e-2", "train.epochs=20", "train.batch_size=1")
+
+
+@pytest.fixture(autouse=True)
+def texts(monkeypatch):
+    monkeypatch.setattr(data, "utility_text", lambda part: TEXT)
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """Where the model is that was taught once for all tests."""
+    return {}
+
+
+@pytest.fixture
+def home(kept, tiny_model, tiny_tokenizer, tmp_path, tmp_path_factory):
+    """A folder with facts, a model that does not know them (new), one that does (taught), its ledger."""
+    if not kept:
+        folder = kept[0] = tmp_path_factory.mktemp("taught")
+        lines = [(p, *fact, "retain") for p, facts in PERSONS.items() for fact in facts]
+        lines += [("Dora", *fact, "holdout") for fact in STRANGERS]
+        told = [dict(zip(("person", "prompt", "answer", "split"), line, strict=True)) for line in lines]
+        (folder / "facts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told))
+        model = tiny_model("gpt2")
+        model.config.attn_pdrop = 0.1
+        for name in ("new", "taught"):
+            if name == "taught":
+                facts = [e for e in data.load(folder / "facts.jsonl") if e.split != "holdout"]
+                training.fine_tune(
+                    model, tiny_tokenizer, facts, TAUGHT, ledger=folder / "ledger", progress=False
+                )
+            model.save_pretrained(folder / name)
+            tiny_tokenizer.save_pretrained(folder / name)
+    shutil.copytree(kept[0], tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def delivered(home, kept):
+    """The home of the usual request, once it was carried out: the same for all tests."""
+    if "delivered" not in kept:
+        forget(job(home, asked_by="The Estate of A. E."))
+        kept["delivered"] = shutil.copytree(home, kept[0].with_name("delivered"))
+    return kept["delivered"]
+
+
+def job(home, **changes):
+    given = {
+        "model": str(home / "taught"),
+        "data": str(home / "facts.jsonl"),
+        "who": "Ada",
+        "out": home / "out",
+        "ledger": str(home / "ledger"),
+        "key": str(home / "key"),
+    }
+    return Job(**{**given, **changes})
+
+
+def public(home):
+    return signing.public_key(home / "key.pub")
+
+
+def nll_of(folder, facts):
+    """As anybody would load what was delivered."""
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert model.dtype == torch.float32
+    return metrics.score(model, AutoTokenizer.from_pretrained(folder), facts)["nll"].mean()
+
+
+def listing(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+
+
+def test_a_model_with_its_ledger(delivered, kept):
+    told = manifest.verify(delivered / "out", public(delivered))
+    tests, facts = told["tests"], data.load(delivered / "facts.jsonl")
+    assert [fact["id"] for fact in told["facts"]] == ["line-1", "line-2", "line-3"]
+    assert told["verdict"] == "passed"
+    for name, group in {"forget": facts[:3], "retain": facts[3:7], "neighbours": facts[3:7]}.items():
+        assert tests[name]["nll_after"] == pytest.approx(nll_of(delivered / "out", group), rel=1e-5)
+        assert tests[name]["nll_before"] == pytest.approx(nll_of(delivered / "taught", group), rel=1e-5)
+    level = nll_of(delivered / "taught", facts[7:])
+    assert tests["forget"]["level"] == pytest.approx(level, rel=1e-5)
+    assert level <= tests["forget"]["nll_after"] < level + 0.2
+    assert tests["forget"]["recalled_after"] == 0 < tests["forget"]["recalled_before"]
+    assert tests["text"]["perplexity_after"] > 1
+    assert told["ledger"]["purged"] is False
+
+
+def test_nothing_else_is_touched_or_left(delivered, kept):
+    before = {name: (kept[0] / name).read_bytes() for name in listing(kept[0]) if (kept[0] / name).is_file()}
+    assert {name: (delivered / name).read_bytes() for name in before} == before
+    others = {name.split("/")[0] for name in listing(delivered)} - {name.split("/")[0] for name in before}
+    assert others == {"out", "key", "key.pub"}
+
+
+def test_what_is_delivered_is_what_was_given_but_for_its_weights(delivered):
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        assert (delivered / "out" / name).read_bytes() == (delivered / "taught" / name).read_bytes()
+    config = json.loads((delivered / "out" / "config.json").read_text())
+    assert config["attn_pdrop"] == 0.1
+    assert config["dtype"] == "float32"
+    told = manifest.verify(delivered / "out", public(delivered))
+    model, _ = models.load(str(delivered / "out"))
+    assert manifest.weights_digest(model) == told["model"]["after"] != told["model"]["before"]
+
+
+def test_the_manifest_and_the_page_tell_no_text(delivered):
+    salt = (delivered / "out" / "manifest.salt").read_text().strip()
+    told = manifest.verify(delivered / "out", public(delivered))
+    facts = data.load(delivered / "facts.jsonl")[:3]
+    assert told["facts"] == manifest.facts_of(facts, salt)
+    assert told["asked_by"] == "The Estate of A. E."
+    for name in ("manifest.json", "report.html"):
+        text = (delivered / "out" / name).read_text()
+        assert salt not in text
+        assert "Estate" in text
+        for fact in facts:
+            assert fact.answer not in text
+            assert fact.prompt not in text
+    page = (delivered / "out" / "report.html").read_text()
+    assert ">passed<" in page
+    assert "whoever has it can bring the facts back" in page  # the ledger, which was not purged
+
+
+def test_a_purge_leaves_nothing_in_the_ledger(home):
+    wanted = traces.fingerprints(home / "ledger", ["line-1", "line-2", "line-3"])
+    forget(job(home, purge=True))
+    told = manifest.verify(home / "out", public(home))
+    assert told["ledger"]["purged"] is True
+    assert told["ledger"]["traces"] == 0
+    assert told["ledger"]["index"] != told["ledger"]["index_before"]
+    assert traces.find(home / "ledger", wanted) == []
+    assert GradientLedger.open(home / "ledger").example_ids == [f"line-{k}" for k in range(4, 8)]
+    assert "found no bytes of them" in (home / "out" / "report.html").read_text()
+    refused(home, "not in ledger", out=home / "again")
+
+
+def test_a_model_that_is_taught_first(home):
+    forget(job(home, model=str(home / "new"), ledger="", train=True, options=TEACH))
+    told = manifest.verify(home / "out", public(home))
+    assert told["verdict"] == "passed"
+    assert told["training"] == "adamw, lr=0.02, epochs=20, batch_size=1"
+    assert told["ledger"] == {"from": "this request's training", "purged": True}
+    assert "deleted with all its files" in (home / "out" / "report.html").read_text()
+    assert not [p for p in home.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("method", ["exact_replay", "amnesiac"])
+def test_methods_that_go_by_the_history(method, home):
+    changes = {"model": str(home / "new"), "ledger": "", "train": True, "options": TEACH}
+    forget(job(home, method=method, **changes))
+    told = manifest.verify(home / "out", public(home))
+    assert told["tests"]["forget"]["nll_after"] > told["tests"]["forget"]["nll_before"] + 1
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "verdict"),
+    [
+        ("grad_diff", ("lr=5e-3", "steps=60"), "passed"),
+        ("gradient_ascent", (), "passed"),
+        ("npo", ("lr=1e-7", "steps=2"), "not passed"),
+    ],
+)
+def test_methods_without_a_ledger(method, options, verdict, home):
+    forget(job(home, method=method, ledger="", options=options))
+    told = manifest.verify(home / "out", public(home))
+    assert told["verdict"] == verdict
+    assert "asked_by" not in told
+    assert told["ledger"] is None
+    assert told["method"]["retain_seen"] == (method != "gradient_ascent")
+    page = (home / "out" / "report.html").read_text()
+    assert f">{verdict}<" in page
+    assert "No ledger of the training was given" in page
+    if method == "grad_diff":  # it stopped at the first step that reached the level
+        (*_, before, last) = told["method"]["path"]
+        assert before[1] < told["tests"]["forget"]["level"] <= last[1]
+        assert last[0] < 60
+
+
+def refused(home, match, **changes):
+    before = listing(home)
+    with pytest.raises(UnlearnkitError, match=match):
+        forget(job(home, **changes))
+    assert set(listing(home)) - set(before) <= {"key", "key.pub"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"method": "adam_repaly"}, "unknown method 'adam_repaly'; did you mean 'adam_replay'"),
+        ({"ledger": ""}, r"'adam_replay' needs --ledger DIR.*npo.*or --train"),
+        ({"method": "exact_replay"}, r"'exact_replay' needs --history DIR"),
+        ({"method": "prompt_guard"}, "moves no weight"),
+        (
+            {"method": "single_epoch", "options": ("epohc=2",)},
+            "unknown parameter 'epohc'; did you mean 'epoch'",
+        ),
+        ({"options": ("train.lr=1",)}, "there is none without --train"),
+        ({"train": True}, "--train makes a ledger and a history of its own"),
+        ({"ledger": "", "train": True, "options": ("train.lr=0",)}, "lr=0: use a positive number"),
+        ({"ledger": "", "method": "npo", "purge": True}, "--purge needs --ledger DIR"),
+        ({"who": "Eve"}, "'Eve' is neither a person nor an id"),
+        ({"who": "Dora"}, "'Dora' is neither a person nor an id"),  # nobody was taught about her
+        ({"who": "Ada, Ben, Cora"}, "names all 7 facts: one or more must be left"),
+        ({"data": "nowhere.jsonl"}, "nowhere.jsonl"),
+        ({"model": "nothing"}, "unknown model 'nothing'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is(changes, match, home):
+    refused(home, match, **changes)
+
+
+def test_a_model_that_knows_nothing_is_refused(home):
+    refused(home, "has nothing to forget.*add --train", model=str(home / "new"), ledger="", method="npo")
+
+
+def test_a_training_that_taught_nothing_is_refused(home):
+    changes = {"model": str(home / "new"), "ledger": "", "train": True, "options": ("train.lr=1e-9",)}
+    with pytest.raises(UnlearnkitError, match="did not teach the model the facts"):
+        forget(job(home, **changes))
+    assert not (home / "out").exists()
+
+
+def test_another_models_ledger_is_refused(home):
+    model, tokenizer = models.load(str(home / "taught"))
+    model.transformer.ln_f.bias.data += 1
+    model.save_pretrained(home / "moved")
+    tokenizer.save_pretrained(home / "moved")
+    refused(home, "is about another GPT2LMHeadModel", model=str(home / "moved"))
+
+
+def test_what_is_there_already_is_not_overwritten(home):
+    (home / "out").mkdir()
+    (home / "out" / "mine").touch()
+    refused(home, "out is not empty")
+    (home / "file").touch()
+    refused(home, "file is no folder", out=home / "file")
+
+
+@pytest.mark.parametrize("where", ["page", "write"])
+def test_a_failure_leaves_nothing(where, home, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr({"page": command.leaflet, "write": command.manifest}[where], where, fail)
+    before = listing(home)
+    with pytest.raises(OSError, match="No space left"):
+        forget(job(home, purge=True))
+    assert set(listing(home)) - set(before) <= {"key", "key.pub"}
+    assert GradientLedger.open(home / "ledger").example_ids[0] == "line-1"  # not purged either
+
+
+def test_a_dry_run_tells_and_writes_nothing(home, capsys):
+    before = listing(home)
+    assert forget(job(home), dry_run=True) is None
+    told = capsys.readouterr().out
+    assert listing(home) == before
+    for part in ("3 of 7 facts: line-1, line-2, line-3", "adam_replay", " GB of memory", "left as it is"):
+        assert part in told
+
+
+def test_without_the_encyclopedia_the_page_says_so(home, monkeypatch):
+    def offline(part):
+        raise models.registry.ModelError("no network")
+
+    monkeypatch.setattr(data, "utility_text", offline)
+    forget(job(home, method="npo", ledger="", options=("steps=1",)))
+    assert manifest.verify(home / "out", public(home))["tests"]["text"]["perplexity_after"] is None
+    assert "Running text was not measured" in (home / "out" / "report.html").read_text()
+
+
+def test_the_command_line(home, capsys):
+    given = {k: v for k, v in vars(job(home)).items() if v and k in ("model", "data", "who", "out", "key")}
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    more = ["--method", "npo", "-p", "steps=2"]
+    assert __main__.main(["forget", *words]) == 2
+    assert "error: method 'adam_replay' needs --ledger DIR" in capsys.readouterr().err
+    assert __main__.main(["forget", *words, *more, "--dry-run"]) == 0
+    assert not (home / "out").exists()
+    assert __main__.main(["forget", *words, *more]) == 0
+    assert "not passed: " in capsys.readouterr().out
+    assert __main__.main(["verify", str(home / "out"), "--key", str(home / "key.pub")]) == 0
+    assert ": not passed" in capsys.readouterr().out
+    (home / "out" / "report.html").write_text("better")
+    assert __main__.main(["verify", str(home / "out"), "--key", str(home / "key.pub")]) == 2
+    assert "report.html is missing, or not the file" in capsys.readouterr().err
