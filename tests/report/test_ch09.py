@@ -121,6 +121,25 @@ def test_the_sentence_names_those_below_the_bar_or_says_that_there_is_none(arm, 
     assert "No other method is shown" in chapter.bar_sentence(arm).data
 
 
+def test_what_the_page_says_is_checked_where_the_run_can_tell(arm):
+    def dear(summary):
+        return summary.loc["npo", "price"] > 0.1
+
+    assert chapter.checked(arm, ["npo"], dear, "NPO is dear") is None
+    found = chapter.checked(arm, ["npo"], lambda summary: not dear(summary), "NPO is cheap")
+    assert "Not so here" in found.data
+    for one, needed in ((None, ["npo"]), (arm, ["npo", "quark"])):
+        assert chapter.checked(one, needed, lambda _: False, "nothing") is None
+
+
+def test_a_family_without_a_path_is_said_to_have_none(arm):
+    assert "none of these" in chapter.shown(arm, "reward").data
+    told = chapter.shown(arm, "preference").data
+    assert "| NPO |" in told
+    assert f"{FEW} to {SEEDS} seeds" in told
+    assert (arm.run.figures / "tables" / "methods_preference.csv").is_file()
+
+
 def test_other_readings_are_of_those_that_get_there(arm):
     table = chapter.other_readings(arm).set_index("method")
     assert table.loc["first epoch", "gets to 0.05 in"] == f"{SEEDS} of {SEEDS}"

@@ -27,11 +27,13 @@ def test_every_arm_that_compares_is_there_the_headline_first(arms):
     assert [arm.model for arm in arms] == ["smollm2-135m", "gpt2-tiny-pretrained"]
     for arm in arms:
         assert set(side_by_side.methods(arm)) == set(DEARNESS)
+    assert side_by_side.unless_compared(arms) is None
 
 
 def test_a_run_that_did_not_look_has_none(tmp_path_factory):
     with standing(tmp_path_factory, World(), model="gpt2-tiny-pretrained", seeds_adamw=1) as run:
         assert side_by_side.of_run(run) == []
+        assert "compared no methods" in side_by_side.unless_compared([]).data
         assert side_by_side.methods(run.arms[0]) == []
         assert not len(side_by_side.reading(run.arms[0]))
 

@@ -72,6 +72,7 @@ def every_number(arm: Arm) -> pd.DataFrame:
     told[f"other words, NLL (oracle {side_by_side.paraphrases(arm):.2f})"] = _numbers(found["paraphrase_nll"])
     told["peak memory, GB"] = _numbers(found["peak_gb"])
     told["kept from training"] = [tables.bytes_of(b) if b > 0 else "–" for b in stored]
+    told["source"] = [METHODS[m].source or "–" for m in found.index]
     return told
 
 

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from unlearnkit import stats
 from unlearnkit.report.oracles import oracle_nll
@@ -25,6 +26,17 @@ SIZES = ["records", "ledger_bytes", "moments_bytes", "weights_bytes"]
 def of_run(run: Run) -> list[Arm]:
     """The arms of a run that compare methods, the headline first; none where it did not look."""
     return [arm for arm in run.arms if len(walks(arm))]
+
+
+def unless_compared(arms: list[Arm]) -> Markdown | None:
+    """Nothing where a run compares methods; else a warning that it shows nothing of what a page concludes."""
+    if arms:
+        return None
+    return Markdown(
+        "> ⚠ **This run compared no methods**, and shows nothing of what this page says of them. Runs of "
+        "the profile `full` compare all, and others of the study's own facts with "
+        '`P="seeds_principal=3 seeds_others=3"`.'
+    )
 
 
 @cache
