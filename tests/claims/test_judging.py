@@ -8,8 +8,8 @@ import pytest
 from unlearnkit.claims.judging import FAIL, NO_POWER, PASS, below, columns, judged, within
 from unlearnkit.errors import DataError
 
-SEEDS, DRAWS = 24, 1000
-ERROR = 3 * 0.007
+SEEDS, DRAWS = 24, 500
+ERROR = 3 * 0.0098
 
 
 def draws(mean, seeds=SEEDS, sd=1.0):
@@ -53,7 +53,7 @@ def test_power_is_how_often_a_true_oracle_passes():
     for seeds in (8, 12, 24):
         found = within(np.zeros(seeds), draws(0, seeds)[0] / draws(0, seeds)[0].std(ddof=1), 1.0)
         passed = np.mean([within(v, v, 1.0).passes for v in draws(0, seeds)])
-        assert found.power == pytest.approx(passed, abs=3 * 0.016)
+        assert found.power == pytest.approx(passed, abs=3 * 0.022)
 
 
 def test_all_columns_must_pass_and_the_worst_is_shown():
