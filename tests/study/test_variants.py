@@ -8,7 +8,7 @@ import torch
 from unlearnkit import models, study
 from unlearnkit.claims import variants as registered
 from unlearnkit.layers import known_names, tags
-from unlearnkit.study import config, plan, profiles, variants
+from unlearnkit.study import config, plan, profiles, sequence, variants
 from unlearnkit.study.experiments.train import start
 
 SEEDS = dict.fromkeys(config.NO_VARIANT, 8)
@@ -23,17 +23,18 @@ def test_small_profiles_have_none_and_the_full_one_has_all():
     for name in ("quick", "default"):
         assert not variants.arms(profiles.get(name))
     arms = variants.arms(profiles.get("full"))
-    own = [variants.REQUESTS, *variants.ORDERS.values(), variants.PLANTED]
+    own = [variants.REQUESTS, *variants.ORDERS.values(), sequence.SEQUENCE, variants.PLANTED]
     assert [a.variant for a in arms] == [*own, variants.NUDGED, variants.NUDGED]
-    assert [len(a.seeds) for a in arms] == [24] * len(own) + [config.NUDGED_OF_MAIN, 8]
+    assert [len(a.seeds) for a in arms] == [24, 24, 24, 24, 8, 24, config.NUDGED_OF_MAIN, 8]
     assert not variants.arms(profiles.get("full", {"forget": "Rosa"}))
 
 
 def test_they_change_no_cell_of_the_study(full):
     """The study's own arms and cells are the same with them and without, and no name is taken twice."""
     without = profiles.get("full", dict.fromkeys(config.NO_VARIANT, 0))
+    beside = {c.key for c in variants.cells(full)}
     own = [c.key for c in study.cells_of(without)]
-    assert [c.key for c in study.cells_of(full)][: len(own)] == own
+    assert [c.key for c in study.cells_of(full) if c.key not in beside] == own
     names = [a.name for a in (*plan.arms(full), *variants.arms(full))]
     assert len(set(names)) == len(names)
 

@@ -51,7 +51,6 @@ CASES = {
         Case("influence", "influence"),
         Case("scale", "memory", ("gpt2-tiny",), Options(tokens=16)),
         Case("growth", "steps", (SHAPES,)),
-        Case("adapters", "adapters", ("llama-shape-1b-lora8",), Options(rounds=3)),
     )
 }
 

@@ -28,9 +28,11 @@ class Comparison:
 
     @cached_property
     def groups(self) -> dict:
-        """The study's groups, with all facts recorded that no path scores."""
+        """The study's groups; recorded are all facts that no path scores, or all where these are nobody's."""
         scored = {e.id for e in self.setting.retain()}
         record = [e.id for e in self.setting.facts if e.id not in scored]
+        if set(record) <= set(self.setting.forget):
+            record = [e.id for e in self.setting.facts]
         control = [i for i in self.setting.control if i not in scored]
         return self.seed.groups | {"record": record, "control": control or list(self.setting.control)}
 

@@ -35,7 +35,7 @@ PROFILES = {
         **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True, "seeds_adamw": 16, "seeds_sgd": 3},
         **{**COMPANION, "seeds_tiny_sgd": 20},
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
-        **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8},
+        **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8, "seeds_sequence": 8},
         **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24},
     },
 }
