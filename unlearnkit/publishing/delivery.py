@@ -45,8 +45,8 @@ def require_room(out: Path, size: float) -> None:
 def staged(out: Path) -> Iterator[tuple[Path, Path]]:
     """(folder, scratch), both new: the first takes the place of `out` when the block ends, the second goes.
 
-    They are beside `out`, on its disk. Nothing is left of a block that fails or is told to end (SIGTERM); what
-    a call that was killed left, the next one for the same `out` removes.
+    They are beside `out`, on its disk. Nothing is left of a block that fails or is told to end (SIGTERM);
+    what a call that was killed left, the next one for the same `out` removes.
     """
     out = out.absolute()
     place = out.with_name(f".{out.name}.{os.getpid()}{files.PARTIAL}")
