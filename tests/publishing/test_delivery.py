@@ -1,6 +1,10 @@
 """A folder is there whole or not at all, and a model comes back from it as it was."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -32,6 +36,31 @@ def test_nothing_is_left_of_a_failure(failure, tmp_path):
     with pytest.raises(type(failure)):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_of_a_call_that_is_told_to_end(tmp_path):
+    def end():
+        with staged(tmp_path / "out") as (_, scratch):
+            (scratch / "ledger").write_text("gradients")
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        end()
+    assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_call_left_is_removed_and_a_living_ones_is_not(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for name in (f".out.{dead.pid}.partial", f".out.{os.getppid()}.partial", f".other.{dead.pid}.partial"):
+        (tmp_path / name / "scratch").mkdir(parents=True)
+    with staged(tmp_path / "out"):
+        pass
+    names = {f".out.{os.getppid()}.partial", f".other.{dead.pid}.partial", "out"}
+    assert {p.name for p in tmp_path.iterdir()} == names
 
 
 def test_an_empty_folder_is_taken(tmp_path):

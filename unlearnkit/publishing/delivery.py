@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,18 +45,56 @@ def require_room(out: Path, size: float) -> None:
 def staged(out: Path) -> Iterator[tuple[Path, Path]]:
     """(folder, scratch), both new: the first takes the place of `out` when the block ends, the second goes.
 
-    They are beside `out`, on its disk. Nothing is left of a block that fails.
+    They are beside `out`, on its disk. Nothing is left of a block that fails or is told to end (SIGTERM);
+    what a call that was killed left, the next one for the same `out` removes.
     """
     out = out.absolute()
     place = out.with_name(f".{out.name}.{os.getpid()}{files.PARTIAL}")
     folder, scratch = place / "folder", place / "scratch"
+    _remove_left(out)
     try:
-        folder.mkdir(parents=True)
-        scratch.mkdir()
-        yield folder, scratch
-        os.replace(folder, out)  # over an empty folder too
+        with _ending():
+            folder.mkdir(parents=True)
+            scratch.mkdir()
+            yield folder, scratch
+            os.replace(folder, out)  # over an empty folder too
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Meanwhile SIGTERM is an exception, so that what was begun is cleared away; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _remove_left(out: Path) -> None:
+    """Delete what calls for this folder left whose processes are no more."""
+    pattern = re.compile(rf"\.{re.escape(out.name)}\.(\d+){re.escape(files.PARTIAL)}")
+    for path in out.parent.iterdir() if out.parent.is_dir() else ():
+        if (found := pattern.fullmatch(path.name)) and not _is_alive(int(found[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def save(model: PreTrainedModel, name: str, folder: Path) -> PreTrainedModel:

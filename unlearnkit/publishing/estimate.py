@@ -50,6 +50,7 @@ def estimate(
 ) -> Estimate:
     """By the model's size and one timed forward pass; `recipe` is that of a training to come first."""
     timed, size = groups.forget[:TIMED], sum(p.nbytes for p in model.parameters())
+    metrics.score(model, tokenizer, timed[:1])  # the first pass of a process is slower
     began = time.perf_counter()
     metrics.score(model, tokenizer, timed)
     fact_s = (time.perf_counter() - began) / len(timed)
