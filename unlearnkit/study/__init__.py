@@ -45,7 +45,7 @@ def steps(
     """A run's steps up to its data, in order: models, cells, and the deletion of ledgers that all have read.
 
     Cells whose rows are in the published data count as done, unless the run is to be `fresh`. Ledgers are the
-    bulk of a run; seed 0's stays, which shows what one is like. On a cluster each seed has a worker to itself.
+    bulk of a run; seed 0's stays, to show what one is like. On a cluster each seed has a worker of its own.
     """
     known = set() if fresh else collect.published_keys()
     found = [

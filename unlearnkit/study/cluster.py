@@ -40,7 +40,7 @@ class Cluster:
 
         self.address = address
         try:
-            self.client: Client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            self.client: Client = Client(address, timeout=CONNECT_SECONDS)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"no Dask scheduler answers at {address}: start one there (`dask scheduler`), or mend the "

@@ -69,9 +69,10 @@ def _host() -> str:
 def _require_model(name: str, expected: str, host: str) -> None:
     """Fetch or build a model, unless it is here."""
     from unlearnkit import models
+    from unlearnkit.models.digest import digest
 
     models.fetch(name)
-    if (found := models.digest(name)) != expected:
+    if (found := digest(name)) != expected:
         raise ModelError(
             f"the model {name} on {host} is another ({found}) than where the run was started ({expected}): "
             "copy that one there, then call the same command again"
