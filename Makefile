@@ -32,7 +32,7 @@ help:  ## this list
 	@echo 'Variables: PROFILE=quick|default|full  NOTEBOOK=02_first_epoch  P="name=value ..."'
 	@echo '           MODEL=name|hub-id|folder  DATA=facts.jsonl  FORGET="persons or ids, with commas"  ENV=conda'
 	@echo '           FRESH=1 (reproduce: takes nothing from figures/data)  DATA_OF=default (publish)'
-	@echo '           SCHEDULER=tcp://host:8786 (reproduce: computes on a Dask cluster)'
+	@echo '           SCHEDULER=tcp://host:8786 (reproduce: computes on a Dask cluster, see README)'
 
 env: $(STAMP)  ## set up .venv (about 2 minutes, once)
 

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tiny_project import Project
@@ -29,7 +30,7 @@ def steps(profile, fresh=False, keep_ledgers=False, on_cluster=False):
 '''
 OBSERVE = '''
 """Experiments that leave what real ones do; a file in `switches`, named by stage and seed, fails them."""
-import os, signal
+import os, signal, time
 import pandas as pd
 import torch
 from unlearnkit import files, paths
@@ -46,6 +47,8 @@ def _rows(cell, value):
         raise DivergenceError("too far")
     if wish == "no room":
         raise OSError(28, "No space left on device", "a file")
+    while wish.startswith("/") and not os.path.exists(wish):
+        time.sleep(0.1)
     threads = torch.get_num_threads()
     return pd.DataFrame({"metric": ["nll", "threads"], "value": [value, threads], "split": "forget"})
 
@@ -130,40 +133,30 @@ def folders(home: Path) -> dict[str, str]:
     return {"UNLEARNKIT_RUNS": str(home / "cache"), "UNLEARNKIT_BUILD": str(home / "build")}
 
 
-class Processes:
-    """A scheduler, once entered, and the workers that join it."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.stack = ExitStack()
-        self.address = ""
-
-    def __enter__(self) -> "Processes":
-        told = self.folder / "scheduler.json"
-        options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(told))
-        self.stack.enter_context(
-            _process(self.folder / "scheduler.log", self.folder, os.environ, "scheduler", *options)
-        )
+@contextmanager
+def scheduler(folder: Path) -> Iterator[str]:
+    """The address of a scheduler."""
+    told = folder / "scheduler.json"
+    options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(told))
+    with _process(folder / "scheduler.log", folder, os.environ, "scheduler", *options):
         wait_for(told.is_file)
-        self.address = json.loads(told.read_text())["address"]
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.stack.close()
-
-    def worker(self, project: Project, name: str, threads: int = 1) -> Path:
-        """Start a worker with the project's code and folders of its own; returns these."""
-        home = self.folder / name
-        environment = project.environment() | folders(home)
-        options = ("--nthreads", str(threads), "--memory-limit", "0", "--no-dashboard", "--name", name)
-        where = (self.address, "--local-directory", str(home / "scratch"))
-        process = _process(self.folder / f"{name}.log", project.root, environment, "worker", *where, *options)
-        self.stack.enter_context(process)
-        return home
+        yield json.loads(told.read_text())["address"]
 
 
 @contextmanager
-def _process(log: Path, root: Path, environment: dict, *arguments: str):
+def worker(address: str, project: Project, home: Path, threads: int = 1) -> Iterator[None]:
+    """A worker with the project's code, which keeps all that is its own below `home`."""
+    home.mkdir()
+    options = ("--nthreads", str(threads), "--memory-limit", "0", "--no-dashboard")
+    where = (address, "--local-directory", str(home / "scratch"))
+    with _process(
+        home / "log", project.root, project.environment() | folders(home), "worker", *where, *options
+    ):
+        yield
+
+
+@contextmanager
+def _process(log: Path, root: Path, environment: Mapping[str, str], *arguments: str):
     """A `dask` command while it is wanted, started in `root`, whose package it imports."""
     with log.open("w") as output:
         command = [sys.executable, "-m", "dask", *arguments]

@@ -1,11 +1,13 @@
 """Runs on a cluster of processes: the tables of a local run, whatever becomes of the workers."""
 
+import re
 import shutil
+from contextlib import ExitStack
 
 import dask_processes
 import pandas as pd
 import pytest
-from dask_processes import SEEDS, Processes, compute, wait_for
+from dask_processes import SEEDS, compute, wait_for
 from distributed import LocalCluster
 
 from unlearnkit.errors import ConfigError
@@ -31,12 +33,27 @@ def local(project, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def processes(project, tmp_path_factory):
-    """Two workers, which share no folder; `homes` are theirs."""
-    with Processes(tmp_path_factory.mktemp("processes")) as found:
-        found.homes = [found.worker(project, f"worker-{threads}", threads) for threads in (1, 2)]
-        there(found, 2)
+def homes(tmp_path_factory):
+    """Of two workers, by their threads: they share no folder."""
+    return {threads: tmp_path_factory.mktemp("homes") / str(threads) for threads in (1, 2)}
+
+
+@pytest.fixture(scope="module")
+def address(project, homes, tmp_path_factory):
+    """That of a scheduler with two workers."""
+    with ExitStack() as stack:
+        found = stack.enter_context(dask_processes.scheduler(tmp_path_factory.mktemp("scheduler")))
+        for threads, home in homes.items():
+            stack.enter_context(dask_processes.worker(found, project, home, threads))
+        wait_for_workers(found, 2)
         yield found
+
+
+@pytest.fixture(scope="module")
+def spread(project, homes, address, tmp_path_factory):
+    """Where a run on the cluster has put its own, and what it said."""
+    home = tmp_path_factory.mktemp("spread")
+    return home, compute(project, home, address)
 
 
 @pytest.fixture
@@ -48,12 +65,12 @@ def switch(project):
 
 
 @pytest.fixture
-def fresh(processes):
-    """Workers that have made nothing yet."""
-    for home in processes.homes:
+def fresh(address, homes):
+    """The scheduler's address, when its workers have made nothing yet."""
+    for home in homes.values():
         shutil.rmtree(home / "cache", ignore_errors=True)
-    there(processes, 2)
-    return processes
+    wait_for_workers(address, 2)
+    return address
 
 
 @pytest.fixture
@@ -63,8 +80,8 @@ def deserted():
         yield found
 
 
-def there(processes, count):
-    with Cluster(processes.address) as found:
+def wait_for_workers(address, count):
+    with Cluster(address) as found:
         wait_for(lambda: found.size() == count)
 
 
@@ -72,84 +89,86 @@ def tables(home):
     return {name: (home / "build/default/data" / name).read_bytes() for name in TABLES}
 
 
-def test_tables_are_those_of_a_local_run_and_files_stay_where_they_were_made(project, local, fresh, tmp_path):
-    text = compute(project, tmp_path, fresh.address)
-    assert tables(tmp_path) == local
+def test_tables_are_those_of_a_local_run(spread, local):
+    home, text = spread
+    assert tables(home) == local
     assert f"{4 * SEEDS} steps in {SEEDS} chains, 2 at once" in text
     assert f"{4 * SEEDS}/{4 * SEEDS}  seed " in text
     assert "left:\n" in text
-    names = {p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()}
+
+
+def test_weights_and_ledgers_stay_where_they_are_made(spread, homes):
+    home, _ = spread
+    names = {p.name for p in (home / "cache").rglob("*") if p.is_file()}
     assert names == {"observations.csv", "continuations.json", "done.json"}
-    for home in fresh.homes:
-        assert list(home.glob("cache/hosts/*/train/*/weights.safetensors"))  # each had its share
-        assert not list(home.rglob("gradient"))  # the ledgers are deleted
+    for other in homes.values():
+        assert list(other.glob("cache/hosts/*/train/*/weights.safetensors"))  # each had its share
+        assert not list(other.rglob("gradient"))  # the ledgers are deleted
 
 
-def test_a_step_has_the_threads_that_its_worker_was_given(project, fresh, tmp_path):
-    compute(project, tmp_path, fresh.address)
-    rows = pd.concat(pd.read_csv(p) for p in (tmp_path / "cache").rglob("observations.csv"))
-    assert set(rows.loc[rows["metric"] == "threads", "value"]) == {1, 2}
+def test_a_step_has_the_threads_that_its_worker_was_given(spread, homes):
+    home, _ = spread
+    rows = pd.concat(pd.read_csv(p) for p in (home / "cache").rglob("observations.csv"))
+    assert set(rows.loc[rows["metric"] == "threads", "value"]) == set(homes)
 
 
-def test_a_second_call_runs_nothing(project, fresh, tmp_path):
-    compute(project, tmp_path, fresh.address)
-    times = {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*.*")}
-    assert "steps in" not in compute(project, tmp_path, fresh.address)
-    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*.*")} == times
+def test_a_second_call_runs_nothing(project, spread, address):
+    home, _ = spread
+    times = {p: p.stat().st_mtime_ns for p in (home / "cache").rglob("*.*")}
+    assert "steps in" not in compute(project, home, address)
+    assert {p: p.stat().st_mtime_ns for p in (home / "cache").rglob("*.*")} == times
 
 
 def test_a_chain_goes_on_elsewhere_where_its_worker_is_killed_in_mid_cell(
     project, local, fresh, tmp_path, switch
 ):
     switch("path-1", "die once")
-    text = compute(project, tmp_path, fresh.address)
-    assert "died during: path 1" in text
-    assert text.count("FAILED") == 0
+    text = compute(project, tmp_path, fresh)
+    assert text.count("died during: path 1") == 1
+    assert "failure:" not in text
     assert tables(tmp_path) == local
 
 
-def test_a_cell_that_kills_its_workers_is_named_and_others_go_on(project, local, fresh, tmp_path, switch):
+def test_a_cell_that_ends_its_workers_is_named_and_others_go_on(project, local, fresh, tmp_path, switch):
     switch("oracle-0", "die")
-    text = compute(project, tmp_path, fresh.address)
+    text = compute(project, tmp_path, fresh)
     assert text.count("died during: oracle 0") == cluster.DEATHS - 1
     assert f"failure: oracle 0 (chain seed 0) ended {cluster.DEATHS} workers" in text
-    assert "--memory-limit" in text
     assert "left: / oracle 0 / path 0 / tidy\n" in text
     switch("oracle-0", "")
-    assert "3 steps in 1 chains, 1 at once" in compute(project, tmp_path, fresh.address)
+    assert "3 steps in 1 chains, 1 at once" in compute(project, tmp_path, fresh)
     assert tables(tmp_path) == local
 
 
-@pytest.mark.parametrize(
-    ("wish", "told"), [("diverge", "too far"), ("no room", "a file: No space left on device")]
-)
-def test_a_failing_cell_ends_its_chain_only(project, fresh, tmp_path, switch, wish, told):
-    switch("oracle-2", wish)
-    text = compute(project, tmp_path, fresh.address)
-    (failure,) = [line for line in text.splitlines() if line.startswith("failure:")]
-    assert failure.endswith(told)
-    assert "left: / oracle 2 / path 2 / tidy\n" in text
+def test_a_failing_cell_ends_its_chain_only(project, fresh, tmp_path, switch):
+    switch("oracle-1", "diverge")
+    switch("path-2", "no room")
+    text = compute(project, tmp_path, fresh)
+    failures = sorted(line for line in text.splitlines() if line.startswith("failure:"))
+    assert failures[0].startswith("failure: path 2, on ")
+    assert failures[0].endswith(": a file: No space left on device")
+    assert failures[1:] == ["failure: too far"]
+    assert "left: / oracle 1 / path 1 / tidy / path 2 / tidy\n" in text
 
 
-def test_a_worker_with_other_code_is_refused_by_name_and_others_work(project, local, fresh, tmp_path):
-    other = dask_processes.create(tmp_path / "other")
-    other.replace("unlearnkit/study/experiments/observe.py", "Experiments", "Other experiments")
-    with Processes(tmp_path) as apart:
-        apart.worker(other, "wrong")
-        there(apart, 1)
-        with pytest.raises(
-            AssertionError, match="no worker fits. The worker tcp://.* is refused: it has unl"
-        ):
-            compute(project, tmp_path / "home", apart.address)
-        apart.worker(project, "right")
-        there(apart, 2)
-        assert "is refused: it has unlearnkit" in compute(project, tmp_path / "home", apart.address)
+def test_a_worker_with_other_code_is_refused_by_name_and_others_work(project, local, fresh, tmp_path, switch):
+    other, asked = project.copy(tmp_path / "other"), tmp_path / "wrong" / "asked"
+    other.replace(
+        "unlearnkit/study/worker.py", "    code =", f"    open({str(asked)!r}, 'w').close()\n    code ="
+    )
+    switch("train-0", str(asked))  # waits for that
+    with dask_processes.worker(fresh, other, asked.parent):
+        wait_for_workers(fresh, 3)
+        text = compute(project, tmp_path / "home", fresh)
+    refused = re.findall(r"The worker tcp://\S+ is refused: it has unlearnkit \w+ instead of \w+\.", text)
+    assert len(refused) == 1
     assert tables(tmp_path / "home") == local
+    assert not (asked.parent / "cache").exists()
 
 
-def test_workers_without_this_code_are_all_refused(processes):
-    """Theirs is the throw-away project's."""
-    with Cluster(processes.address) as found, pytest.raises(ConfigError) as caught:
+def test_a_run_that_no_worker_fits_ends_with_all_their_names(address):
+    """The code of the workers here is the throw-away project's."""
+    with Cluster(address) as found, pytest.raises(ConfigError, match="no worker fits") as caught:
         list(found.run({"a": [NOTHING]}))
     assert str(caught.value).count("is refused: it has unlearnkit") == 2
     assert cluster.START in str(caught.value)
