@@ -82,7 +82,7 @@ def deserted():
 
 def wait_for_workers(address, count):
     with Cluster(address) as found:
-        wait_for(lambda: found.size() == count)
+        wait_for(lambda: len(found.there()) == count)
 
 
 def tables(home):
@@ -192,7 +192,7 @@ def test_a_run_without_workers_ends(deserted, monkeypatch, capsys):
     monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 0.3)
     with Cluster(deserted.scheduler_address) as found:
-        assert found.size() == 0
+        assert not found.there()
         with pytest.raises(ConfigError, match="no worker for 0 s: start some"):
             list(found.run({"a": [NOTHING]}))
     assert capsys.readouterr().out.count("waiting for workers") == 1

@@ -21,7 +21,7 @@ from unlearnkit.study.cells import Cell, Step, Tidy
 from unlearnkit.study.scheduler import duration, tell
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
 
 CONNECT_SECONDS = 10
 LOOK_SECONDS = 1.0  # between looks at which workers there are
@@ -40,7 +40,7 @@ class Cluster:
 
         self.address = address
         try:
-            self.client: Client = Client(address, timeout=CONNECT_SECONDS)
+            self.client = Client(address, timeout=CONNECT_SECONDS)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"no Dask scheduler answers at {address}: start one there (`dask scheduler`), or mend the "
@@ -53,10 +53,14 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self.client.close()
 
-    def size(self) -> int:
-        """How many workers there are at the moment."""
-        with self._reached():
-            return len(self.client.nthreads())
+    def there(self) -> set[str]:
+        """The addresses of its workers at the moment. ConfigError where the scheduler is lost."""
+        try:
+            return set(self.client.nthreads())
+        except OSError as error:
+            raise ConfigError(
+                f"the Dask scheduler at {self.address} is lost ({error}): start it again, then {START}"
+            ) from error
 
     def run(self, chains: Mapping[str, list[Step]]) -> Iterator[Ended]:
         """Run chains, the first ones first; each name with its failure, as they end.
@@ -64,17 +68,7 @@ class Cluster:
         Workers may come and go meanwhile. ConfigError where the scheduler is lost, where no worker fits, or
         where there is none for `PATIENCE_SECONDS`; whatever else a step raises is raised.
         """
-        with self._reached():
-            yield from _Run(self.client, chains).ended()
-
-    @contextlib.contextmanager
-    def _reached(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise ConfigError(
-                f"the Dask scheduler at {self.address} is lost ({error}): start it again, then {START}"
-            ) from error
+        return _Run(self, chains).ended()
 
 
 class _Work(NamedTuple):
@@ -88,8 +82,8 @@ class _Work(NamedTuple):
 class _Run:
     """Chains on their way: those that wait, and what each worker does."""
 
-    def __init__(self, client: "Client", chains: Mapping[str, list[Step]]):
-        self.client = client
+    def __init__(self, cluster: Cluster, chains: Mapping[str, list[Step]]):
+        self.cluster = cluster
         self.left = {name: deque(steps) for name, steps in chains.items()}  # of chains that have not ended
         self.waiting = deque(chains)
         self.busy: dict[str, _Work] = {}  # by worker, as the next two
@@ -100,8 +94,8 @@ class _Run:
 
     def ended(self) -> Iterator[Ended]:
         while self.left:
-            there = self.client.nthreads()
-            self.fit &= there.keys()
+            there = self.cluster.there()
+            self.fit &= there
             self.unfit = {address: why for address, why in self.unfit.items() if address in there}
             for address in there:
                 self._employ(address)
@@ -131,7 +125,8 @@ class _Run:
             self._submit(address, name, step.title, worker.run, step)
 
     def _submit(self, address: str, name: str, title: str, *what: Any) -> None:
-        future = self.client.submit(*what, key=f"{title}, {uuid.uuid4().hex}", workers=[address])
+        key = f"{title}, {uuid.uuid4().hex}"  # Dask's: one for each attempt
+        future = self.cluster.client.submit(*what, key=key, workers=[address])
         self.busy[address] = _Work(name, future, time.monotonic())
 
     def _require_some(self) -> None:
@@ -217,11 +212,12 @@ class _Run:
 def _result(future: "Future") -> Any:
     """What a worker returned; None where it died before that was here. What the work raised is raised."""
     from distributed import KilledWorker
+    from distributed.comm import CommClosedError
 
     try:
         if future.status in ("finished", "error"):
             return future.result(timeout=GATHER_SECONDS)
-    except (TimeoutError, KilledWorker, CancelledError):
+    except (TimeoutError, KilledWorker, CommClosedError, CancelledError):
         pass
     future.cancel()
     return None

@@ -72,7 +72,7 @@ def _run_chains(
         chains.setdefault(step.chain, []).append(step)
     seconds = {name: sum(step.estimate_s for step in chain) for name, chain in chains.items()}
     ordered = {name: chains[name] for name in sorted(chains, key=lambda name: -seconds[name])}
-    workers = max(1, min(len(chains), cluster.size() if cluster else os.cpu_count() or 1))
+    workers = max(1, min(len(chains), len(cluster.there()) if cluster else os.cpu_count() or 1))
     print(
         f"[{number + 1}-{number + len(steps)}/{total}] {len(steps)} steps in {len(chains)} chains, "
         f"{workers} at once (about {duration(sum(seconds.values()) / workers)})",

@@ -38,8 +38,9 @@ def run(step: Step, model: str = "") -> UnlearnkitError | dict[str, bytes]:
     import torch
     from distributed import get_worker
 
-    host = _host()
-    torch.set_num_threads(get_worker().state.nthreads)  # of this thread of the worker's, whichever it is
+    host, here = _host(), get_worker()
+    here.memory_manager.memory_pause_fraction = False  # it would wait for memory that its last step holds
+    torch.set_num_threads(here.state.nthreads)  # of this thread of the worker's, whichever it is
     try:
         if isinstance(step, Tidy):
             step = replace(step, readers=())  # their rows are where the run is at home
