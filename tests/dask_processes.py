@@ -139,7 +139,7 @@ def scheduler(folder: Path) -> Iterator[str]:
     told = folder / "scheduler.json"
     options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(told))
     with _process(folder / "scheduler.log", folder, os.environ, "scheduler", *options):
-        wait_for(told.is_file)
+        wait_for(lambda: told.is_file() and told.read_text().endswith("}"))  # Dask writes it piece by piece
         yield json.loads(told.read_text())["address"]
 
 

@@ -59,10 +59,9 @@ def run(step: Step, model: str = "") -> UnlearnkitError | dict[str, bytes]:
 
 @cache
 def _host() -> str:
-    """This host's name, once its worker's folders and environment are set."""
+    """This host's name, once what its workers keep goes to a folder of its own."""
     host = socket.gethostname()
     os.environ["UNLEARNKIT_RUNS"] = str(paths.run_cache() / HOSTS / host)
-    os.environ["TQDM_DISABLE"] = "1"
     return host
 
 
