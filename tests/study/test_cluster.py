@@ -199,6 +199,7 @@ def test_a_run_without_workers_ends(deserted, monkeypatch, capsys):
 
 
 def test_a_lost_scheduler_is_told(deserted, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.05)
     with Cluster(deserted.scheduler_address) as found:
         deserted.close()
