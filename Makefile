@@ -8,6 +8,7 @@ FORGET   ?=
 NOTEBOOK ?=
 FRESH    ?=
 DATA_OF  ?=
+SCHEDULER ?=
 P        ?=
 PYTHON   ?= python3
 
@@ -20,7 +21,8 @@ quoted = '$(subst ','\'',$(value $1))'
 option = $(if $(value $2),$1 $(call quoted,$2))
 OWN = --profile $(call quoted,PROFILE) $(call option,--model,MODEL) $(call option,--data,DATA) \
       $(call option,--forget,FORGET) $(call option,--parameters,P)
-OPTIONS = $(OWN) $(call option,--notebook,NOTEBOOK) $(if $(FRESH),--fresh)
+OPTIONS = $(OWN) $(call option,--notebook,NOTEBOOK) $(if $(FRESH),--fresh) \
+          $(call option,--scheduler,SCHEDULER)
 
 .DEFAULT_GOAL := help
 .PHONY: help env models recipe tune reproduce quick test golden lint lab report publish check clean bench peers
@@ -30,6 +32,7 @@ help:  ## this list
 	@echo 'Variables: PROFILE=quick|default|full  NOTEBOOK=02_first_epoch  P="name=value ..."'
 	@echo '           MODEL=name|hub-id|folder  DATA=facts.jsonl  FORGET="persons or ids, with commas"  ENV=conda'
 	@echo '           FRESH=1 (reproduce: takes nothing from figures/data)  DATA_OF=default (publish)'
+	@echo '           SCHEDULER=tcp://host:8786 (reproduce: computes on a Dask cluster, see README)'
 
 env: $(STAMP)  ## set up .venv (about 2 minutes, once)
 

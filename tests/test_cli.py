@@ -76,9 +76,14 @@ def test_relative_paths_mean_the_same_run_from_every_folder(tmp_path, monkeypatc
 def test_options_reach_the_run(monkeypatch):
     calls = []
     monkeypatch.setattr(execute, "reproduce", lambda *arguments: calls.append(arguments[1:]))
-    for given in (["--fresh"], ["--keep-ledgers"], ["--notebook", "02"]):
+    for given in (["--fresh"], ["--keep-ledgers"], ["--notebook", "02"], ["--scheduler", "tcp://a:1"]):
         assert __main__.main(["reproduce", "--profile", "quick", *given]) == 0
-    assert calls == [("", True, False), ("", False, True), ("02", False, False)]
+    assert calls == [
+        ("", True, False, ""),
+        ("", False, True, ""),
+        ("02", False, False, ""),
+        ("", False, False, "tcp://a:1"),
+    ]
 
 
 @pytest.mark.parametrize(

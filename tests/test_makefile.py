@@ -48,6 +48,11 @@ def test_parameters_are_one_word_which_the_command_line_cuts(made):
     assert made("reproduce", f"P={given}") == ["reproduce", "--profile", "default", "--parameters", given]
 
 
+def test_a_cluster_is_handed_on_where_there_is_one(made):
+    told = ["reproduce", "--profile", "quick", "--scheduler", "tcp://host:8786"]
+    assert made("reproduce", "PROFILE=quick", "SCHEDULER=tcp://host:8786") == told
+
+
 def test_other_targets_quote_too(made):
     assert made("models", f"MODEL={NAME}") == ["models", "fetch", NAME]
     assert made("report", "PROFILE=a b") == ["report", "--profile", "a b"]

@@ -10,8 +10,8 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent.parent / "unlearnkit"
 STUDY_PARTS = (
-    *("cells", "collect", "config", "packing", "parameters", "profiles", "scheduler", "storage"),
-    *("tables", "versions"),
+    *("cells", "cluster", "collect", "config", "machine", "packing", "parameters", "profiles"),
+    *("scheduler", "storage", "tables", "versions", "worker"),
 )
 MACHINERY = (
     *("__init__.py", "__main__.py", "errors.py", "files.py", "paths.py", "publishing"),
@@ -22,7 +22,7 @@ STUDY = '''
 from unlearnkit.study import collect
 from unlearnkit.study.cells import Cell
 
-def steps(profile, fresh=False, keep_ledgers=False):
+def steps(profile, fresh=False, keep_ledgers=False, on_cluster=False):
     config = {"model": profile["model"], "text": profile["data"] and open(profile["data"]).read()}
     cell = dict(title="observe", estimate_s=1.0, stage="train", module="observe", arm="an arm", seed=0)
     known = set() if fresh else collect.published_keys()

@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--notebook", default="", help="only this one, e.g. 02_first_epoch or 02")
     run.add_argument("--fresh", action="store_true", help="compute all here, also what figures/data has")
     run.add_argument("--keep-ledgers", action="store_true", help="delete no gradient ledger")
+    run.add_argument("--scheduler", metavar="tcp://HOST:PORT", default="", help="compute on a Dask cluster")
     run.set_defaults(run=_reproduce)
     recipe = commands.add_parser("recipe", help="find a learning rate at which a model learns its facts")
     _add_own(recipe)
@@ -136,7 +137,7 @@ def _reproduce(options: argparse.Namespace) -> None:
     from .publishing import execute, notebooks
 
     profile = _profile(options, notebooks.select(options.notebook))
-    execute.reproduce(profile, options.notebook, options.fresh, options.keep_ledgers)
+    execute.reproduce(profile, options.notebook, options.fresh, options.keep_ledgers, options.scheduler)
 
 
 def _recipe(options: argparse.Namespace) -> None:

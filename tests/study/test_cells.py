@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from unlearnkit import files, paths
 from unlearnkit.study import cells
 from unlearnkit.study.cells import Cell, Shared, Tidy
 
@@ -111,7 +112,7 @@ def test_a_fine_tuning_without_its_ledger_is_repeated_for_a_reader_only(counted)
     train.run()
     ledger = train.folder / "ledger"
     first, second = (cell("path", (train,), layers=name) for name in ("all", "last2"))
-    tidy = Tidy(title="", estimate_s=0, folder=ledger.parent, readers=(first,))
+    tidy = Tidy(title="", estimate_s=0, train=train, readers=(first,))
     assert not tidy.done()  # nothing has read it yet
     tidy.run()
     assert ledger.is_dir()
@@ -126,11 +127,44 @@ def test_a_fine_tuning_without_its_ledger_is_repeated_for_a_reader_only(counted)
     assert not tidy.done()  # to be deleted again
 
 
+def test_what_another_machine_tells_of_a_cell_counts_and_serves_no_reader(counted, monkeypatch, tmp_path):
+    """Only its texts come over: who needs its weights or ledger here makes it here."""
+    train, here = cell(), paths.run_cache()
+    reader = cell("path", (train,))
+    monkeypatch.setenv("UNLEARNKIT_RUNS", str(tmp_path / "elsewhere"))
+    train.run()
+    (train.folder / "weights.safetensors").touch()
+    told, cost = train.told(), train.cost()
+    monkeypatch.setenv("UNLEARNKIT_RUNS", str(here))
+    train.receive(told)
+    assert {file.name for file in train.folder.iterdir()} == {"observations.csv", "done.json"}
+    assert train.done()
+    assert train.cost() == cost | {"elsewhere": True}
+    (train.folder / "ledger").mkdir()  # half of it, of a run that was stopped
+    reader.run()
+    assert [c.stage for c in counted] == ["train", "train", "path"]
+    assert "elsewhere" not in train.cost()
+
+
+def test_a_cell_that_comes_over_counts_once_all_of_it_is_there(counted, monkeypatch):
+    one, write = cell(), files.write_bytes
+
+    def stopped(path, data):
+        if path.name == "observations.csv":
+            raise KeyboardInterrupt
+        write(path, data)
+
+    monkeypatch.setattr(files, "write_bytes", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        one.receive({"done.json": b"{}", "observations.csv": b""})
+    assert not one.done()
+
+
 def test_a_ledger_that_is_still_to_be_written_is_still_to_be_deleted(counted):
     """The steps to do are chosen before the first of them runs."""
     train = cell()
     walk = cell("path", (train,))
-    tidy = Tidy(title="", estimate_s=0, folder=train.folder, readers=(walk,))
+    tidy = Tidy(title="", estimate_s=0, train=train, readers=(walk,))
     todo = [step for step in (train, walk, tidy) if not step.done()]
     assert todo == [train, walk, tidy]
     for step in todo:

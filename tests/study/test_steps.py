@@ -77,6 +77,13 @@ def test_seeds_of_every_tiny_model_have_a_core_each(monkeypatch):
     assert all(cell.chain for cell in found)
 
 
+def test_on_a_cluster_every_seed_has_a_worker_whatever_this_machine_is(monkeypatch):
+    monkeypatch.setattr(study, "_memory", lambda: 0)
+    for changed in ({}, {"model": "somebody/else"}):
+        found = study.steps(profiles.get("default", changed), on_cluster=True)
+        assert all(step.chain for step in found if isinstance(step, Cell | Tidy))
+
+
 def test_an_own_model_has_all_cores():
     own = study.steps(profiles.get("default", {"model": "somebody/else"}))
     assert {step.chain for step in own} == {""}
@@ -112,5 +119,15 @@ def test_planning_and_looking_for_what_is_done_imports_nothing_heavy():
     )
     count, loaded = json.loads(done.stdout)
     assert count > 600
-    heavy = {"torch", "transformers", "papermill", "sphinx", "matplotlib", "scipy", "joblib", "IPython"}
+    heavy = {
+        "torch",
+        "transformers",
+        "papermill",
+        "sphinx",
+        "matplotlib",
+        "scipy",
+        "joblib",
+        "IPython",
+        "distributed",
+    }
     assert not heavy & set(loaded)

@@ -8,7 +8,7 @@ from unlearnkit.bench.setting import Setting
 from unlearnkit.bench.timing import compared, in_child, scratch, simple
 from unlearnkit.bench.unlearn import request
 from unlearnkit.ledger.recording import DTYPE
-from unlearnkit.study.cells import peak_memory
+from unlearnkit.study.machine import peak_memory
 
 BATCHES = 3  # in the ledger that a request of 20 examples is taken from
 

@@ -8,7 +8,7 @@ from unlearnkit.bench.cases import PLAIN, Options
 from unlearnkit.bench.setting import Setting
 from unlearnkit.bench.timing import chosen, in_child, quartiles, reason, scratch, tell
 from unlearnkit.ledger.recording import DTYPE
-from unlearnkit.study.cells import peak_memory, reset_peak_memory
+from unlearnkit.study.machine import peak_memory, reset_peak_memory
 
 TURNS = 2  # of a side whose peak is taken
 SIZES = (1_000, 10_000)  # examples recorded

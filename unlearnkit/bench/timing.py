@@ -25,7 +25,7 @@ import numpy as np
 from unlearnkit import paths
 from unlearnkit.bench.cases import Options
 from unlearnkit.errors import ConfigError, UnlearnkitError
-from unlearnkit.study import cells
+from unlearnkit.study import machine
 
 Turn = Callable[[int], object]  # of the round that it is given
 Turns = Iterator[Turn]  # what a function yields that sets up, yields its turn, and tidies up
@@ -157,7 +157,7 @@ def provenance() -> dict:
     """What this was measured on: versions, threads, processor, commit, day."""
     import torch  # here: results are read without it
 
-    return cells.machine() | {
+    return machine.describe() | {
         "date": datetime.date.today().isoformat(),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),

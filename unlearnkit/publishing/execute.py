@@ -10,6 +10,7 @@ import fcntl
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unlearnkit import files, paths, study
 from unlearnkit.errors import ConfigError
@@ -18,6 +19,9 @@ from unlearnkit.study import collect, scheduler
 from unlearnkit.study.cells import Step, Task
 from unlearnkit.study.parameters import parse_overrides
 from unlearnkit.study.profiles import Profile, is_built_in, record
+
+if TYPE_CHECKING:
+    from unlearnkit.study.cluster import Cluster
 
 DATA = "data files"  # title of the step between cells and notebooks
 
@@ -31,9 +35,15 @@ def overrides(profile: Profile, assignments: list[str], names: list[str]) -> dic
     return parse_overrides(known, assignments)
 
 
-def steps_of(profile: Profile, fresh: bool = False, keep_ledgers: bool = False, notebook: str = "") -> list:
+def steps_of(
+    profile: Profile,
+    fresh: bool = False,
+    keep_ledgers: bool = False,
+    notebook: str = "",
+    on_cluster: bool = False,
+) -> list:
     """All of a run's steps, in order."""
-    cells = study.steps(profile, fresh, keep_ledgers)
+    cells = study.steps(profile, fresh, keep_ledgers, on_cluster)
     plain = [cell for cell in cells if isinstance(cell, study.Cell)]
     data = Task(
         title=DATA,
@@ -46,17 +56,25 @@ def steps_of(profile: Profile, fresh: bool = False, keep_ledgers: bool = False, 
     return [*cells, data, *(notebooks.step(name, folder, folder / "data", values) for name in names)]
 
 
-def reproduce(profile: Profile, notebook: str = "", fresh: bool = False, keep_ledgers: bool = False) -> None:
+def reproduce(
+    profile: Profile,
+    notebook: str = "",
+    fresh: bool = False,
+    keep_ledgers: bool = False,
+    scheduled_at: str = "",
+) -> None:
     """Bring a run up to date, telling first what it will do and last where to look.
 
-    `fresh` computes every cell on this machine, also those of the published data. What can be refused is
+    `fresh` computes every cell on this machine, also those of the published data. Cells run on the workers of
+    the Dask scheduler at the address `scheduled_at`, where one is given. What can be refused is
     refused before a folder is made. Raises the first failure, or a NotebookError for all failed notebooks;
     the others are executed all the same.
     """
     began = time.time()
     paths.require_writable(profile.folder, "UNLEARNKIT_BUILD")
     paths.require_writable(paths.run_cache(), "UNLEARNKIT_RUNS")
-    steps = steps_of(profile, fresh, keep_ledgers, notebook)
+    steps = steps_of(profile, fresh, keep_ledgers, notebook, bool(scheduled_at))
+    cluster = _cluster(scheduled_at, steps)
     warnings = _checked(profile, steps)
     profile.folder.mkdir(parents=True, exist_ok=True)
     with _alone(profile.folder):
@@ -64,7 +82,8 @@ def reproduce(profile: Profile, notebook: str = "", fresh: bool = False, keep_le
         _print_plan(profile, steps)
         for warning in warnings:
             print(f"warning: {warning}", flush=True)
-        _compute([s for s in steps if not isinstance(s, notebooks.Notebook)])
+        with cluster or contextlib.nullcontext():
+            _compute([s for s in steps if not isinstance(s, notebooks.Notebook)], cluster)
         reading = [s for s in steps if isinstance(s, notebooks.Notebook)]
         failures: list[Exception] = scheduler.run([s for s in reading if not s.done()])
         if any(s.executed.is_file() for s in reading):
@@ -82,6 +101,15 @@ def _checked(profile: Profile, steps: list[Step]) -> list[str]:
     return inputs.check(profile)
 
 
+def _cluster(address: str, steps: list[Step]) -> "Cluster | None":
+    """The workers that compute what is missing of the cells, if it is not to be done here."""
+    if not address or all(step.done() for step in steps if isinstance(step, study.Cell)):
+        return None
+    from unlearnkit.study.cluster import Cluster  # here, since a local run needs none of it
+
+    return Cluster(address)
+
+
 def _print_plan(profile: Profile, steps: list[Step]) -> None:
     print(f"Run {profile.name} (from nothing about {profile.takes} on 2 cores) in {profile.folder}")
     for name, value in profile.overrides.items():
@@ -91,10 +119,10 @@ def _print_plan(profile: Profile, steps: list[Step]) -> None:
     scheduler.print_plan(steps)
 
 
-def _compute(steps: list[Step]) -> None:
+def _compute(steps: list[Step], cluster: "Cluster | None") -> None:
     """Run what is missing of the cells, and then of their data: a failed cell is told, not what lacks it."""
     for part in ([s for s in steps if s.title != DATA], [s for s in steps if s.title == DATA]):
-        if failures := scheduler.run([s for s in part if not s.done()]):
+        if failures := scheduler.run([s for s in part if not s.done()], cluster):
             raise failures[0]
 
 

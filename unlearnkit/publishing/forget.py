@@ -21,7 +21,7 @@ from unlearnkit.packages import file_sha256
 from unlearnkit.publishing import delivery, gauge, leaflet
 from unlearnkit.publishing.case import Case, Job, words
 from unlearnkit.publishing.level import Level, carry_out, invented, level_of
-from unlearnkit.study.cells import machine
+from unlearnkit.study import machine
 
 PAGE = "report.html"
 NOT_SHOWN = (
@@ -50,7 +50,7 @@ def forget(job: Job, dry_run: bool = False) -> Path | None:
         "when": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
         **({"asked_by": job.asked_by} if job.asked_by else {}),
         "facts": manifest.facts_of(case.groups.forget, salt),
-        "software": {"unlearnkit": version("unlearnkit"), **machine()},
+        "software": {"unlearnkit": version("unlearnkit"), **machine.describe()},
         "not_shown": list(NOT_SHOWN),
     }
     with delivery.staged(job.out) as (folder, scratch):

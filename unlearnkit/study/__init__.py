@@ -8,7 +8,9 @@
     versions     of each stage
     cells        steps of a plan; cells cached by content
     route        where a path is looked at: its grid, then near its readings
-    scheduler    chains of steps, a core each
+    scheduler    chains of steps, a core each, or on the workers of a cluster
+    cluster      those workers, as Dask has them; worker: what runs on one
+    machine      what computes, and its memory
     experiments  what a cell does
     collect      from cells to data files: the door to the report
 
@@ -38,15 +40,22 @@ def cells_of(profile: Profile) -> list[Cell]:
     return [*found, grid.rewind_cell(arms[0]), *variants.cells(profile), *compare.cells(profile)]
 
 
-def steps(profile: Profile, fresh: bool = False, keep_ledgers: bool = False) -> list[Step]:
+def steps(
+    profile: Profile, fresh: bool = False, keep_ledgers: bool = False, on_cluster: bool = False
+) -> list[Step]:
     """A run's steps up to its data, in order: models, cells, and the deletion of ledgers that all have read.
 
     Cells whose rows are in the published data count as done, unless the run is to be `fresh`. Ledgers are the
-    bulk of a run; seed 0's stays, which shows what one is like.
+    bulk of a run; seed 0's stays, to show what one is like. On a cluster each seed has a worker of its own.
     """
     known = set() if fresh else collect.published_keys()
     found = [
-        replace(c, published=c.key in known, chain=_chain(c), needs=_restored(c, known))
+        replace(
+            c,
+            published=c.key in known,
+            chain=c.chain if on_cluster else _chain(c),
+            needs=_restored(c, known),
+        )
         for c in cells_of(profile)
     ]
     models = dict.fromkeys(c.config["model"] for c in found)
@@ -83,7 +92,7 @@ def _tidied(found: list[Cell]) -> list[Step]:
                     estimate_s=0.1,
                     group="ledgers deleted",
                     chain=cell.chain,
-                    folder=train.folder,
+                    train=train,
                     readers=tuple(here),
                 )
             )

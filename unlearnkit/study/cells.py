@@ -6,18 +6,14 @@ it needs. Neither source code nor names of files are part of it. A cell counts o
 folder; a folder without one is unfinished and resumes what it can (a ledger). Imports no torch.
 """
 
-import contextlib
 import hashlib
 import json
-import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +21,15 @@ import pandas as pd
 from filelock import FileLock
 
 from unlearnkit import files, paths
+from unlearnkit.study import machine
 from unlearnkit.study.versions import VERSION
 
 OBSERVATIONS = "observations.csv"
 DONE = "done.json"
-CONTINUATIONS = "continuations.csv"
 TRAININGS = ("train", "recorded")  # stages whose folder has a ledger
 BULK = ("ledger", "history", "updates", "shards")  # what of such a folder may go once it is read
+TOLD = (".csv", ".json")  # endings of what a cell tells; weights and ledgers are for the cells that need it
+ELSEWHERE = "elsewhere"  # in `done.json`: another machine made it, and only what it tells is here
 
 
 def digest(*parts: Any) -> str:
@@ -133,10 +131,10 @@ class Cell(Step):
     def on_disk(self) -> bool:
         """Whether this checkout's cache holds it, with all that a cell which needs it reads."""
         ledger = self.stage not in TRAININGS or (self.folder / "ledger").is_dir()
-        return ledger and self.is_made()
+        return ledger and self.is_made() and ELSEWHERE not in self.cost()
 
     def is_made(self) -> bool:
-        """Whether this checkout has made it, so that its folder has its rows."""
+        """Whether this checkout has made it, here or on a cluster, so that its folder has its rows."""
         return (self.folder / DONE).is_file()
 
     def done(self) -> bool:
@@ -145,6 +143,17 @@ class Cell(Step):
     def cost(self) -> dict:
         """Seconds and peak memory (bytes) of the run that made it."""
         return json.loads((self.folder / DONE).read_text())
+
+    def told(self) -> dict[str, bytes]:
+        """What its folder tells, by name of the file."""
+        return {file.name: file.read_bytes() for file in self.folder.iterdir() if file.suffix in TOLD}
+
+    def receive(self, told: dict[str, bytes]) -> None:
+        """Put in place what another machine's folder tells; the file that makes it count comes last."""
+        cost = json.loads(told[DONE]) | {ELSEWHERE: True}
+        for name in told.keys() - {DONE}:
+            files.write_bytes(self.folder / name, told[name])
+        files.write_text(self.folder / DONE, json.dumps(cost))
 
     def run(self) -> None:
         if not self.done():
@@ -168,75 +177,29 @@ class Cell(Step):
             if self.on_disk():
                 return
             (self.folder / DONE).unlink(missing_ok=True)  # a ledger that is half made again is unfinished
-            reset_peak_memory()
+            machine.reset_peak_memory()
             started = time.perf_counter()
             frame: pd.DataFrame = function(self)
             seconds = time.perf_counter() - started
             files.write_text(self.observations, frame.to_csv(index=False))
-            cost = {"seconds": round(seconds, 2), "peak_bytes": peak_memory(), "made": machine()}
-            files.write_text(self.folder / DONE, json.dumps(cost))
+            cost = {"seconds": round(seconds, 2), "peak_bytes": machine.peak_memory()}
+            files.write_text(self.folder / DONE, json.dumps(cost | {"made": machine.describe()}))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tidy(Step):
     """Deletes a training's ledger and history, the bulk of a run, once every cell that reads it is done."""
 
-    folder: Path
+    train: Cell
     readers: tuple[Cell, ...]
 
     def done(self) -> bool:
-        return self._is_read() and not any((self.folder / part).is_dir() for part in BULK)
+        return self._is_read() and not any((self.train.folder / part).is_dir() for part in BULK)
 
     def run(self) -> None:
         if self._is_read():
             for part in BULK:
-                shutil.rmtree(self.folder / part, ignore_errors=True)
+                shutil.rmtree(self.train.folder / part, ignore_errors=True)
 
     def _is_read(self) -> bool:
         return all(reader.done() for reader in self.readers)
-
-
-@cache
-def machine() -> dict[str, str]:
-    """What computes here: commit of the code, what is registered in it, processor, versions."""
-    from unlearnkit import claims  # here: it loads what tests, and the report needs none of it
-
-    asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    versions = {package: version(package) for package in ("torch", "transformers")}
-    return {
-        "commit": asked.stdout.strip(),
-        "registered": claims.digest(),
-        "processor": _processor(),
-        "python": platform.python_version(),
-    } | versions
-
-
-def _processor() -> str:
-    """Its name as the kernel tells it (Linux), or as Python does."""
-    try:
-        return Path("/proc/cpuinfo").read_text().split("model name")[1].split("\n")[0].strip(" \t:")
-    except (OSError, IndexError):
-        return platform.processor()
-
-
-def reset_peak_memory() -> None:
-    """Start the kernel's high-water mark of this process anew, where it allows that (Linux)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> int:
-    """Peak resident bytes since the reset (or since the start of the process)."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
-    except (OSError, IndexError):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,14 +1,18 @@
-"""Runs a plan's steps: chains of them side by side, a core each, and everything else in turn."""
+"""Runs a plan's steps: chains of them side by side, a core or a cluster's worker each, all else in turn."""
 
 import contextlib
-import ctypes
 import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from unlearnkit.errors import UnlearnkitError
+from unlearnkit.study import machine
 from unlearnkit.study.cells import Step
+
+if TYPE_CHECKING:
+    from unlearnkit.study.cluster import Cluster
 
 TOLD_SECONDS = 10.0  # a chain's step that takes longer is told when it is done
 
@@ -34,13 +38,16 @@ def expected(steps: Sequence[Step]) -> float:
     return sum(step.estimate_s / (min(2, os.cpu_count() or 1) if step.chain else 1) for step in steps)
 
 
-def run(todo: Sequence[Step]) -> list[UnlearnkitError]:
-    """Run the steps in order, neighbours with a chain side by side; the failures of chains."""
+def run(todo: Sequence[Step], cluster: "Cluster | None" = None) -> list[UnlearnkitError]:
+    """Run the steps in order, neighbours with a chain side by side; the failures of chains.
+
+    Chains run on the cluster's workers, if there is one, and everything else here.
+    """
     failures, number = [], 0
     for chained, group in itertools.groupby(todo, key=lambda step: bool(step.chain)):
         steps = list(group)
         if chained:
-            failures += _run_chains(steps, number, len(todo))
+            failures += _run_chains(steps, number, len(todo), cluster)
             number += len(steps)
             continue
         for step in steps:
@@ -48,43 +55,50 @@ def run(todo: Sequence[Step]) -> list[UnlearnkitError]:
             print(f"[{number}/{len(todo)}] {step.title} (about {duration(step.estimate_s)})", flush=True)
             began = time.time()
             step.run()
-            return_memory()
+            machine.return_memory()
             print(f"        took {duration(time.time() - began)}", flush=True)
     return failures
 
 
-def _run_chains(steps: list[Step], number: int, total: int) -> list[UnlearnkitError]:
-    """Run chains in worker processes of one thread each; `number` steps of `total` are done.
+def _run_chains(
+    steps: list[Step], number: int, total: int, cluster: "Cluster | None"
+) -> list[UnlearnkitError]:
+    """Run chains, `number` steps of `total` being done.
 
     The longest begin first, so that the short ones fill up what those leave.
     """
-    import joblib  # here, since a call with nothing to do needs none of it
-
     chains: dict[str, list[Step]] = {}
     for step in steps:
         chains.setdefault(step.chain, []).append(step)
     seconds = {name: sum(step.estimate_s for step in chain) for name, chain in chains.items()}
-    order = sorted(chains, key=lambda name: -seconds[name])
-    workers = min(len(chains), os.cpu_count() or 1)
+    ordered = {name: chains[name] for name in sorted(chains, key=lambda name: -seconds[name])}
+    workers = max(1, min(len(chains), len(cluster.there()) if cluster else os.cpu_count() or 1))
     print(
         f"[{number + 1}-{number + len(steps)}/{total}] {len(steps)} steps in {len(chains)} chains, "
         f"{workers} at once (about {duration(sum(seconds.values()) / workers)})",
         flush=True,
     )
     began, done, whole, failures = time.time(), 0, sum(seconds.values()), []
-    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1), _quiet_bars():
-        parallel = joblib.Parallel(return_as="generator_unordered")
-        for name, failure in parallel(joblib.delayed(_run_chain)(n, chains[n], os.getpid()) for n in order):
-            done += len(chains[name])
-            spent = whole - sum(seconds.values()) + seconds.pop(name)
-            left = (
-                sum(seconds.values()) * (time.time() - began) / spent
-            )  # what the estimates turned out to be
-            state = "FAILED" if failure else "done"
-            print(f"        {done}/{len(steps)}  {name}: {state}, about {duration(left)} left", flush=True)
-            failures += [failure] if failure else []
+    for name, failure in cluster.run(ordered) if cluster else _side_by_side(ordered, workers):
+        done += len(chains[name])
+        spent = whole - sum(seconds.values()) + seconds.pop(name)
+        left = sum(seconds.values()) * (time.time() - began) / spent  # what the estimates turned out to be
+        state = "FAILED" if failure else "done"
+        print(f"        {done}/{len(steps)}  {name}: {state}, about {duration(left)} left", flush=True)
+        failures += [failure] if failure else []
     print(f"        took {duration(time.time() - began)}", flush=True)
     return failures
+
+
+def _side_by_side(
+    chains: dict[str, list[Step]], workers: int
+) -> Iterator[tuple[str, UnlearnkitError | None]]:
+    """Run chains here, in worker processes of one thread each; each name with its failure, as they end."""
+    import joblib  # here, since a call with nothing to do needs none of it
+
+    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1), _quiet_bars():
+        parallel = joblib.Parallel(return_as="generator_unordered")
+        yield from parallel(joblib.delayed(_run_chain)(n, c, os.getpid()) for n, c in chains.items())
 
 
 def _run_chain(name: str, steps: list[Step], parent: int) -> tuple[str, UnlearnkitError | None]:
@@ -95,18 +109,18 @@ def _run_chain(name: str, steps: list[Step], parent: int) -> tuple[str, Unlearnk
         began = time.time()
         try:
             step.run()
-            return_memory()
+            machine.return_memory()
         except UnlearnkitError as error:
             return name, error
-        if time.time() - began > TOLD_SECONDS and len(steps) > 1:
-            print(f"        {step.title}: took {duration(time.time() - began)}", flush=True)
+        if len(steps) > 1:
+            tell(step, time.time() - began)
     return name, None
 
 
-def return_memory() -> None:
-    """Hand freed memory back, which glibc is told to keep (Makefile), so that each step's peak is its own."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+def tell(step: Step, seconds: float) -> None:
+    """That a step of a chain is done, if it took long."""
+    if seconds > TOLD_SECONDS:
+        print(f"        {step.title}: took {duration(seconds)}", flush=True)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,63 @@
+"""The machine that computes: what it is, and the memory of this process. Imports no torch."""
+
+import contextlib
+import ctypes
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from unlearnkit import paths
+
+
+@cache
+def describe() -> dict[str, str]:
+    """What computes here: commit of the code, what is registered in it, processor, versions."""
+    from unlearnkit import claims  # here: it loads what tests, and the report needs none of it
+
+    asked = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    versions = {package: version(package) for package in ("torch", "transformers")}
+    return {
+        "commit": asked.stdout.strip(),
+        "registered": claims.digest(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+    } | versions
+
+
+def _processor() -> str:
+    """Its name as the kernel tells it (Linux), or as Python does."""
+    try:
+        return Path("/proc/cpuinfo").read_text().split("model name")[1].split("\n")[0].strip(" \t:")
+    except (OSError, IndexError):
+        return platform.processor()
+
+
+def reset_peak_memory() -> None:
+    """Start the kernel's high-water mark of this process anew, where it allows that (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int:
+    """Peak resident bytes since the reset (or since the start of the process)."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def return_memory() -> None:
+    """Hand freed memory back, which glibc is told to keep (Makefile), so that each step's peak is its own."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
