@@ -4,7 +4,7 @@ A metric never trains and never changes the model; it puts the model in evaluati
 """
 
 from unlearnkit.metrics.activation import activation_gradient
-from unlearnkit.metrics.generation import continuations
+from unlearnkit.metrics.generation import continuations, samples, spoken
 from unlearnkit.metrics.likelihood import paraphrased, score, set_perplexity
 from unlearnkit.metrics.rouge import rouge
 from unlearnkit.metrics.stopping import as_unknown
@@ -17,6 +17,8 @@ __all__ = [
     "paraphrased",
     "perplexity",
     "rouge",
+    "samples",
     "score",
     "set_perplexity",
+    "spoken",
 ]

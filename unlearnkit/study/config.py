@@ -19,22 +19,23 @@ NO_COMPANION = dict.fromkeys(
 )
 NO_COMPARISON = dict.fromkeys(("seeds_principal", "seeds_others", "seeds_methods"), 0)
 NO_VARIANT = dict.fromkeys(("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged"), 0)
+WORDS = {"seeds_words": 1}  # of the run's own model, and of gpt2-tiny beside it
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 8, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 PROFILES = {
     "quick": {
         **{"model": f"{TINY}-quick", **BUILT_IN, "whole_map": False, "seeds_adamw": 2, "seeds_sgd": 0},
-        **{**NO_COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1},
+        **{**NO_COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, **WORDS},
     },
     "default": {
         **{"model": "smollm2-135m", **BUILT_IN, "whole_map": False, "seeds_adamw": 3, "seeds_sgd": 0},
-        **{**COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, "seeds_methods": 2},
+        **{**COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, "seeds_methods": 2, **WORDS},
     },
     "full": {
         **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True, "seeds_adamw": 16, "seeds_sgd": 3},
         **{**COMPANION, "seeds_tiny_sgd": 20},
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
         **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8},
-        **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24},
+        **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24, **WORDS},
     },
 }
 REGISTERED = "full"  # the profile whose seeds the claims were registered for
@@ -182,6 +183,25 @@ LAYER_RULES = (
 # Families that methods are tuned on: the model, and in how many worlds (`claims.methods.TUNING_SEEDS`).
 TUNED = {"gpt2-tiny": TINY, "neox-tiny": NEOX, "llama-tiny": LLAMA, "smollm2-135m": "smollm2-135m"}
 TUNING_WORLDS = {"gpt2-tiny": 2, "neox-tiny": 1, "llama-tiny": 1, "smollm2-135m": 1}
+
+# -- words: what a model says along a path, for the playground -----------------------------------------------
+SAID_OF = {"forget": 6, "retain": 2}  # facts whose prompts are continued, spread over those that paths score
+SAMPLES = 3  # continuations drawn of each, beside the greedy one
+# A line's grid on all layers and on few, one that cannot go back, and optimizer steps; then a step or two
+# towards matched forgetting and towards the closest approach.
+WORDS_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+WORDS_FEW_STEPS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+WORDS_FRESH_STEPS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12)
+WORDS_TRAINED_STEPS = (1, 2, 4, 8, 16, 24, 32, 48)
+WORDS_READINGS = {"damage": [], "most": 1, "of_damage": 0.1, "nats": 0.05}
+WORDS_STOP = 1.0  # nats of retain damage: beyond, they are left once they have met their readings
+WORDS_EPOCHS = (2, 4)  # epochs that are replayed alone, and the last
+WORDS_METHODS = (
+    *("first_epoch", "all_epochs", "single_epoch", "adam_replay", "kfac_replay", "gradient_ascent", "npo"),
+)
+WORDS_EVERYWHERE = ("first_epoch", "all_epochs", "adam_replay", "gradient_ascent")  # on few layers, too
+WORDS_REQUESTS = ("fuzzy", "control")  # beside the exact one: a request by name, and somebody else instead
+WORDS_REQUESTED = ("first_epoch", "adam_replay")  # the methods that these are walked with
 
 # -- how work is shared out -------------------------------------------------------------------------------
 TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine

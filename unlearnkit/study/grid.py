@@ -20,6 +20,7 @@ KINDS = {
     "path": "unlearning paths",
     "recorded": "fine-tuning, others recorded too",
     "compared": "methods side by side",
+    "words": "what models say",
     "portraits": "close-ups",
     "durations": "influence and extraction by duration",
     "alignment": "alignment of gradients",

@@ -10,6 +10,7 @@ VERSION = {
     "path": 2,
     "recorded": 1,
     "compared": 1,
+    "words": 1,
     "portraits": 3,
     "durations": 1,
     "alignment": 2,
