@@ -45,14 +45,14 @@ def samples(
     seed: int = 0,
     batch_size: int = 32,
 ) -> list[list[str]]:
-    """The same, `count` texts for each example, drawn at temperature 1.
+    """The same, `count` texts (at least 1) for each example, drawn at temperature 1.
 
-    Noise depends on the seed and the examples alone, so that two models which agree draw the same words.
+    Chance depends on the seed and the examples alone, so that two models which agree draw the same words.
     """
-    noise = torch.Generator().manual_seed(seed)
-    draw = partial(drawn, generator=noise)
-    found = [_continued(model, tokenizer, examples, batch_size, draw) for _ in range(count)]
-    return [list(texts) for texts in zip(*found, strict=True)] if count else [[] for _ in examples]
+    draw = partial(drawn, generator=torch.Generator().manual_seed(seed))
+    asked = [example for example in examples for _ in range(count)]
+    said = _continued(model, tokenizer, asked, batch_size, draw)
+    return [said[k : k + count] for k in range(0, len(said), count)]
 
 
 def spoken(

@@ -195,13 +195,12 @@ WORDS_FRESH_STEPS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12)
 WORDS_TRAINED_STEPS = (1, 2, 4, 8, 16, 24, 32, 48)
 WORDS_READINGS = {"damage": [], "most": 1, "of_damage": 0.1, "nats": 0.05}
 WORDS_STOP = 1.0  # nats of retain damage: beyond, they are left once they have met their readings
-WORDS_EPOCHS = (2, 4)  # epochs that are replayed alone, and the last
+WORDS_EPOCHS = (2,)  # epochs that are replayed alone, and the last
 WORDS_METHODS = (
     *("first_epoch", "all_epochs", "single_epoch", "adam_replay", "kfac_replay", "gradient_ascent", "npo"),
 )
-WORDS_EVERYWHERE = ("first_epoch", "all_epochs", "adam_replay", "gradient_ascent")  # on few layers, too
+WORDS_MAIN = ("first_epoch", "adam_replay")  # walked on few layers, and for other requests, too
 WORDS_REQUESTS = ("fuzzy", "control")  # beside the exact one: a request by name, and somebody else instead
-WORDS_REQUESTED = ("first_epoch", "adam_replay")  # the methods that these are walked with
 
 # -- how work is shared out -------------------------------------------------------------------------------
 TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine

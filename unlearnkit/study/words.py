@@ -55,30 +55,31 @@ class Words:
         return self._cell(layers, [spec], points, told + ("" if request == "forget" else f", {request}"))
 
     def paths(self) -> Iterator[tuple[str, dict]]:
-        """(layers, path) of every walk."""
+        """(layers, path) of every walk: all methods on all layers; the main ones elsewhere, for others."""
         arm, setting = self.seed.arm, self.seed.setting
-        for layers in ("all", *config.PRIMARY_LAYERS):
-            if layers == "all" or layers in plan.layers_of(arm, setting):
-                for method in config.WORDS_METHODS if layers == "all" else config.WORDS_EVERYWHERE:
-                    yield from ((layers, spec) for spec in self._specs(method, layers))
-        for request in config.WORDS_REQUESTS:
-            if getattr(setting, request):
-                for method in config.WORDS_REQUESTED:
-                    first = next(self._specs(method, "all"), None)
-                    yield from [("all", first | {"request": request})] if first else []
+        yield from (("all", spec) for method in config.WORDS_METHODS for spec in self._specs(method, "all"))
+        for method in config.WORDS_MAIN:
+            for layers in config.PRIMARY_LAYERS:
+                if layers in plan.layers_of(arm, setting):
+                    yield from ((layers, spec) for spec in self._specs(method, layers)[:1])
+            for request in config.WORDS_REQUESTS:
+                if getattr(setting, request):
+                    yield from (("all", s | {"request": request}) for s in self._specs(method, "all")[:1])
 
-    def _specs(self, method: str, layers: str) -> Iterator[dict]:
+    def _specs(self, method: str, layers: str) -> list[dict]:
         """A method's paths on some layers: one for each choice of epochs, where it has one."""
-        arm = self.seed.arm
+        arm, last = self.seed.arm, self.seed.arm.recipe["epochs"]
         chosen = trials.chosen(plan.family(arm.model), method, arm.recipe)
-        last = arm.recipe["epochs"]
         alone = sorted({epoch for epoch in (*config.WORDS_EPOCHS, last) if 1 < epoch <= last})
         choices = {
             "single_epoch": [{"epoch": epoch} for epoch in alone],
             "adam_replay": [{"epochs": "all"}, {"epochs": [1]}] if arm.optimizer == "adamw" else [],
         }
-        for more in choices.get(method, [{}]):
-            yield path(method, method, _steps(method, layers), options=chosen | more, stop=config.WORDS_STOP)
+        steps, stop = _steps(method, layers), config.WORDS_STOP
+        return [
+            path(method, method, steps, options=chosen | more, stop=stop)
+            for more in choices.get(method, [{}])
+        ]
 
     def _cell(self, layers: str, paths: list[dict], points: float, what: str) -> Cell:
         given = self.seed.groups | {"layers": layers, "paths": paths, "samples": config.SAMPLES}
