@@ -189,7 +189,7 @@ SAID_OF = {"forget": 6, "retain": 2}  # facts whose prompts are continued, sprea
 SAMPLES = 3  # continuations drawn of each, beside the greedy one
 # A line's grid on all layers and on few, one that cannot go back, and optimizer steps; then a step or two
 # towards matched forgetting and towards the closest approach.
-WORDS_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+WORDS_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
 WORDS_FEW_STEPS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 WORDS_FRESH_STEPS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12)
 WORDS_TRAINED_STEPS = (1, 2, 4, 8, 16, 24, 32, 48)

@@ -125,7 +125,7 @@
     }
     $("go").hidden = $("mark").hidden = matched === null;
     $("mark").style.setProperty("--at", matched / path().steps.length);
-    const told = place(chosen.step) + (chosen.step === matched ? "; matched forgetting" : "");
+    const told = place(chosen.step) + (chosen.step === matched ? "; the mark" : "");
     $("now").textContent = `Now: ${told}.`;
     $("step").setAttribute("aria-valuetext", told);
     $("numbers").tBodies[0].replaceChildren(...GROUPS.map(([name, title], k) => {
