@@ -66,16 +66,14 @@ def test_shown_facts_are_scored_and_each_cell_has_its_ends():
     assert sum(not c.config["paths"] for c in planned()) == 2
 
 
-@pytest.fixture(scope="module")
-def cells(tmp_path_factory):
+@pytest.fixture
+def cells(tmp_path):
     """The ends and a line of the golden setting, run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNLEARNKIT_RUNS", str(tmp_path_factory.mktemp("runs")))
-        model = golden_cells.save_model("gpt2-tied", tmp_path_factory.mktemp("model"))
-        found = [c for c in golden_cells.cells(model) if c.stage == "words"][:2]
-        for cell in found:
-            cell.run()
-        yield found
+    every = golden_cells.cells(golden_cells.save_model("gpt2-tied", tmp_path))
+    found = [cell for cell in every if cell.stage == "words"][:2]
+    for cell in found:
+        cell.run()
+    return found
 
 
 def shown_of(cell: Cell) -> list[Example]:

@@ -68,7 +68,7 @@ def spoken(
     """
     row, labelled = encode(tokenizer, prompt, "x", "answer")
     row = row[: len(row) - sum(labelled)]
-    if not row:
+    if not (row and prompt.strip()):
         raise DataError("the prompt is empty: give the model something to go on with")
     with torch.no_grad(), forward.evaluation_mode(model):
         if seed is None:
