@@ -1,5 +1,7 @@
 """What the playground is made of: measured places only, in order, and the mark of matched forgetting."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from planted_run import World, standing
@@ -101,7 +103,7 @@ def test_the_still_is_of_a_path_that_was_walked(run):
 
 
 def test_texts_that_a_font_lacks_or_a_formula_would_take_are_drawn(run, monkeypatch, recwarn):
-    told = playground.content(run)
+    told = deepcopy(playground.content(run))
     hard = ["$x^2$ and $", "小明 \u202e \x07", "<b>&amp;</b>", "a" * 200, ""]
     for model in told["models"]:
         model["texts"] = [hard[k % len(hard)] for k in range(len(model["texts"]))]

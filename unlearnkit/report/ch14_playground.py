@@ -4,6 +4,7 @@ Only measured places: the fine-tuned model, each step, the oracle. The mark of m
 measured nearest to where the forget facts' mean NLL first is the oracles'; of the two around the crossing.
 """
 
+from functools import cache
 from textwrap import fill
 from typing import Any
 
@@ -17,6 +18,7 @@ from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.plan import Setting
 from unlearnkit.unlearning import METHODS
 
+HEARD = ["example", "split", "metric", "value", "text"]
 GROUPS = ("forget", "neighbour", "retain")  # whose mean NLL is told, in this order
 PARTS = ("request", "method", "layers")  # of a path, in the order that they are chosen in
 LAYERS = {"all": "all layers", "embedding": "the embedding", "last2": "the last two blocks"}
@@ -24,8 +26,11 @@ TICKS = (0, 1, 2, 5, 10, 20, 50)
 STILL_WIDTH = 20  # characters a line of what is said in the still
 
 
+@cache
 def content(run: Run) -> dict[str, Any]:
     """All that the page shows: `models` (none where the run has no words), titles of `methods` and `layers`.
+
+    It is made once, and not to be changed.
 
     A model is an arm's seed: title, about, requests (titles by key), texts (each once), facts (prompt,
     answer, asked), start and oracle (places), and paths (request, method, layers, epoch, matched, steps). A
@@ -49,16 +54,22 @@ def content(run: Run) -> dict[str, Any]:
 
 def _model(arm: Arm, setting: Setting, rows: pd.DataFrame) -> dict[str, Any]:
     texts: dict[str, int] = {}
-    shown = [e for e in setting.facts if e.id in set(rows["example"])]
+    rows = rows.sort_values("draw", kind="stable")  # the greedy text first
+    ids = set(rows["example"])
+    shown = [e for e in setting.facts if e.id in ids]
     shown.sort(key=lambda e: e.split != "forget")  # as they were taught, the forget facts first
 
     def place(part: pd.DataFrame, at: str) -> dict[str, Any]:
-        nll = part[part["metric"] == "nll"]
-        means = nll[nll["example"] == ""].set_index("split")["value"]
-        known = nll.set_index("example")["value"]
-        said = dict(iter(part[part["metric"] != "nll"].sort_values("draw").groupby("example")["text"]))
-        told = [[_round(known[e.id]), *(texts.setdefault(t, len(texts)) for t in said[e.id])] for e in shown]
-        return {"at": at, "nll": [_round(means.get(name, np.nan)) for name in GROUPS], "said": told}
+        means, known, said = {}, {}, {}
+        for i, split, metric, value, text in part[HEARD].itertuples(index=False):
+            if metric != "nll":
+                said.setdefault(i, []).append(texts.setdefault(text, len(texts)))
+            elif i:
+                known[i] = _round(value)
+            else:
+                means[split] = _round(value)
+        told = [[known[e.id], *said[e.id]] for e in shown]
+        return {"at": at, "nll": [means.get(name) for name in GROUPS], "said": told}
 
     ends = {name: place(rows[rows["method"] == name], "") for name in ("finetuned", "oracle")}
     walked = rows[~rows["method"].isin(ends)]
