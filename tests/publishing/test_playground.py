@@ -347,6 +347,7 @@ def test_in_a_frame_it_works_and_stays_there(opened):
     frame.locator("#model").select_option("1")
     frame.locator("#step").fill("0")
     expect(frame.locator(".greedy >> nth=0")).to_have_text(HOSTILE[0])
+    expect(frame.locator("#address")).to_be_hidden()
     assert page.frames[1].evaluate("origin") == "null"
     assert page.evaluate("typeof hurt") == "undefined"
 

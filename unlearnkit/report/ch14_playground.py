@@ -1,19 +1,16 @@
-"""Chapter 14: what models said along unlearning paths, as one tree of JSON, and a still of one path.
+"""Chapter 14: what models said along unlearning paths, as one tree of JSON.
 
 Only measured places: the fine-tuned model, each step, the oracle. The mark of matched forgetting is the step
 measured nearest to where the forget facts' mean NLL first is the oracles'; of the two around the crossing.
 """
 
 from functools import cache
-from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import Image
 
-from unlearnkit.errors import DataError
-from unlearnkit.report import figures, tables
+from unlearnkit.report import tables
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.plan import Setting
 from unlearnkit.unlearning import METHODS
@@ -22,8 +19,7 @@ HEARD = ["example", "split", "metric", "value", "text"]
 GROUPS = ("forget", "neighbour", "retain")  # whose mean NLL is told, in this order
 PARTS = ("request", "method", "layers")  # of a path, in the order that they are chosen in
 LAYERS = {"all": "all layers", "embedding": "the embedding", "last2": "the last two blocks"}
-TICKS = (0, 1, 2, 5, 10, 20, 50)
-STILL_WIDTH = 20  # characters a line of what is said in the still
+OF_WAY = " of the way"
 
 
 @cache
@@ -112,7 +108,7 @@ def _path(part: pd.DataFrame, key: tuple, level: float | None, place) -> dict[st
 
 
 def _length(share: float) -> str:
-    return f"{100 * share:.3g} % of the way"
+    return f"{100 * share:.3g} %{OF_WAY}"
 
 
 def _rank(path: dict[str, Any], orders: list[list[str]]) -> tuple[int, ...]:
@@ -151,101 +147,35 @@ def _round(value: float) -> float | None:
 def marks(run: Run) -> pd.DataFrame:
     """Every path on one line, where it is nearest to matched forgetting; no lines where the run has no words.
 
-    Columns: model, request, method, layers, epoch, mark (where that is), beyond (of the forget facts' mean
-    NLL, the oracle's), lost (by the other facts, above the start), known and others (how many of the forget
-    and other facts shown are still said word for word, greedily). NaN and dashes where there is no mark.
+    Columns: model, request, path (method, epoch, layers), mark (where that is), beyond (of the forget facts'
+    mean NLL, the oracle's), lost (by the other facts, above the start), known and others (how many of the
+    forget and other facts shown are still said word for word, greedily). NaN and dashes without a mark.
     """
     told = content(run)
-    rows = []
-    for model in told["models"]:
-        start, oracle, facts = model["start"], model["oracle"], model["facts"]
-        for path in model["paths"]:
-            row = {"model": model["title"], "request": model["requests"][path["request"]]}
-            row |= {"method": told["methods"][path["method"]], "layers": path["layers"]}
-            row |= {"epoch": path["epoch"], "mark": "–", "beyond": np.nan, "lost": np.nan}
-            row |= {"known": "–", "others": "–"}
-            if path["matched"]:
-                place = path["steps"][path["matched"] - 1]
-                right = [
-                    model["texts"][s[1]] == f["answer"] for s, f in zip(place["said"], facts, strict=True)
-                ]
-                row |= {"mark": place["at"], "beyond": place["nll"][0] - oracle["nll"][0]}
-                row |= {"lost": place["nll"][2] - start["nll"][2]}
-                for name, asked in (("known", True), ("others", False)):
-                    those = [r for r, f in zip(right, facts, strict=True) if f["asked"] == asked]
-                    row[name] = f"{sum(those)} of {len(those)}"
-            rows.append(row)
-    columns = ("model", "request", "method", "layers", "epoch", "mark", "beyond", "lost", "known", "others")
-    return tables.frame(rows, *columns)
+    rows = [
+        {"model": model["title"], "request": model["requests"][path["request"]], "path": _name(path, told)}
+        | _mark(model, path)
+        for model in told["models"]
+        for path in model["paths"]
+    ]
+    return tables.frame(rows, "model", "request", "path", "mark", "beyond", "lost", "known", "others")
 
 
-# -- a still ----------------------------------------------------------------------------------------------
+def _name(path: dict[str, Any], told: dict[str, Any]) -> str:
+    epoch = f", epoch {path['epoch']}" if path["epoch"].isdigit() else ""
+    layers = "" if path["layers"] == "all" else f", {told['layers'][path['layers']]} only"
+    return told["methods"][path["method"]] + epoch + layers
 
 
-def still(run: Run, method: str, layers: str = "all", count: int = 4) -> Image | None:
-    """The first model on one path: mean NLL at each step, and `count` greedy answers on the way.
-
-    The person is asked for exactly. None where the run has no words; DataError where it walked no such path.
-    """
-    models = content(run)["models"]
-    if not models:
-        return None
-    model = models[0]
-    exact = [path for path in model["paths"] if path["request"] == "forget"]
-    found = [path for path in exact if (path["method"], path["layers"]) == (method, layers)]
-    if not found:
-        known = ", ".join(dict.fromkeys(f"{path['method']} on {path['layers']}" for path in exact))
-        raise DataError(f"no words were kept of {method} on {layers}; there are: {known}")
-    path, count = found[-1], min(count, len(model["facts"]))
-    drawn, (above, below) = figures.figure(2.6 + 0.65 * count, 2, 1, height_ratios=(2.6, 0.65 * count))
-    _draw_nll(above, model, path)
-    _draw_words(below, model, path, count)
-    return figures.save(drawn, run, "playground")
-
-
-def _draw_nll(ax, model: dict[str, Any], path: dict[str, Any]) -> None:
-    places = [model["start"], *path["steps"]]
-    looks = {"to forget": ("o", figures.COLOURS["first_epoch"]), "near-neighbours": ("s", "#0072B2")}
-    looks["all others"] = ("^", figures.MUTED)
-    seen = [model["oracle"]["nll"][0]]
-    for k, (name, (marker, colour)) in enumerate(looks.items()):
-        values = [np.nan if p["nll"][k] is None else p["nll"][k] for p in places]
-        if not np.isnan(values).all():
-            ax.plot(values, marker, color=colour, label=name)
-            seen += values
-    ax.axhline(seen[0], color=figures.COLOURS["oracle"], ls="--", lw=1, label="oracle")
-    if path["matched"]:
-        ax.axvline(path["matched"], color=figures.COLOURS["oracle"], lw=8, alpha=0.2, zorder=0)
-    ax.set_xticks(
-        range(len(places)), ["before", *(p["at"].replace(" of the way", "") for p in path["steps"])]
-    )
-    ax.tick_params(axis="x", labelsize=8)
-    ax.set_yscale("symlog", linthresh=1)
-    ax.set_ylim(0, 1.6 * np.nanmax(seen))
-    ticks = [tick for tick in TICKS if tick < 1.6 * np.nanmax(seen)]
-    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.set_yticks([], minor=True)
-    ax.set(ylabel="mean NLL, nats (log.)", title=f"{model['title']}: {METHODS[path['method']].title}")
-    ax.legend(frameon=False, fontsize=8)
-
-
-def _draw_words(ax, model: dict[str, Any], path: dict[str, Any], count: int) -> None:
-    steps, mark = path["steps"], path["matched"]
-    columns = {"prompt": None, "before": model["start"]}
-    columns |= {"at the mark": steps[mark - 1]} if mark else {}
-    columns |= {"last step": steps[-1], "oracle": model["oracle"]}
-    ax.set_axis_off()
-    grid = np.linspace(0, 1, len(columns), endpoint=False)
-    lines = np.linspace(0.9, 0, count, endpoint=False)
-    for x, (title, place) in zip(grid, columns.items(), strict=True):
-        ax.text(x, 1, title, transform=ax.transAxes, weight="bold", va="top", fontsize=9)
-        for y, fact, k in zip(lines, model["facts"], range(count), strict=False):
-            words = fact["prompt"] if place is None else model["texts"][place["said"][k][1]]
-            ax.text(x, y, _drawable(words), transform=ax.transAxes, va="top", fontsize=8)
-
-
-def _drawable(text: str) -> str:
-    """A text as a figure can have it, in short lines: signs that the font may lack become question marks."""
-    known = text.encode("latin-1", "replace").decode("latin-1")
-    shown = "".join(c if c.isprintable() else " " for c in known)
-    return figures.plain(fill(shown, STILL_WIDTH, max_lines=4, placeholder=" ..."))
+def _mark(model: dict[str, Any], path: dict[str, Any]) -> dict[str, Any]:
+    """What `marks` tells of a path's mark."""
+    if not path["matched"]:
+        return {"mark": "–", "beyond": np.nan, "lost": np.nan, "known": "–", "others": "–"}
+    place, facts = path["steps"][path["matched"] - 1], model["facts"]
+    right = [model["texts"][s[1]] == f["answer"] for s, f in zip(place["said"], facts, strict=True)]
+    found = {"mark": place["at"].removesuffix(OF_WAY), "beyond": place["nll"][0] - model["oracle"]["nll"][0]}
+    found["lost"] = place["nll"][2] - model["start"]["nll"][2]
+    for name, asked in (("known", True), ("others", False)):
+        those = [r for r, f in zip(right, facts, strict=True) if f["asked"] == asked]
+        found[name] = f"{sum(those)} of {len(those)}"
+    return found

@@ -208,6 +208,7 @@
     element("span", "▲ all others that are scored", "key retain"),
     element("span", "- - facts to forget, oracle", "key oracle"),
     element("span", "Mean NLL of the answers, nats a token (logarithmic); points are what was measured."));
+  $("address").hidden = self !== top;
   read();
   show();
 })();
