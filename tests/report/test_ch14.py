@@ -98,7 +98,7 @@ def test_the_table_tells_what_is_lost_and_known_at_the_mark(run, told):
 def test_a_run_without_words_has_nothing_to_show(tmp_path_factory):
     with standing(tmp_path_factory, World(), model="gpt2-tiny-pretrained", seeds_adamw=1) as silent:
         assert playground.content(silent)["models"] == []
-        assert list(playground.marks(silent).columns)[:3] == ["model", "request", "method"]
+        assert list(playground.marks(silent).columns)[:3] == ["model", "request", "path"]
         assert playground.marks(silent).empty
 
 
