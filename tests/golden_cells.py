@@ -27,6 +27,7 @@ from unlearnkit.study.grid import Seed
 from unlearnkit.study.plan import Arm, Setting
 from unlearnkit.study.versions import VERSION
 from unlearnkit.study.walks import path
+from unlearnkit.study.words import Words
 from unlearnkit.unlearning import METHODS
 
 FOLDER = Path(__file__).parent / "golden"
@@ -118,7 +119,16 @@ def cells(model: Path) -> list[Cell]:
     found.append(seed.cell("tracin", "validate", seed.groups, 1.0, (found[0],)))
     found.append(seed.cell("retrain", "validate", seed.base | exclude, 1.0))
     found += [seed.cell("recipe", "train", sgd, 1.0), seed.cell("rewind", "train", sgd, 1.0)]
-    return [*found, *_planted(seed), *_compared(seed)]
+    return [*found, *_planted(seed), *_compared(seed), *_words(seed)]
+
+
+def _words(seed: Seed) -> list[Cell]:
+    """The ends, and what is said along a line, fresh ascent and a trained method."""
+    one = Words(seed)
+    ends, *_ = one.cells()
+    specs = [path("first_epoch", "first_epoch", STEPS), path("gradient_ascent", "gradient_ascent", STEPS)]
+    specs.append(path("npo", "npo", TRAINED_STEPS, options={"lr": TRAINED_RATE}))
+    return [ends, *(one.walk("all", {"options": {}, "stop": float("inf")} | spec) for spec in specs)]
 
 
 def _compared(seed: Seed) -> list[Cell]:
@@ -169,7 +179,7 @@ def _numbers(cell: Cell) -> pd.DataFrame:
     rows = rows[~rows["metric"].isin(["training_seconds", "ledger_bytes", "weights_bytes"])]
     walked, version = cell.config.get("paths", []), str(VERSION[cell.stage])
     name = cell.stage if cell.stage != "train" or not cell.needs else "train after base"
-    if cell.stage in ("path", "compared"):
+    if cell.stage in ("path", "compared", "words") and walked:
         name = f"{walked[0]['label']} on {cell.config['layers']}"
         version += f".{METHODS[walked[0]['method']].version}"
     rows = rows.assign(stage=cell.stage, cell=name, version=version)

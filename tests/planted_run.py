@@ -23,7 +23,7 @@ import pytest
 
 from unlearnkit import claims
 from unlearnkit.report import Run
-from unlearnkit.study import collect, compare, grid, plan, profiles, variants
+from unlearnkit.study import collect, compare, grid, plan, profiles, variants, words
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.config import LAYER_RULES
 from unlearnkit.study.route import Route
@@ -123,7 +123,7 @@ def _point(
 def observations_of(cell: Cell, world: World) -> pd.DataFrame:
     """What the cell would have observed in this world."""
     made = {"train": _train, "oracle": _oracle, "path": _paths, "portraits": _portraits}
-    made |= {"layer_scores": _layer_scores, "recorded": _recorded, "compared": _compared}
+    made |= {"layer_scores": _layer_scores, "recorded": _recorded, "compared": _compared, "words": _words}
     rows, extra = made[cell.stage](cell.config | {"seed": cell.seed}, world)
     table = pd.DataFrame(rows, columns=[*COLUMNS, *extra])
     return table.assign(cell=f"{zlib.crc32(cell.title.encode()):08x}", arm=cell.arm, seed=cell.seed)
@@ -240,6 +240,36 @@ def _layer_scores(config: dict, world: World) -> tuple[list[tuple], list[str]]:
     return found, ["layers"]
 
 
+def _words(config: dict, world: World) -> tuple[list[tuple], list[str]]:
+    """At the ends or along a path; a fact is told right below a nat, and else nobody knows it."""
+    scored, answers = {*config["forget"], *config["retain"]}, {f["id"]: f["answer"] for f in config["facts"]}
+
+    def heard(rows: list[tuple], *where) -> list[tuple]:
+        rows = [r for r in rows if r[0] in scored]
+        splits = {name: [r[4] for r in rows if r[2] == name] for name in ("forget", "retain")}
+        found = [("", "", name, "nll", np.mean(v), np.nan, "") for name, v in splits.items()]
+        for i, who, split, metric, value in (r for r in rows if r[0] in config["shown"]):
+            found.append((i, who, split, metric, value, np.nan, ""))
+            texts = [answers[i] if value < draw + 1 else f"nobody {draw}" for draw in range(4)]
+            found += [(i, who, split, "rougeL_recall", 0.0, k, text) for k, text in enumerate(texts)]
+        return [(*r, *where) for r in found]
+
+    extra = ["draw", "text", "method", "layers", "share", "step", "request", "epoch"]
+    if not config["paths"]:
+        found = heard(_point(config, world), "finetuned", "all", 0.0, np.nan, np.nan, np.nan)
+        oracle = [r[:5] for r in _oracle(config, world)[0] if r[3] == "nll"]
+        return found + heard(oracle, "oracle", "all", np.nan, np.nan, np.nan, np.nan), extra
+    (spec,), layers, found = config["paths"], config["layers"], []
+    options, trained = spec["options"], not METHODS[spec["method"]].stops
+    epochs = options.get("epochs", "all")
+    asked = spec.get("request", "forget"), options.get("epoch", np.nan if epochs == "all" else epochs[0])
+    for step in spec["steps"]:
+        share, number = (step / 100, step) if trained else (step, np.nan)
+        rows = _point(config, world, scored, spec["method"], layers, share)
+        found += heard(rows, spec["method"], layers, share, number, *asked)
+    return found, extra
+
+
 def _closeup(rows: list[tuple], rouge: float, influence: float) -> list[tuple]:
     """One paraphrase, ROUGE and the two cheap influence scores of every forget fact."""
     forget = [r for r in rows if r[2] == "forget" and r[3] == "nll"]
@@ -272,8 +302,9 @@ def planted(build: Path, world: World, name: str = "planted", **parameters) -> R
     none = {k: 0 for k in profiles.PROFILES["default"] if k.startswith("seeds_")}
     run = profiles.Profile(name, "", profiles.PROFILES["default"] | none | parameters)
     arms, beside = plan.arms(run), variants.arms(run)
-    made = ("train", "oracle", "path", "portraits", "layer_scores", "recorded", "compared")
-    cells = [cell for arm in arms for cell in grid.cells(arm)] + variants.cells(run) + compare.cells(run)
+    made = ("train", "oracle", "path", "portraits", "layer_scores", "recorded", "compared", "words")
+    cells = [cell for arm in arms for cell in grid.cells(arm)]
+    cells += [*variants.cells(run), *compare.cells(run), *words.cells(run)]
     cells = [cell for cell in cells if cell.stage in made]
     made = [stage for stage in made if any(cell.stage == stage for cell in cells)]
     tables = {

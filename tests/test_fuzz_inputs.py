@@ -65,7 +65,7 @@ def offer(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
     build, data = tmp_path / "build", tmp_path / "facts.jsonl"
     monkeypatch.setenv("UNLEARNKIT_BUILD", str(build))
     monkeypatch.setattr(notebooks, "select", lambda _wanted="": [])
-    monkeypatch.setattr(scheduler, "run", lambda _steps: [])
+    monkeypatch.setattr(scheduler, "run", lambda *_: [])
     monkeypatch.setattr(loading, "load_tokenizer", functools.cache(loading.load_tokenizer))  # read once
 
     def run(content, request):

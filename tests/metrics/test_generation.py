@@ -1,4 +1,4 @@
-"""Greedy continuations of every kind of model, against a loop over single rows without padding or cache."""
+"""What models say: greedily, against a loop over single rows without padding or cache, and by chance."""
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from worlds import with_marker
 
 from unlearnkit import metrics
 from unlearnkit.data import Example
+from unlearnkit.errors import DataError, DivergenceError
 from unlearnkit.metrics import generation
 
 ROWS = [[40, 50, 60, 70, 80, 90], [91, 55], [33, 44, 200]]
@@ -46,3 +47,66 @@ def test_what_is_said_holds_nothing_of_the_prompt(monkeypatch, tiny_model):
         assert metrics.continuations(model, tokenizer, [Example("a", "", prompt, answer, "forget")]) == [
             answer
         ]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "rwkv"])
+def test_words_are_drawn_as_often_as_they_are_likely(name):
+    """Of 4,000 draws of a first token: frequencies within five standard errors of the probabilities."""
+    model, count = architecture(name), 4000
+    with torch.no_grad():
+        likely = model(input_ids=torch.tensor([ROWS[1]])).logits[0, -1].softmax(-1)
+        draw = torch.Generator().manual_seed(3)
+        said = torch.tensor(generation.drawn(model, [ROWS[1]] * count, 1, draw)).flatten()
+    seen = torch.bincount(said, minlength=len(likely)) / count
+    error = (likely * (1 - likely) / count).sqrt()
+    assert ((seen - likely).abs() <= 5 * error + 1e-3).all()
+
+
+@pytest.fixture
+def speaker(tiny_model, tiny_tokenizer):
+    return tiny_model("gpt2"), tiny_tokenizer
+
+
+def test_samples_go_by_their_seed_and_are_those_of_their_example(speaker):
+    prompts = ("Dave was born in", "Anna keeps", "The river")
+    examples = [Example(p, "", p, "a small town", "forget") for p in prompts]
+    said = metrics.samples(*speaker, examples, 3, seed=1)
+    assert [len(texts) for texts in said] == [3, 3, 3]
+    assert said == metrics.samples(*speaker, examples, 3, seed=1)
+    assert said != metrics.samples(*speaker, examples, 3, seed=2)
+
+
+def test_a_model_without_doubt_says_what_is_likeliest(speaker, monkeypatch):
+    """With all logits a million times as large, chance has no say."""
+    model, tokenizer = speaker
+    selected = generation.forward.selected
+
+    def sure(*what):
+        output = selected(*what)
+        output.logits = output.logits * 1e6
+        return output
+
+    examples = [Example(p, "", p, "a small town", "forget") for p in ("Dave was born in", "Anna keeps")]
+    expected = metrics.continuations(model, tokenizer, examples)
+    monkeypatch.setattr(generation.forward, "selected", sure)
+    assert metrics.samples(model, tokenizer, examples, 2) == [[text, text] for text in expected]
+
+
+def test_any_prompt_is_gone_on_with(speaker):
+    model, tokenizer = speaker
+    example = Example("a", "", "Dave was born in", "Larkhollow", "forget")
+    (answer,) = metrics.continuations(model, tokenizer, [example])
+    tokens = len(tokenizer(" Larkhollow")["input_ids"])
+    assert metrics.spoken(model, tokenizer, example.prompt, tokens) == answer
+    drawn = [metrics.spoken(model, tokenizer, "Dave", 8, seed) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    with pytest.raises(DataError, match="prompt is empty"):
+        metrics.spoken(model, tokenizer, "", 8)
+
+
+def test_a_model_that_diverged_draws_nothing(speaker):
+    model, tokenizer = speaker
+    with torch.no_grad():
+        model.transformer.ln_f.weight.fill_(float("nan"))
+    with pytest.raises(DivergenceError, match="not finite"):
+        metrics.spoken(model, tokenizer, "Dave", 8, seed=0)

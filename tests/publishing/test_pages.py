@@ -86,6 +86,21 @@ def test_a_page_whose_last_execution_failed_says_so(project, tmp_path):
     assert not (changed.root / "build/default/site/01_second.failed.html").exists()
 
 
+def test_a_page_of_its_own_among_the_figures_stands_beside_the_others(project, tmp_path):
+    changed = project.copy(tmp_path / "changed")
+    executed = changed.executed("01_second")
+    link = f'<a href=\\"../figures/{pages.PLAYGROUND}\\">alone</a>'  # as it is written in a notebook
+    executed.write_text(executed.read_text().replace("Prose.", link))
+    own = changed.root / "build/default/figures" / pages.PLAYGROUND
+    own.write_text("<h1>Alone</h1>")
+    changed.run("report")
+    assert page(changed, pages.PLAYGROUND) == own.read_text()
+    assert f'href="{pages.PLAYGROUND}"' in page(changed, "01_second.html")
+    own.unlink()
+    pages.build(changed.root / "build/default")
+    assert not (changed.root / "build/default/site" / pages.PLAYGROUND).exists()
+
+
 def test_a_page_is_current_until_a_notebook_changes(project, tmp_path):
     run = project.copy(tmp_path / "changed").root / "build/default"
     assert pages.is_current(run)

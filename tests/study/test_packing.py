@@ -53,3 +53,17 @@ def test_what_would_lose_something_is_left_as_it_is(table):
     same, blocks = packing.packed(table)
     assert same is table
     assert blocks is None
+
+
+def test_several_texts_of_a_fact_come_back_beside_its_numbers():
+    """Also equal ones, empty ones, and those that look like something else."""
+    texts = ["a mill", "a mill", "", "007", "nan", 'a "mill", \n']
+    rows = [(0.5, "a", "rougeL_recall", draw / 8, draw, text) for draw, text in enumerate(texts)]
+    rows.append((0.5, "a", "nll", 1.5, float("nan"), ""))
+    table = pd.DataFrame(rows, columns=["share", "example", "metric", "value", "draw", "text"])
+    packed, blocks = packing.packed(table)
+    assert len(blocks) == 1
+    found = packing.unpacked(packed, blocks)[list(table)]
+    order = ["metric", "draw"]
+    expected = table.sort_values(order, ignore_index=True)
+    pd.testing.assert_frame_equal(found.sort_values(order, ignore_index=True), expected, check_dtype=False)

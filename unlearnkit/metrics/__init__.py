@@ -6,7 +6,7 @@ rounds its weights to see what happens (`relearn`, `quantised`) puts back every 
 
 from unlearnkit.metrics.activation import activation_gradient
 from unlearnkit.metrics.depth import depth_score, logit_lens, patched_drops
-from unlearnkit.metrics.generation import continuations, recalls, samples
+from unlearnkit.metrics.generation import continuations, recalls, samples, spoken
 from unlearnkit.metrics.leakage import leak_at_k, leakage
 from unlearnkit.metrics.likelihood import known, paraphrased, score, set_perplexity
 from unlearnkit.metrics.membership import membership
@@ -38,4 +38,5 @@ __all__ = [
     "samples",
     "score",
     "set_perplexity",
+    "spoken",
 ]

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit import forward
 from unlearnkit.batching import across, collate, encode
 from unlearnkit.data import Example
-from unlearnkit.errors import ConfigError, DataError
+from unlearnkit.errors import ConfigError, DataError, DivergenceError
 from unlearnkit.metrics.forward import by_length
 
 CLOSE = 1e-3  # of the largest logit: two ways to the same one may differ by so much
@@ -98,6 +98,27 @@ def recalls(
     return [text == e.answer.strip() for text, e in zip(said, examples, strict=True)]
 
 
+def spoken(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    tokens: int,
+    seed: int | None = None,
+) -> str:
+    """What the model says after any prompt, in at most so many tokens: greedily, or drawn with a seed.
+
+    The prompt is cut into tokens as those of facts are. DataError for an empty one.
+    """
+    row, labelled = encode(tokenizer, prompt, "x", "answer")
+    row = row[: len(row) - sum(labelled)]
+    if not (row and prompt.strip()):
+        raise DataError("the prompt is empty: give the model something to go on with")
+    draws = None if seed is None else torch.rand(1, tokens, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad(), forward.evaluation_mode(model):
+        (new,) = greedy(model, [row], tokens, draws)
+    return _decode(tokenizer, new)
+
+
 def greedy(
     model: PreTrainedModel, rows: Sequence[list[int]], steps: int, draws: torch.Tensor | None = None
 ) -> list[list[int]]:
@@ -120,10 +141,15 @@ def greedy(
 
 
 def _next(logits: torch.Tensor, draws: torch.Tensor | None, step: int) -> torch.Tensor:
-    """The next tokens (B, 1): the likeliest, or where the cumulated probability passes the draw."""
+    """The next tokens (B, 1): the likeliest, or where the cumulated probability passes the draw.
+
+    DivergenceError where none can be drawn.
+    """
     if draws is None:
         return logits.argmax(-1, keepdim=True)
     cumulated = logits.double().softmax(-1).cumsum(-1)
+    if not cumulated.isfinite().all():
+        raise DivergenceError("what the model would say next is not finite: it has diverged")
     wanted = draws[:, step, None].to(cumulated) * cumulated[:, -1:]
     return torch.searchsorted(cumulated, wanted, right=True).clamp(max=logits.shape[-1] - 1)
 

@@ -24,7 +24,8 @@ CELL_SECONDS = 600  # a cell that takes longer has lost its kernel: notebooks re
 SOCKET_BYTES = 103  # the longest name of a socket: 107 on Linux, 103 on macOS
 EXPECTED_SECONDS = 15.0  # before the first execution tells better
 # What the results of a notebook come from, beside its own cells and the data.
-ROOMS = ("report", "stats", "claims", "bench/cases.py", "bench/bars.py")
+ROOMS = ("report", "stats", "claims", "bench/cases.py", "bench/bars.py", "publishing/playground.py")
+ROOMS += ("publishing/live.py", *(f"publishing/site/playground.{kind}" for kind in ("html", "css", "js")))
 
 
 class NotebookError(UnlearnkitError):

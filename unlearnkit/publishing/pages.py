@@ -10,6 +10,7 @@ from pathlib import Path
 from unlearnkit.errors import UnlearnkitError
 
 CONFIGURATION = Path(__file__).parent / "site"
+PLAYGROUND = "playground.html"  # a page of its own, among the figures of a run that has words
 FAILED = "**Failed**: the last execution ended in an error; these outputs are earlier ones."
 
 
@@ -42,6 +43,8 @@ def build(folder: Path) -> Path:
         (sources / page.name).write_text(json.dumps(_page(page, others)))
     _sphinx(sources, site, pages[0].stem)
     shutil.copyfile(site / f"{pages[0].stem}.html", index(folder))
+    if (playground := folder / "figures" / PLAYGROUND).is_file():
+        shutil.copyfile(playground, site / PLAYGROUND)
     _mark(folder).write_text(_inputs(folder))
     return index(folder)
 
@@ -58,7 +61,7 @@ def _banner(page: Path) -> str:
 
 def _page(page: Path, others: list[str]) -> dict:
     """An executed notebook with its banner below the title and, on the first page, the list of the others."""
-    notebook = json.loads(page.read_text())
+    notebook = json.loads(page.read_text().replace(f"../figures/{PLAYGROUND}", PLAYGROUND))
     if text := _banner(page):
         notebook["cells"].insert(1, _markdown(f"```{{danger}}\n{text}\n```", "banner"))
     if others:

@@ -4,6 +4,7 @@
     profiles     a run: a profile with what the user changed
     plan, grid   arms, seeds, targets; the cells of an arm
     compare      methods side by side; trials: what is tried of each, and what was chosen
+    words        what models say along some paths, for the playground
     variants     small arms beside them, for further questions
     versions     of each stage
     cells        steps of a plan; cells cached by content
@@ -23,7 +24,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from unlearnkit import packages, paths
-from unlearnkit.study import collect, compare, grid, plan, variants
+from unlearnkit.study import collect, compare, grid, plan, variants, words
 from unlearnkit.study.cells import TRAININGS, Cell, Step, Task, Tidy
 from unlearnkit.study.config import FEW_CORES, MODEL_SECONDS, SEED_BYTES, SMALL_MODELS, TINY_FAMILIES
 from unlearnkit.study.profiles import Profile, is_built_in
@@ -37,7 +38,8 @@ def cells_of(profile: Profile) -> list[Cell]:
     found = [cell for arm in arms for cell in grid.cells(arm)]
     if is_built_in(profile) and arms[0].optimizer == "adamw" and not profile["seeds_sgd"]:
         found.append(grid.recipe_cell(arms[0]))
-    return [*found, grid.rewind_cell(arms[0]), *variants.cells(profile), *compare.cells(profile)]
+    found += [grid.rewind_cell(arms[0]), *variants.cells(profile), *compare.cells(profile)]
+    return [*found, *words.cells(profile)]
 
 
 def steps(

@@ -21,22 +21,23 @@ NO_COMPARISON = dict.fromkeys(("seeds_principal", "seeds_others", "seeds_methods
 NO_VARIANT = dict.fromkeys(
     ("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged", "seeds_sequence"), 0
 )
+WORDS = {"seeds_words": 1}  # of the run's own model, and of gpt2-tiny beside it
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 8, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 PROFILES = {
     "quick": {
         **{"model": f"{TINY}-quick", **BUILT_IN, "whole_map": False, "seeds_adamw": 2, "seeds_sgd": 0},
-        **{**NO_COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1},
+        **{**NO_COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, **WORDS},
     },
     "default": {
         **{"model": "smollm2-135m", **BUILT_IN, "whole_map": False, "seeds_adamw": 3, "seeds_sgd": 0},
-        **{**COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, "seeds_methods": 2},
+        **{**COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, "seeds_methods": 2, **WORDS},
     },
     "full": {
         **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True, "seeds_adamw": 16, "seeds_sgd": 3},
         **{**COMPANION, "seeds_tiny_sgd": 20},
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
         **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8, "seeds_sequence": 8},
-        **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24},
+        **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24, **WORDS},
     },
 }
 REGISTERED = "full"  # the profile whose seeds the claims were registered for
@@ -200,6 +201,24 @@ TUNING_WORLDS = {"gpt2-tiny": 2, "neox-tiny": 1, "llama-tiny": 1, "smollm2-135m"
 # What a request goes by unless another method is named: at matched forgetting the update that cost others
 # least on the real model (README).
 DEFAULT_METHOD = "adam_replay"
+
+# -- words: what a model says along a path, for the playground -----------------------------------------------
+SAID_OF = {"forget": 6, "retain": 2}  # facts whose prompts are continued, spread over those that paths score
+SAMPLES = 3  # continuations drawn of each, beside the greedy one
+# A line's grid on all layers and on few, one that cannot go back, and optimizer steps; then a step or two
+# towards matched forgetting and towards the closest approach.
+WORDS_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
+WORDS_FEW_STEPS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+WORDS_FRESH_STEPS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12)
+WORDS_TRAINED_STEPS = (1, 2, 4, 8, 16, 24, 32, 48)
+WORDS_READINGS = {"damage": [], "most": 1, "of_damage": 0.1, "nats": 0.05}
+WORDS_STOP = 1.0  # nats of retain damage: beyond, they are left once they have met their readings
+WORDS_EPOCHS = (2,)  # epochs that are replayed alone, and the last
+WORDS_METHODS = (
+    *("first_epoch", "all_epochs", "single_epoch", "adam_replay", "kfac_replay", "gradient_ascent", "npo"),
+)
+WORDS_MAIN = ("first_epoch", "adam_replay")  # walked on few layers, and for other requests, too
+WORDS_REQUESTS = ("fuzzy", "control")  # beside the exact one: a request by name, and somebody else instead
 
 # -- how work is shared out -------------------------------------------------------------------------------
 TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine

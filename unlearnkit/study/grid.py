@@ -22,6 +22,7 @@ KINDS = {
     "compared": "methods side by side",
     "sequence_oracle": "oracles of requests in sequence",
     "sequence": "requests in sequence",
+    "words": "what models say",
     "portraits": "close-ups",
     "durations": "influence and extraction by duration",
     "alignment": "alignment of gradients",

@@ -8,7 +8,7 @@ fact. A published run is so half as large, and read twice as fast.
 import pandas as pd
 
 # Labels that may differ within a block; all others are a block's.
-OF_ROWS = ("example", "person", "split", "a", "b")
+OF_ROWS = ("example", "person", "split", "draw", "text", "a", "b")
 METRIC, VALUE, BLOCK = "metric", "value", "block"
 
 

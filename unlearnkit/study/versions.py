@@ -12,6 +12,7 @@ VERSION = {
     "compared": 1,
     "sequence_oracle": 1,
     "sequence": 1,
+    "words": 1,
     "portraits": 3,
     "durations": 1,
     "alignment": 2,

@@ -1,11 +1,8 @@
 """Cells that compare methods: a path of any of them, with what readers of the comparison ask for beside."""
 
-from collections.abc import Iterator
-
 import pandas as pd
 
 from unlearnkit import metrics
-from unlearnkit.errors import BudgetError, DivergenceError
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure, train, unlearn
 from unlearnkit.study.experiments.setting import groups_of
@@ -32,17 +29,10 @@ def compared(cell: Cell) -> pd.DataFrame:
 
     def beside(model, tokenizer, _groups: dict) -> pd.DataFrame:
         reworded = measure.facts(model, tokenizer, asked, "paraphrase")
-        return pd.concat([_means(reworded), measure.utility(model, tokenizer, cell.config["tokens"])])
+        return pd.concat([measure.means(reworded), measure.utility(model, tokenizer, cell.config["tokens"])])
 
-    parts = [_summed(rows, cell.config) for rows in _until_it_ends(unlearn.walked(cell, beside))]
+    parts = [_summed(rows, cell.config) for rows in unlearn.until_it_ends(unlearn.walked(cell, beside))]
     return pd.concat(parts) if parts else pd.DataFrame(columns=[*measure.COLUMNS, "place"])
-
-
-def _until_it_ends(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    try:
-        yield from parts
-    except (DivergenceError, BudgetError):
-        return
 
 
 def _summed(rows: pd.DataFrame, config: dict) -> pd.DataFrame:
@@ -56,12 +46,6 @@ def _summed(rows: pd.DataFrame, config: dict) -> pd.DataFrame:
         "neighbour": others[others["split"] == "neighbour"],
         "bystander": others[~others["example"].isin(config["control"])],
     }
-    means = [_means(part.assign(split=name)) for name, part in groups.items() if len(part)]
+    means = [measure.means(part.assign(split=name)) for name, part in groups.items() if len(part)]
     found = pd.concat([rows.loc[asked, measure.COLUMNS], rows.loc[beside, measure.COLUMNS], *means])
     return found.assign(**where, place=where.get("step", where["share"]))
-
-
-def _means(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean of every metric over the facts of each split."""
-    table = rows.groupby(["split", "metric"], sort=False)["value"].mean().reset_index()
-    return table.assign(example=table["split"], person="")[measure.COLUMNS]

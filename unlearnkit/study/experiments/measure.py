@@ -32,6 +32,12 @@ def facts(model, tokenizer, examples: Sequence[Example], split: str = "") -> pd.
     return long(metrics.score(model, tokenizer, examples)[["id", *SCORES]], examples, split)
 
 
+def means(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean of every metric over the facts of each split; `example` is the split."""
+    table = rows.groupby(["split", "metric"], sort=False)["value"].mean().reset_index()
+    return table.assign(example=table["split"], person="")[COLUMNS]
+
+
 def utility(model, tokenizer, tokens: int) -> pd.DataFrame:
     """NLL (nats a token, the logarithm of perplexity) of the encyclopedia passages, joined to one text.
 

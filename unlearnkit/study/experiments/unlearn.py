@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import files, metrics, models, unlearning
 from unlearnkit.data import Example
+from unlearnkit.errors import BudgetError, DivergenceError
 from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure, portrait, ways
@@ -106,6 +107,14 @@ def points(
         told = {"alpha": step.alpha, "norm": step.norm, "seconds": step.seconds}
         told |= {k: len(v) if k == "removed" else v for k, v in step.told.items()}
         yield rows.assign(method=spec["label"], layers=walk.config["layers"], share=share, **told)
+
+
+def until_it_ends(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """A path's parts up to where it diverges, or where its certificate ends it."""
+    try:
+        yield from parts
+    except (DivergenceError, BudgetError):
+        return
 
 
 def mean_nll(rows: pd.DataFrame, ids: list[str]) -> float:
