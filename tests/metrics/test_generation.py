@@ -55,8 +55,8 @@ def test_words_are_drawn_as_often_as_they_are_likely(name):
     model, count = architecture(name), 4000
     with torch.no_grad():
         likely = model(input_ids=torch.tensor([ROWS[1]])).logits[0, -1].softmax(-1)
-        draw = torch.Generator().manual_seed(3)
-        said = torch.tensor(generation.drawn(model, [ROWS[1]] * count, 1, draw)).flatten()
+        draws = torch.rand(count, 1, generator=torch.Generator().manual_seed(3))
+        said = torch.tensor(generation.greedy(model, [ROWS[1]] * count, 1, draws)).flatten()
     seen = torch.bincount(said, minlength=len(likely)) / count
     error = (likely * (1 - likely) / count).sqrt()
     assert ((seen - likely).abs() <= 5 * error + 1e-3).all()

@@ -26,7 +26,7 @@ def test_a_ledger_goes_with_its_last_reader():
             last = steps[number - 1]
             (train,) = (need for need in last.needs if need.stage in TRAININGS)
             readers = [s for s in steps if isinstance(s, Cell) and train.key in [n.key for n in s.needs]]
-            assert step.folder == train.folder
+            assert step.train.folder == train.folder
             assert [r.key for r in step.readers] == [r.key for r in readers]
             assert readers[-1] == last
             assert step.chain == last.chain

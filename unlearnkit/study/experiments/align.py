@@ -86,8 +86,8 @@ def _by_layer(
                     yield layer, vectors
 
 
-def _layers_of(book: GradientLedger, parameter: str, part: str) -> set[str]:
-    """The elementary layer names of a parameter, of one role where it has two."""
+def _layers_of(book: GradientLedger, parameter: str, part: str) -> list[str]:
+    """The elementary layer names of a parameter, in alphabetical order; of one role where it has two."""
     if part != "all-but-embedding":
-        return {part}
-    return set().union(*(names for slot, names in book.tags.items() if slot.parameter == parameter))
+        return [part]
+    return sorted(set().union(*(names for slot, names in book.tags.items() if slot.parameter == parameter)))
