@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from unlearnkit import data
+from unlearnkit.study import tables
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.compare import Comparison
 from unlearnkit.study.grid import Seed
@@ -175,7 +176,7 @@ def numbers(shape: str) -> pd.DataFrame:
 
 def _numbers(cell: Cell) -> pd.DataFrame:
     cell.run()
-    rows = pd.read_csv(cell.observations, keep_default_na=False, na_values=["nan"])
+    rows = tables.read(cell.observations)
     rows = rows[~rows["metric"].isin(["training_seconds", "ledger_bytes", "weights_bytes"])]
     walked, version = cell.config.get("paths", []), str(VERSION[cell.stage])
     name = cell.stage if cell.stage != "train" or not cell.needs else "train after base"

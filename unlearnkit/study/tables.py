@@ -20,6 +20,7 @@ def read(source: Path | io.BytesIO) -> pd.DataFrame:
         source.seek(0)
     return pd.read_csv(
         source,
+        lineterminator="\n",  # a carriage return alone, which a model may say, is written without quotes
         keep_default_na=False,
         na_values={c: MISSING for c in columns if c not in TEXTS},
         dtype={c: str for c in TEXTS if c in columns},
