@@ -42,7 +42,7 @@ reproduce: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 reproduce: env  ## run the study, its notebooks and the report: what is missing of it
 	@$(PY) -m unlearnkit reproduce $(OPTIONS)
 
-quick: env  ## every notebook on a tiny model (3 minutes)
+quick: env  ## every notebook on a tiny model (4 minutes)
 	@$(MAKE) --no-print-directory reproduce PROFILE=quick
 
 recipe: env  ## find a learning rate at which MODEL learns DATA: a few trainings, gentlest first

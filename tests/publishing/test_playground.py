@@ -10,6 +10,7 @@ from planted_run import World, standing
 from playwright.sync_api import expect, sync_playwright
 
 from unlearnkit.publishing import pages, playground
+from unlearnkit.study.config import PUBLISHED
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 browsed = pytest.mark.skipif(not CHROMIUM, reason="no chromium on the PATH")
@@ -401,3 +402,11 @@ def test_a_run_without_words_says_so_in_a_line_and_leaves_no_page(silent):
     assert "no words yet" in told
     assert "\n" not in told
     assert not Path(where).exists()
+
+
+def test_where_nothing_is_published_the_page_says_so(silent, monkeypatch):
+    assert "published" not in playground.shown(silent).data
+    monkeypatch.setattr(silent, "name", PUBLISHED)
+    told = playground.shown(silent).data
+    assert told.startswith("**Nothing is published here so far.**")
+    assert 'run = "default"' in told

@@ -66,6 +66,18 @@ def test_shown_facts_are_scored_and_each_cell_has_its_ends():
     assert sum(not c.config["paths"] for c in planned()) == 2
 
 
+def test_published_oracles_are_not_trained_again_but_for_the_one_that_speaks(monkeypatch):
+    profile = profiles.get("default")
+    oracles = {c.key for c in study.cells_of(profile) if c.stage == "oracle"}
+    monkeypatch.setattr(study.collect, "published_keys", lambda: oracles)
+    found = [s for s in study.steps(profile) if getattr(s, "stage", "") == "words"]
+    assert len(found) == len(planned())
+    for cell in found:
+        assert len(cell.needs) > 2
+        restored = [need.restore is not None for need in cell.needs]
+        assert restored == [False, bool(cell.config["paths"]), *[True] * (len(cell.needs) - 2)]
+
+
 @pytest.fixture
 def cells(tmp_path):
     """The ends and a line of the golden setting, run."""

@@ -17,10 +17,12 @@ from unlearnkit import files
 from unlearnkit.publishing.pages import PLAYGROUND
 from unlearnkit.report import Run
 from unlearnkit.report.ch14_playground import content
+from unlearnkit.study.config import PUBLISHED
 
 SITE = Path(__file__).parent / "site"
 HEIGHT = 900  # pixels of the frame
 NONE = "This run has no words yet: `make reproduce` collects them (`seeds_words` training seeds of a model)."
+NOT_PUBLISHED = f'**Nothing is published here so far.** {NONE} Then read them with `run = "default"`.'
 
 
 def page(told: dict[str, Any]) -> str:
@@ -47,7 +49,7 @@ def shown(run: Run) -> HTML | Markdown:
     told, where = content(run), run.figures / PLAYGROUND
     where.unlink(missing_ok=True)
     if not told["models"]:
-        return Markdown(NONE)
+        return Markdown(NOT_PUBLISHED if run.name == PUBLISHED else NONE)
     text = page(told)
     files.write_text(where, text)
     return HTML(frame(text))

@@ -66,13 +66,13 @@ def steps(
 
 
 def _restored(cell: Cell, known: set[str]) -> tuple[Cell, ...]:
-    """What a cell needs; a comparison reads no more of an oracle than its published rows."""
-    if cell.stage != "compared":
+    """What a cell needs; comparisons and words read no more of most oracles than their published rows."""
+    if cell.stage not in ("compared", "words"):
         return cell.needs
-    return tuple(
-        replace(need, restore=collect.rows) if need.stage == "oracle" and need.key in known else need
-        for need in cell.needs
-    )
+    count = 1 if cell.config["paths"] else 2  # the training, and at the ends the oracle that speaks
+    oracles = cell.needs[count:]
+    restored = (replace(need, restore=collect.rows) if need.key in known else need for need in oracles)
+    return *cell.needs[:count], *restored
 
 
 def _tidied(found: list[Cell]) -> list[Step]:
