@@ -13,6 +13,7 @@ from planted_run import World, standing
 from unlearnkit.errors import DataError
 from unlearnkit.report import ch04_alignment as alignment
 from unlearnkit.report import ch04_layers as parts
+from unlearnkit.report import ch04_map as layer_map
 from unlearnkit.report import figures
 from unlearnkit.report.claim_values import claim_values, thrown_away
 from unlearnkit.study.config import LAYER_CONTROLS
@@ -171,7 +172,54 @@ def test_a_map_compares_rows_over_the_seeds_that_walked_them_all(walked):
     arm = walked(table[(table["seed"] < 2) | table["layers"].isin(rest)])
     assert set(parts.common(arm)["seed"]) == {0, 1}
     narrow = Given()
-    assert parts.widest(SimpleNamespace(arms=[narrow, arm])) is narrow  # equals: the first
+    assert not layer_map.is_mapped(arm)
+    assert layer_map.widest(SimpleNamespace(arms=[narrow, arm])) is narrow  # equals: the first
+
+
+@pytest.fixture
+def mapped(monkeypatch):
+    """Makes an arm whose map of three blocks so many seeds walked; a later seed walked no single block."""
+    tables = {}
+
+    def give(seeds: int) -> Given:
+        rows = [
+            {"seed": seed, "layers": f"block.{n}", "method": "first_epoch", "damage": d + seed, "rise": 0.5}
+            | {"price": 1.0, "gain": 0.1, "forgets": n > 0, "crossed": True, "reached": True}
+            for seed in range(seeds)
+            for n, d in enumerate((0.0, 0.1, 2.0))
+        ]
+        tables[arm := Given()] = pd.DataFrame([*rows, rows[-1] | {"seed": seeds, "layers": "all"}])
+        return arm
+
+    for module in (parts, layer_map):
+        monkeypatch.setattr(module, "readings", tables.get)
+    return give
+
+
+def test_the_map_that_most_seeds_walked_is_the_one_that_is_compared(mapped):
+    one_seed, three = mapped(1), mapped(3)
+    assert layer_map.is_mapped(one_seed)
+    assert layer_map.widest(SimpleNamespace(arms=[one_seed, three, mapped(3)])) is three
+
+
+def test_the_fragile_block_costs_others_most_at_equal_step(mapped):
+    found = layer_map.fragile(mapped(3))  # seeds 0, 1, 2
+    assert found["part"] == "block 2"
+    assert found["damage"] == pytest.approx(3.0)
+    assert found["median"] == pytest.approx(1.1)
+    assert found["rise"] == pytest.approx(0.5)
+
+
+def test_a_map_has_a_row_a_part_and_a_dagger_where_a_seed_does_not_get_there(mapped):
+    drawn = layer_map.layer_map(mapped(2))
+    texts = [[t.get_text() for t in ax.texts] for ax in drawn.axes]
+    assert texts[0] == ["1.00†", "1.00", "1.00"]
+    assert texts[3] == ["+0.50", "+0.60", "+2.50"]
+    assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == [
+        "block 0",
+        "block 1",
+        "block 2",
+    ]
 
 
 def test_rows_go_from_input_to_output_and_can_be_chosen():
@@ -199,14 +247,14 @@ def test_bytes_and_parameters_by_part():
 def test_a_heat_map_writes_parts_in_words_and_colours_numbers_by_size():
     values = pd.DataFrame({"gain": [0.5, -0.5, 0.0]}, index=["all", "block.2", "norms"])
     _, ax = plt.subplots()
-    parts.heat(ax, values, values.map("{:+.1f}!".format), reach=0.5)
+    layer_map.heat(ax, values, values.map("{:+.1f}!".format), reach=0.5)
     assert [text.get_text() for text in ax.texts] == ["+0.5!", "-0.5!", "+0.0!"]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["all layers", "block 2", "all norms"]
     more, less, none = ax.collections[0].get_facecolors()[:, :3]
     assert more[0] > more[2]  # orange
     assert less[2] > less[0]  # purple
     assert min(none) > 0.95
-    parts.heat(ax, values * 100, values.map(str))
+    layer_map.heat(ax, values * 100, values.map(str))
     assert ax.collections[1].get_clim() == pytest.approx((-50, 50))  # by its own numbers where not told
 
 

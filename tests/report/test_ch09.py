@@ -166,7 +166,14 @@ def test_trials_are_told_as_they_were_chosen(arm, tuned):
     tuned("smollm2-135m", rows[:4])
     trials.tried.cache_clear()
     assert ch09_tuning.tuning(arm)[0] == "smollm2-135m"
-    assert ch09_tuning.tuning_sentence(arm).data.endswith("on smollm2-135m, in 2 worlds.")
+    said = ch09_tuning.tuning_sentence(arm).data
+    assert "on smollm2-135m, in 2 worlds. What a trial takes" in said
+    assert "RMU" in said  # has settings to choose from, and nobody tried them there
+    assert "NPO" not in said
+    assert "retraining" not in said  # has none
+    tuned("smollm2-135m", [(m, "{}", 0, 1.0, True, 1.0, 1.0) for m in trials.names()])
+    trials.tried.cache_clear()
+    assert ch09_tuning.tuning_sentence(arm).data.endswith("on smollm2-135m, in 1 world.")
 
 
 def test_prices_elsewhere_are_shares_and_keep_the_order(arms):

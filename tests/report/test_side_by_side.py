@@ -8,6 +8,7 @@ from planted_run import KEPT, TRAINED_IN, World, standing
 
 from unlearnkit.claims.methods import PRINCIPAL
 from unlearnkit.report import side_by_side
+from unlearnkit.study import config
 
 PRICED = [m for m, dear in DEARNESS.items() if dear is not None]
 
@@ -27,13 +28,20 @@ def test_every_arm_that_compares_is_there_the_headline_first(arms):
     assert [arm.model for arm in arms] == ["smollm2-135m", "gpt2-tiny-pretrained"]
     for arm in arms:
         assert set(side_by_side.methods(arm)) == set(DEARNESS)
-    assert side_by_side.unless_compared(arms) is None
+    assert side_by_side.warnings(arms[0].run) is None
+
+
+def test_fewer_worlds_than_were_registered_are_an_interim_look(arm, monkeypatch):
+    given = config.PROFILES["full"] | {"seeds_others": 1}
+    told = {"run": "full-01234567", "parameters": given}
+    monkeypatch.setattr(arm.run, "manifest", arm.run.manifest | told)
+    assert "so far 1 of 3 of the other methods there. The" in side_by_side.warnings(arm.run).data
 
 
 def test_a_run_that_did_not_look_has_none(tmp_path_factory):
     with standing(tmp_path_factory, World(), model="gpt2-tiny-pretrained", seeds_adamw=1) as run:
         assert side_by_side.of_run(run) == []
-        assert "compared no methods" in side_by_side.unless_compared([]).data
+        assert "compared no methods" in side_by_side.warnings(run).data
         assert side_by_side.methods(run.arms[0]) == []
         assert not len(side_by_side.reading(run.arms[0]))
 

@@ -81,8 +81,10 @@ def tied(arm: Arm) -> bool:
 
 
 def _rows(arm: Arm) -> pd.DataFrame:
-    rows = arm.observations("alignment")
-    return rows.reindex(columns=["seed", "layers", "a", "b", "value"])
+    """Every element of the matrices, of which the data may hold one triangle."""
+    rows = arm.observations("alignment").reindex(columns=["seed", "layers", "a", "b", "value"])
+    both = pd.concat([rows, rows.rename(columns={"a": "b", "b": "a"})])
+    return both.drop_duplicates(["seed", "layers", "a", "b"])
 
 
 def _grams(arm: Arm) -> dict[tuple[int, str], pd.DataFrame]:

@@ -7,17 +7,15 @@ long as the first-epoch path on all layers is there, so that many parameters go 
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 
 from unlearnkit.errors import DataError
 from unlearnkit.report.claim_values import FIRST, one, priced, rise
 from unlearnkit.report.contrasts import contrast
 from unlearnkit.report.figures import INK
 from unlearnkit.report.readings import along, damage_crossing, is_path, path_table, reading
-from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.run import Arm
 from unlearnkit.report.tables import NAMES, frame
 from unlearnkit.study.config import LAYER_CONTROLS
 from unlearnkit.study.readings import at
@@ -40,7 +38,6 @@ PARTS = {  # from the model's input to its output, wholes first
 METHODS = ("first_epoch", "all_epochs")
 CONTROLS = {"random_last2": "as many random parameters", "random_subset": "gradient on random parameters"}
 LINES = {"all": INK, "embedding": "#D55E00", "last2": "#0072B2"}  # parts drawn as lines
-DIVERGING = "PuOr_r"  # orange is more, purple is less, for every eye
 # Claims C2b and C2c: what is moved by one and the same step, and the colour it is drawn in.
 HELD = {
     ("all", "first_epoch"): INK,
@@ -176,11 +173,6 @@ def common(arm: Arm) -> pd.DataFrame:
     return table[table["seed"].isin(count[count == count.max()].index)]
 
 
-def widest(run: Run) -> Arm:
-    """The arm that walked the most parts, the first of equals: the one whose map is drawn."""
-    return max(run.arms, key=lambda arm: readings(arm)["layers"].nunique())
-
-
 def controls(arm: Arm) -> pd.DataFrame:
     """Per seed, layers and control, one step of the control and first-epoch replay at that very step.
 
@@ -228,17 +220,3 @@ def space(arm: Arm) -> pd.DataFrame:
 
 
 # -- how it is drawn --------------------------------------------------------------------------------------
-
-
-def heat(ax: plt.Axes, values: pd.DataFrame, texts: pd.DataFrame, reach: float | None = None) -> None:
-    """A heat map of parts (the index, as layer names) with its texts; white is 0.
-
-    `reach`, the number of full colour, is a quantile where it is not told: where a few parts go far, the
-    largest number would wash all others out.
-    """
-    reach = reach or max(np.nanquantile(values.abs(), 0.9), 1e-6)
-    look = {"cmap": DIVERGING, "vmin": -reach, "vmax": reach, "cbar": False, "annot_kws": {"size": 8}}
-    sns.heatmap(values, annot=texts, fmt="", yticklabels=[part_name(n) for n in values.index], ax=ax, **look)
-    ax.set(xlabel="", ylabel="")
-    ax.tick_params(length=0, rotation=0)
-    ax.tick_params(axis="y", labelcolor=INK, labelsize=8.5)

@@ -8,6 +8,7 @@ from IPython.display import Markdown
 
 from unlearnkit.report import tables
 from unlearnkit.report.run import Arm
+from unlearnkit.report.side_by_side import methods
 from unlearnkit.study import plan, trials
 from unlearnkit.unlearning import METHODS
 
@@ -30,7 +31,18 @@ def tuning_sentence(arm: Arm) -> Markdown:
     worlds = tables.count(found["seed"].nunique(), "world")
     own = family == plan.family(arm.model)
     told = "" if own else f", since nobody tuned them on {arm.model}"
-    return Markdown(f"The options of {arm.name} were chosen on {family}, in {worlds}{told}.")
+    text = f"The options of {arm.name} were chosen on {family}, in {worlds}{told}."
+    borrowed = [
+        METHODS[m].title
+        for m in methods(arm)
+        if own and m not in set(found["method"]) and len(trials.space(m)) > 1
+    ]
+    if borrowed:
+        text += (
+            f" What a trial takes there let only the principal methods be tuned: {', '.join(borrowed)} have "
+            f"what was chosen on {trials.FALLBACK}."
+        )
+    return Markdown(text)
 
 
 def tuning_table(arm: Arm) -> pd.DataFrame:

@@ -89,25 +89,29 @@ def warnings(run: Run) -> Markdown | None:
             "> ⚠ **Exploratory:** these observations were made before the claims, readings and margins of "
             "this page were registered (`unlearnkit/claims/registered.py`), or under others."
         )
-    if waited := _awaited(run):
-        told.append(
-            f"> ⏳ **An interim look:** of the registered training seeds there are so far {waited}. The rule "
-            "makes no allowance for looking early; what decides are the verdicts on all of them."
-        )
-    return Markdown("\n>\n".join(told)) if told else None
+    model = run.manifest["parameters"]["model"]
+    main = [(model, o, f"seeds_{o}") for o in config.OPTIMIZERS]
+    arms = [*main, *(companion[:3] for companion in config.COMPANIONS)]
+    told.append(interim(run, {f"{name} ({optimizer})": seeds for name, optimizer, seeds in arms}))
+    return Markdown("\n>\n".join(filter(None, told))) if any(told) else None
 
 
-def _awaited(run: Run) -> str:
-    """Of a run that is a part of the profile `full`, the arms that lack seeds; "" of any other run."""
+def interim(run: Run, wanted: Mapping[str, str]) -> str:
+    """What stands above a page where seeds are still lacking in a run that is a part of the profile `full`.
+
+    `wanted` names the run's parameters that give numbers of seeds, by what is told of each.
+    """
     if not run.manifest["run"].startswith(f"{config.REGISTERED}-"):
         return ""
     planned, given = config.PROFILES[config.REGISTERED], run.manifest["parameters"]
-    main = [(given["model"], o, f"seeds_{o}") for o in config.OPTIMIZERS]
-    arms = [*main, *(companion[:3] for companion in config.COMPANIONS)]
-    return ", ".join(
-        f"{given[seeds]} of {planned[seeds]} of {model} ({optimizer})"
-        for model, optimizer, seeds in arms
-        if given[seeds] < planned[seeds]
+    waited = ", ".join(
+        f"{given.get(seeds, 0)} of {planned[seeds]} of {name}"
+        for name, seeds in wanted.items()
+        if given.get(seeds, 0) < planned[seeds]
+    )
+    return waited and (
+        f"> ⏳ **An interim look:** of the registered training seeds there are so far {waited}. The rule "
+        "makes no allowance for looking early; what decides are the verdicts on all of them."
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from unlearnkit import stats
+from unlearnkit.report import contrasts
 from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.compared import READ, Path, World
@@ -28,10 +29,17 @@ def of_run(run: Run) -> list[Arm]:
     return [arm for arm in run.arms if len(walks(arm))]
 
 
-def unless_compared(arms: list[Arm]) -> Markdown | None:
-    """Nothing where a run compares methods; else a warning that it shows nothing of what a page concludes."""
-    if arms:
-        return None
+WANTED = {
+    "the principal methods on the run's own model": "seeds_principal",
+    "the other methods there": "seeds_others",
+    "all methods on the small models": "seeds_methods",
+}
+
+
+def warnings(run: Run) -> Markdown | None:
+    """What stands above a page where a run compares no methods, or in fewer worlds than were registered."""
+    if of_run(run):
+        return Markdown(told) if (told := contrasts.interim(run, WANTED)) else None
     return Markdown(
         "> ⚠ **This run compared no methods**, and shows nothing of what this page says of them. Runs of "
         "the profile `full` compare all, and others of the study's own facts with "

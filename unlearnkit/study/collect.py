@@ -167,10 +167,13 @@ def _published_rows(name: str) -> dict[str, pd.DataFrame]:
 
 def rows(cell: Cell) -> pd.DataFrame:
     """A cell's rows: its own where this checkout made them, else the published ones."""
-    if not cell.is_made():
-        return _labelled(_published_rows(cell.stage)[cell.key[:KEY_DIGITS]], cell)
-    frame = read_table(cell.observations)
+    if cell.is_made():
+        frame = read_table(cell.observations)
+    else:
+        frame = _published_rows(cell.stage)[cell.key[:KEY_DIGITS]]
     frame = frame[frame["metric"].isin(METRICS)]
+    if cell.stage == "alignment":  # a symmetric matrix
+        frame = frame[frame["a"] <= frame["b"]]
     if cell.stage == "path":
         frame = frame[~frame["metric"].isin(FORGET_ONLY) | (frame["split"] == "forget")]
     if cell.stage not in WEIGHED:

@@ -1,0 +1,78 @@
+"""Chapter 04: the map, every part of the model by itself."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from unlearnkit.report import figures
+from unlearnkit.report.ch04_layers import common, order, part_name, readings
+from unlearnkit.report.figures import INK
+from unlearnkit.report.run import Arm, Run
+
+DIVERGING = "PuOr_r"  # orange is more, purple is less, for every eye
+PANELS = {  # reading: title, how it is written, what must be so in every seed or the cell has a dagger
+    "price": ("matched\nforgetting:\nothers lose", "{:.2f}", "forgets"),
+    "gain": ("equal damage:\ncloser to\nthe oracle", "{:+.2f}", "crossed"),
+    "rise": ("equal step:\nforget NLL\nrises", "{:+.2f}", "reached"),
+    "damage": ("equal step:\nretain NLL\nrises", "{:+.2f}", "reached"),
+}
+
+
+def widest(run: Run) -> Arm:
+    """The arm that most seeds mapped block by block, the first of equals; without a map, most parts."""
+    mapped = [arm for arm in run.arms if is_mapped(arm)]
+    if mapped:
+        return max(mapped, key=lambda arm: common(arm)["seed"].nunique())
+    return max(run.arms, key=lambda arm: readings(arm)["layers"].nunique())
+
+
+def is_mapped(arm: Arm) -> bool:
+    """Whether single blocks were walked."""
+    return bool(readings(arm)["layers"].str.startswith("block.").any())
+
+
+def layer_map(arm: Arm, layers: Sequence[str] = ()) -> Figure:
+    """First-epoch replay on every part by itself, a row a part and a column a reading; means over seeds."""
+    walked = common(arm)  # rows are compared on one set of seeds
+    first = walked[walked["method"] == "first_epoch"]
+    rows = order(first["layers"], layers)
+    drawn, axes = figures.figure(0.25 * len(rows) + 1.3, 1, len(PANELS), sharey=True)
+    for ax, (value, (title, style, complete)) in zip(axes, PANELS.items(), strict=True):
+        means = first.groupby("layers")[[value]].mean().reindex(rows)
+        texts = means.map(style.format).replace(["+0.00", "-0.00"], "0.00")
+        there = first.groupby("layers")[[complete]].min().set_axis([value], axis=1).reindex(rows)
+        paler = 2 * means[value].max() if value == "price" else None
+        heat(ax, means, texts.where(there.astype(bool), texts + "†"), paler)
+        ax.set_xticks([])
+        ax.set_title(f"{title} (nats)", fontsize=9, fontweight="normal", loc="center")
+    return drawn
+
+
+def fragile(arm: Arm) -> pd.Series:
+    """The block that costs the retain facts most at equal step: part, damage, rise (of the forget NLL),
+    and the median block's damage; all in nats, means over the map's seeds.
+    """
+    walked = common(arm)
+    blocks = walked[walked["layers"].str.startswith("block.") & (walked["method"] == "first_epoch")]
+    means = blocks.groupby("layers")[["damage", "rise"]].mean()
+    worst = means["damage"].idxmax()
+    told = {"part": part_name(worst), "median": means["damage"].median()}
+    return pd.Series(told | means.loc[worst].to_dict())
+
+
+def heat(ax: plt.Axes, values: pd.DataFrame, texts: pd.DataFrame, reach: float | None = None) -> None:
+    """A heat map of parts (the index, as layer names) with its texts; white is 0.
+
+    `reach`, the number of full colour, is a quantile where it is not told: where a few parts go far, the
+    largest number would wash all others out.
+    """
+    reach = reach or max(np.nanquantile(values.abs(), 0.9), 1e-6)
+    look = {"cmap": DIVERGING, "vmin": -reach, "vmax": reach, "cbar": False, "annot_kws": {"size": 8}}
+    sns.heatmap(values, annot=texts, fmt="", yticklabels=[part_name(n) for n in values.index], ax=ax, **look)
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(length=0, rotation=0)
+    ax.tick_params(axis="y", labelcolor=INK, labelsize=8.5)
