@@ -146,7 +146,7 @@ def gauss_newton(
     """
     weights = list(moving.values())
     logits, _, counts = forward.target_logits(model, batch_of(tokenizer, examples, loss_on))
-    share = torch.cat([torch.full((n, 1), 1 / (n * len(counts))) for n in counts])
+    share = torch.cat([torch.full((n, 1), 1 / (n * len(counts))) for n in counts]).to(logits.device)
     p, dummy = logits.detach().softmax(-1), torch.zeros_like(logits, requires_grad=True)
     back = torch.autograd.grad(logits, weights, dummy, create_graph=True)  # J^T dummy, linear in it
 
