@@ -115,7 +115,7 @@ def curvature(
         loss = forward.losses(model, batch).mean()
         first = torch.autograd.grad(loss, list(trainable.values()), create_graph=True)
         for example in tqdm(ids, desc="curvature", **quiet):
-            vector = book.gradient(example, epoch)
+            vector = {n: g.to(loss.device) for n, g in book.stream([example], (epoch,))}
             slope = sum((g * vector[n]).sum() for n, g in zip(trainable, first, strict=True))
             second = torch.autograd.grad(slope, list(trainable.values()), retain_graph=True)
             values.append(

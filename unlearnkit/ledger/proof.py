@@ -137,7 +137,7 @@ def _different(model: PreTrainedModel, batch: Batch, sites: Sequence[Site]) -> l
             recorder.end_epoch()
             recorder.slab.join()
             store.publish(1)
-        book = GradientLedger(store)
+        book = GradientLedger(store, forward.device_of(model))
         for name, loss in zip(batch.ids, losses, strict=True):
             theirs = torch.autograd.grad(
                 loss, list(parameters.values()), retain_graph=True, allow_unused=True
@@ -146,7 +146,7 @@ def _different(model: PreTrainedModel, batch: Batch, sites: Sequence[Site]) -> l
             whole = torch.stack([g.float().norm() for g in theirs if g is not None]).norm()
             for parameter, ours in book.stream([name]):
                 g = exact[parameter]
-                g = torch.zeros_like(ours) if g is None else g.float().cpu()
+                g = torch.zeros_like(ours) if g is None else g.float()
                 share = EXACT if parameters[parameter].dtype == torch.float32 else ROUGH
                 if not (ours - g).norm() <= share * g.norm() + FLOOR * whole:
                     found[parameter] = None
