@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from unlearnkit import forward
+from unlearnkit import devices, forward
 from unlearnkit.batching import Batch, collate
 from unlearnkit.errors import LedgerError, UnlearnkitError
 from unlearnkit.layers import tags
@@ -34,6 +34,7 @@ def proven(model: PreTrainedModel) -> list[Site]:
     LedgerError where the model cannot be recorded exactly, naming the module: it looks ahead or at its
     neighbours, checkpoints its gradients, or cannot be run on a batch of texts.
     """
+    devices.require_proven(model)
     if any(getattr(m, "gradient_checkpointing", False) for m in model.modules()):
         raise LedgerError(
             "gradient checkpointing is on, and would run the ledger's hooks twice: "

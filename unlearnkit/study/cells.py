@@ -25,6 +25,7 @@ import pandas as pd
 from filelock import FileLock
 
 from unlearnkit import files, paths
+from unlearnkit.devices import CPU, described
 from unlearnkit.study.versions import VERSION
 
 OBSERVATIONS = "observations.csv"
@@ -173,7 +174,8 @@ class Cell(Step):
             frame: pd.DataFrame = function(self)
             seconds = time.perf_counter() - started
             files.write_text(self.observations, frame.to_csv(index=False))
-            cost = {"seconds": round(seconds, 2), "peak_bytes": peak_memory(), "made": machine()}
+            cost = {"seconds": round(seconds, 2), "peak_bytes": peak_memory()}
+            cost["made"] = machine(self.config.get("device", CPU))
             files.write_text(self.folder / DONE, json.dumps(cost))
 
 
@@ -197,8 +199,8 @@ class Tidy(Step):
 
 
 @cache
-def machine() -> dict[str, str]:
-    """What computes here: commit of the code, what is registered in it, processor, versions."""
+def machine(device: str = CPU) -> dict[str, str]:
+    """What computes here: commit of the code, what is registered in it, processor or GPU, versions."""
     from unlearnkit import claims  # here: it loads what tests, and the report needs none of it
 
     asked = subprocess.run(
@@ -209,6 +211,7 @@ def machine() -> dict[str, str]:
         check=False,
     )
     versions = {package: version(package) for package in ("torch", "transformers")}
+    versions |= {} if device == CPU else {"device": described(device)}
     return {
         "commit": asked.stdout.strip(),
         "registered": claims.digest(),
