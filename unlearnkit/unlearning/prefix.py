@@ -21,7 +21,7 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
     positions left for the longest of `examples` after it.
     """
     model = inputs.model
-    tokens = torch.tensor([inputs.tokenizer(text)["input_ids"]], device=device_of(model))
+    tokens = torch.tensor([inputs.tokenizer(text)["input_ids"]]).to(device_of(model))
     ahead = tokens.shape[1]
     longest = max(len(encode(inputs.tokenizer, e.prompt, e.answer, "text")[0]) for e in inputs.examples or ())
     limit = getattr(model.config, "max_position_embeddings", None)
