@@ -14,6 +14,8 @@ from transformers import (
     PreTrainedModel,
 )
 
+from unlearnkit import devices
+
 END = "<|endoftext|>"
 VOCABULARY = 320
 SENTENCES = [
@@ -61,6 +63,12 @@ def runs(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("runs")
     monkeypatch.setenv("UNLEARNKIT_RUNS", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_gpu_unasked(monkeypatch):
+    """Models are loaded to the processor where a test does not say otherwise, on whatever machine."""
+    monkeypatch.setattr(devices, "DRIVERS", ())
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import paths
+from .devices import AUTO, DEVICES
 from .errors import ConfigError, UnlearnkitError
 from .study.config import DEFAULT_METHOD, PROFILES
 
@@ -106,6 +107,7 @@ def _add_forget(command: argparse.ArgumentParser) -> None:
     command.add_argument("--key", default="", help="the private key that signs, made if there is none")
     command.add_argument("--asked-by", default="", metavar="NAME", help="who asks, if that is to be told")
     command.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
+    command.add_argument("--device", default=AUTO, choices=DEVICES, help="where the model runs")
     options = "an option of the method, or train.NAME=VALUE of the training; may be repeated"
     command.add_argument(
         "-p", dest="options", metavar="NAME=VALUE", action="append", default=[], help=options

@@ -21,7 +21,10 @@ LOSS_ON = ("text", "answer")
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded examples, tensors of shape (B, T). `labels` holds the token to be predicted at each place."""
+    """Padded examples, tensors of shape (B, T). `labels` holds the token to be predicted at each place.
+
+    On the processor, wherever the model is: which rows count is then known without waiting for a GPU.
+    """
 
     ids: tuple[str, ...]
     input_ids: torch.Tensor
@@ -33,12 +36,12 @@ class Batch:
         """Positions counted from the first real token, so that left padding changes nothing."""
         return (self.attention_mask.cumsum(1) - 1).clamp(min=0)
 
-    def inputs(self) -> dict[str, torch.Tensor]:
-        """Keyword arguments for the model's forward."""
+    def inputs(self, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+        """Keyword arguments for the forward of a model on that device."""
         return {
-            "input_ids": self.input_ids,
-            "attention_mask": self.attention_mask,
-            "position_ids": self.position_ids,
+            "input_ids": self.input_ids.to(device),
+            "attention_mask": self.attention_mask.to(device),
+            "position_ids": self.position_ids.to(device),
             "use_cache": False,
         }
 

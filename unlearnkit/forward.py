@@ -17,11 +17,17 @@ from transformers import PreTrainedModel
 from unlearnkit.batching import IGNORED, Batch
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model is, and with it all that is done with it."""
+    return next(model.parameters()).device
+
+
 def inputs(model: nn.Module, batch: Batch) -> dict[str, Any]:
-    """The batch as keyword arguments of the model's forward, those that it has: not all take positions."""
+    """The batch as keyword arguments of the model's forward, where the model is; not all take positions."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model  # within adapters
     taken = inspect.signature(base.forward).parameters
-    return {name: value for name, value in batch.inputs().items() if name in taken}
+    given = batch.inputs(device_of(model))
+    return {name: value for name, value in given.items() if name in taken}
 
 
 @contextmanager
@@ -72,7 +78,7 @@ def target_logits(model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, t
     wanted = targets != IGNORED
     places = F.pad(wanted, (0, 1))  # the last position predicts nothing
     logits = selected(model, inputs(model, batch), lambda hidden: hidden[places][None]).logits[0].float()
-    return logits, targets[wanted], wanted.sum(1).tolist()
+    return logits, targets[wanted].to(logits.device), wanted.sum(1).tolist()
 
 
 def losses(model: PreTrainedModel, batch: Batch) -> torch.Tensor:

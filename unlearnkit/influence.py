@@ -115,7 +115,7 @@ def curvature(
         loss = forward.losses(model, batch).mean()
         first = torch.autograd.grad(loss, list(trainable.values()), create_graph=True)
         for example in tqdm(ids, desc="curvature", **quiet):
-            vector = book.gradient(example, epoch)
+            vector = {n: g.to(loss.device) for n, g in book.stream([example], (epoch,))}
             slope = sum((g * vector[n]).sum() for n, g in zip(trainable, first, strict=True))
             second = torch.autograd.grad(slope, list(trainable.values()), retain_graph=True)
             values.append(
@@ -146,7 +146,7 @@ def gauss_newton(
     """
     weights = list(moving.values())
     logits, _, counts = forward.target_logits(model, batch_of(tokenizer, examples, loss_on))
-    share = torch.cat([torch.full((n, 1), 1 / (n * len(counts))) for n in counts])
+    share = torch.cat([torch.full((n, 1), 1 / (n * len(counts))) for n in counts]).to(logits.device)
     p, dummy = logits.detach().softmax(-1), torch.zeros_like(logits, requires_grad=True)
     back = torch.autograd.grad(logits, weights, dummy, create_graph=True)  # J^T dummy, linear in it
 

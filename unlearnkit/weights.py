@@ -25,7 +25,7 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(path) as partial:
-            values = {k: t.detach().contiguous() for k, t in tensors.items()}
+            values = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
             save_file(values, partial, {k: digest(t) for k, t in values.items()} or None)
             _order_metadata(partial)
     except (OSError, SafetensorError) as error:

@@ -1,12 +1,15 @@
-"""Adapters on a model of a billion parameters: recorded, replayed, and how much memory that takes."""
+"""A model, or adapters on one of a billion parameters: recorded, replayed, and how much memory that takes."""
 
 from functools import partial
+
+import torch
 
 from unlearnkit.bench import sides, sizes
 from unlearnkit.bench.cases import LEDGERS, PLAIN, REQUEST, Options
 from unlearnkit.bench.setting import Setting
 from unlearnkit.bench.timing import compared, in_child, scratch, simple
 from unlearnkit.bench.unlearn import request
+from unlearnkit.devices import CUDA
 from unlearnkit.ledger.recording import DTYPE
 from unlearnkit.study.machine import peak_memory
 
@@ -14,9 +17,10 @@ BATCHES = 3  # in the ledger that a request of 20 examples is taken from
 
 
 def adapters(options: Options) -> dict:
-    """Sides: a plain step of the adapters, one with the ledger, a request of 20; in a process of its own.
+    """Sides: a plain step of what is trained, one with the ledger, a request of 20; in a process of its own.
 
-    Beside them bytes an example, the error against autograd, and peak memory, the model's weights included.
+    Beside them bytes an example, the error against autograd, and peak memory, the model's weights included;
+    of a GPU its own too.
     """
     return in_child(_adapters, options)
 
@@ -34,4 +38,6 @@ def _adapters(options: Options) -> dict:
         found = compared(every, PLAIN, options)
         found |= {"bytes_an_example": book.info()["bytes_per_record"], "dense_bytes": setting.dense_bytes()}
         found["relative_error"] = sizes.error(setting, folder / "exact", DTYPE)
+    if setting.model.device.type == CUDA:
+        found["device_peak_bytes"] = torch.cuda.max_memory_allocated()
     return found | {"parameters": whole, "trained": setting.dense_bytes() // 4, "peak_bytes": peak_memory()}

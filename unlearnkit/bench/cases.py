@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearnkit import paths
+from unlearnkit.devices import AUTO, CPU
 from unlearnkit.errors import DataError
 
 FOLDER = paths.ROOT / "figures" / "benchmarks"
@@ -29,11 +30,16 @@ class Options:
     tokens: int = 32
     rounds: int = 5
     only: tuple[str, ...] = ()
+    device: str = CPU
+    dtype: str = "float32"  # of the weights, and of what is computed with them
 
 
 @dataclass(frozen=True)
 class Case:
-    """A benchmark, measured by the function of its name in `module`; reported are the results of `models`."""
+    """A benchmark, measured by the function of its name in `module`; reported are the results of `models`.
+
+    One that brings its own models and is reported nowhere has none.
+    """
 
     name: str
     module: str
@@ -51,18 +57,24 @@ CASES = {
         Case("influence", "influence"),
         Case("scale", "memory", ("gpt2-tiny",), Options(tokens=16)),
         Case("growth", "steps", (SHAPES,)),
+        Case("device", "device", (), Options(device=AUTO)),
     )
 }
 
 
 def load(folder: Path | None = None) -> Results:
-    """The results in a folder (figures/benchmarks) by benchmark and model; DataError for another file."""
+    """The results in a folder (figures/benchmarks) by benchmark and model; DataError for another file.
+
+    The bars are the processor's: a model on a GPU is called " on cuda" beside its name.
+    """
     found: Results = {}
     for path in sorted((folder or FOLDER).glob("*.json")):
         try:
             result = json.loads(path.read_text())
             case = CASES[result["what"]]
-            found[case.name, SHAPES if case.models == (SHAPES,) else result["model"]] = result
+            elsewhere = "" if result.get("device", CPU) == CPU else f" on {result['device']}"
+            model = SHAPES if case.models in ((SHAPES,), ()) else result["model"]
+            found[case.name, model + elsewhere] = result
         except (ValueError, TypeError, KeyError):
             what = f"{path} is no result of a benchmark: delete it, and run that one again"
             raise DataError(what) from None

@@ -5,7 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from unlearnkit import files, paths
 from unlearnkit.bench import cases
 from unlearnkit.bench.cases import Options
 from unlearnkit.bench.timing import provenance, tell
+from unlearnkit.devices import DEVICES, resolved
 
 
 def main(arguments: list[str]) -> int:
@@ -27,12 +28,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--batch", type=int, default=Options.batch, help="examples a step")
     parser.add_argument("--tokens", type=int, default=Options.tokens, help="tokens an example")
     parser.add_argument("--rounds", type=int, default=Options.rounds, help="rounds; medians are reported")
+    parser.add_argument("--device", choices=DEVICES, help="where the model is: cpu, and auto for `device`")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default=Options.dtype, help="of weights")
     parser.add_argument("--only", default="", help="comma-separated names of sides to run")
     given = parser.parse_args(arguments)
     if given.what == "missing":
         return make_missing()
     only = tuple(name.strip() for name in given.only.split(",") if name.strip())
-    result = measure(given.what, Options(given.model, given.batch, given.tokens, given.rounds, only))
+    where = given.device or cases.CASES[given.what].options.device
+    asked = Options(given.model, given.batch, given.tokens, given.rounds, only, where, given.dtype)
+    result = measure(given.what, asked)
     text = json.dumps(result, indent=1) + "\n"
     print(text, end="")
     if given.json:
@@ -42,8 +47,9 @@ def main(arguments: list[str]) -> int:
 
 def measure(what: str, options: Options) -> dict:
     """The result of a benchmark with what it was asked for and what it ran on."""
+    options = replace(options, device=resolved(options.device))
     function = getattr(import_module(f"unlearnkit.bench.{cases.CASES[what].module}"), what)
-    return {"what": what, **asdict(options), "machine": provenance(), **function(options)}
+    return {"what": what, **asdict(options), "machine": provenance(options.device), **function(options)}
 
 
 def make_missing() -> int:

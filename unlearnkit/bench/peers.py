@@ -15,6 +15,7 @@ from torch import nn
 from unlearnkit.batching import IGNORED, Batch, example_loss
 from unlearnkit.bench.setting import Setting
 from unlearnkit.bench.timing import Turns, Unavailable
+from unlearnkit.devices import CPU
 
 
 @contextmanager
@@ -22,6 +23,7 @@ def opacus(setting: Setting) -> Turns:
     """A step with Opacus' GradSampleModule, which keeps `grad_sample` of every parameter in memory."""
     from opacus import GradSampleModule
 
+    _require_processor(setting)
     sampled = GradSampleModule(setting.model, loss_reduction="sum", strict=False)
     sampled.train()  # it keeps nothing in evaluation mode; the models here have no dropout in either
 
@@ -48,6 +50,7 @@ def opacus(setting: Setting) -> Turns:
 @contextmanager
 def bergson(setting: Setting, folder: Path) -> Turns:
     """A step with bergson's unprojected gradients of the block linears, in a 16-bit memory map."""
+    _require_processor(setting)
     collector = bergson_collector(setting, folder)
 
     def turn(number: int) -> None:
@@ -92,6 +95,7 @@ def kronfluence(setting: Setting, train: Batch, queries: Batch, folder: Path, st
     from kronfluence.analyzer import Analyzer, prepare_model
     from kronfluence.arguments import FactorArguments
 
+    _require_processor(setting)
     task = _task(setting, block_linears(setting.model))
     model = prepare_model(copy.deepcopy(setting.model), task)
     quiet = {"log_level": logging.ERROR, "disable_tqdm": True}
@@ -110,6 +114,11 @@ def kronfluence(setting: Setting, train: Batch, queries: Batch, folder: Path, st
 
     yield turn
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_processor(setting: Setting) -> None:
+    if setting.model.device.type != CPU:
+        raise Unavailable("it is set up for the processor here, as the bars are")
 
 
 def block_linears(model: nn.Module) -> list[str]:

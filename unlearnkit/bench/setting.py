@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from unlearnkit import forward, ledger, models
+from unlearnkit import devices, forward, ledger, models
 from unlearnkit.batching import IGNORED, Batch
 from unlearnkit.bench.cases import Options
+from unlearnkit.devices import CPU
 from unlearnkit.ledger.recording import DTYPE
 from unlearnkit.models.tiny import NO_DROPOUT
 from unlearnkit.training import adapters
@@ -72,11 +73,13 @@ class Setting:
 
     @classmethod
     def make(cls, options: Options) -> "Setting":
-        """The model of that name (a registered one, a folder, or a random GPT-2), ready to train."""
+        """The model of that name (registered, a folder, or a random one), where and as the options say."""
         random = {GPT2_SHAPE: random_gpt2, LLAMA_SHAPE: random_llama}
         make = next((f for shape, f in random.items() if options.model.startswith(shape)), None)
-        model = make(options.model) if make else models.load(options.model)[0]
-        return cls(model, options.batch, options.tokens)
+        model = make(options.model) if make else models.load(options.model, device=CPU)[0]
+        model.to(getattr(torch, options.dtype))
+        place = devices.resolved(options.device)
+        return cls(model if place == CPU else model.to(place), options.batch, options.tokens)
 
     def examples(self, seed: int, count: int | None = None, prefix: str = "x") -> Batch:
         """A batch of random tokens, all of them targets."""

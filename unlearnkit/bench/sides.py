@@ -97,6 +97,7 @@ def vmapped(setting: Setting) -> Turns:
     model, before = setting.model, setting.model.config._attn_implementation
     # A finished causal mask: making one looks at the values of tensors, which vmap does not allow.
     mask = torch.full((1, 1, setting.tokens, setting.tokens), torch.finfo(torch.float32).min).triu(1)
+    mask = mask.to(model.device)
 
     def loss(weights, input_ids, labels):
         inputs = {"input_ids": input_ids[None], "attention_mask": mask, "use_cache": False}
@@ -105,7 +106,8 @@ def vmapped(setting: Setting) -> Turns:
 
     def turn(number: int) -> dict[str, torch.Tensor]:
         batch, weights = setting.examples(number), {n: p.detach() for n, p in model.named_parameters()}
-        gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, batch.input_ids, batch.labels)
+        given = (t.to(model.device) for t in (batch.input_ids, batch.labels))
+        gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, *given)
         setting.step({n: g.sum(0) for n, g in gradients.items()})
         return gradients
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from unlearnkit import paths
 from unlearnkit.bench.cases import Options
+from unlearnkit.devices import CPU
 from unlearnkit.errors import ConfigError, UnlearnkitError
 from unlearnkit.study import machine
 
@@ -62,8 +63,10 @@ class Side:
         with self.open() as turn:
             gc.collect()
             os.sync()
+            wait_for_gpu()
             started = time.perf_counter()
             turn(number)
+            wait_for_gpu()
             return time.perf_counter() - started
 
 
@@ -153,11 +156,18 @@ def quartiles(values: list[float]) -> list[float]:
     return np.quantile(values, [0.25, 0.75]).tolist()
 
 
-def provenance() -> dict:
-    """What this was measured on: versions, threads, processor, commit, day."""
+def wait_for_gpu() -> None:
+    """Until a GPU that is in use has done all that it was told to do."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def provenance(device: str = CPU) -> dict:
+    """What this was measured on: versions, threads, processor or GPU, commit, day."""
     import torch  # here: results are read without it
 
-    return machine.describe() | {
+    return machine.describe(device) | {
         "date": datetime.date.today().isoformat(),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),

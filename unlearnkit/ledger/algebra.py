@@ -58,13 +58,13 @@ class Factors:
         """(n, width_out): each example's bias gradient."""
         if self.reduced_bias is not None:
             return self.reduced_bias
-        return torch.zeros(self.n, self.d.shape[1]).index_add_(0, self.owner, self.d)
+        return self.d.new_zeros(self.n, self.d.shape[1]).index_add_(0, self.owner, self.d)
 
     def weight_matrices(self) -> torch.Tensor:
         """(n, numel): each example's dense weight gradient. Only where one side is stored dense."""
         if self.dense is not None:
             return self.dense
-        out = torch.zeros(self.n, self.site.width_in * self.site.width_out)
+        out = self.d.new_zeros(self.n, self.site.width_in * self.site.width_out)
         for k in range(self.n):
             rows = self.owner == k
             d, x = self.d[rows], self.x[rows]
@@ -74,8 +74,8 @@ class Factors:
 
 def _by_owner(values: torch.Tensor, a: Factors, b: Factors) -> torch.Tensor:
     """Sum a (R_a, R_b) matrix over the rows of each pair of examples: (n_a, n_b)."""
-    rows = torch.zeros(a.n, values.shape[1]).index_add_(0, a.owner, values)
-    return torch.zeros(a.n, b.n).index_add_(1, b.owner, rows)
+    rows = values.new_zeros(a.n, values.shape[1]).index_add_(0, a.owner, values)
+    return values.new_zeros(a.n, b.n).index_add_(1, b.owner, rows)
 
 
 def weight_dot(a: Factors, b: Factors) -> torch.Tensor:
@@ -90,7 +90,7 @@ def weight_dot(a: Factors, b: Factors) -> torch.Tensor:
     if kinds[0] == "embedding":
         if b.dense is not None:
             rows = b.dense.view(b.n, *b.shape())[:, a.ids]  # (n_b, R_a, width)
-            return torch.zeros(a.n, b.n).index_add_(0, a.owner, torch.einsum("brw,rw->rb", rows, a.d))
+            return a.d.new_zeros(a.n, b.n).index_add_(0, a.owner, torch.einsum("brw,rw->rb", rows, a.d))
         return _by_owner((a.d @ b.x.T) * b.d[:, a.ids].T, a, b)
     if a.dense is not None or b.dense is not None:
         return a.weight_matrices() @ b.weight_matrices().T

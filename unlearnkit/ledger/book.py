@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from unlearnkit.errors import LedgerError, RequestError
+from unlearnkit.forward import device_of
 from unlearnkit.layers import Layers, Slot, select, tags
 from unlearnkit.ledger import identity, purging, wholeness
 from unlearnkit.ledger.algebra import weight_dot
@@ -20,14 +21,15 @@ class GradientLedger:
     """Per-example, per-epoch gradients: each example's term of the loss as the step used it (1/B included).
 
     With plain SGD theta_T + lr * sum(all ids, "all") is theta_0 to rounding. With AdamW the records are the
-    raw gradients too, which are not the update that the optimizer made.
+    raw gradients too, not the update that the optimizer made. Gradients are made, and left, on the `device`;
+    dot products come back to the processor.
     """
 
-    def __init__(self, store: Store):
-        self.store = store
+    def __init__(self, store: Store, device: torch.device | str = "cpu"):
+        self.store, self.device = store, torch.device(device)
         self.tags = {Slot(p, r): frozenset(names) for p, r, names, _ in store.head["slots"]}
         self.shapes = {p: tuple(shape) for p, _, _, shape in store.head["slots"]}
-        self.reader = Reader(store)
+        self.reader = Reader(store, device)
 
     @classmethod
     def open(
@@ -36,9 +38,9 @@ class GradientLedger:
         """Open a ledger. LedgerError if it is damaged, or if `model` is given and is not the one it is about.
 
         That is a model at theta_0 or theta_T, or where `unlearning` brought it from there. With
-        `check_model=False` any model with the recorded parameters will do.
+        `check_model=False` any model with the recorded parameters will do. The model's device is the book's.
         """
-        book = cls(Store.load(Path(path)))
+        book = cls(Store.load(Path(path)), "cpu" if model is None else device_of(model))
         if model is not None:
             book.require_model(model, check_model)
         return book
@@ -87,13 +89,7 @@ class GradientLedger:
 
     def bytes_by_site(self) -> dict[str, int]:
         """Bytes stored for each tensor name ("module/x", "module/d", ...), over all shards."""
-        totals: dict[str, int] = {}
-        for number in range(len(self.store.shards)):
-            shard = self.reader.shard(number)
-            for name in shard.names:
-                begin, end = shard.header[name]["data_offsets"]
-                totals[name] = totals.get(name, 0) + end - begin
-        return totals
+        return self.reader.bytes_by_site()
 
     def parameter_sizes(self) -> dict[str, int]:
         """Number of weights of each recorded parameter."""
@@ -123,7 +119,7 @@ class GradientLedger:
 
         Raises LedgerError naming the file, or the example, that is not.
         """
-        self.reader = Reader(self.store)  # opens every shard anew
+        self.reader = Reader(self.store, self.device)  # opens every shard anew
         wholeness.require(self.reader)
 
     def purge(self, ids: Iterable[str]) -> int:
@@ -132,7 +128,7 @@ class GradientLedger:
         with alone(self.store.path):
             store = Store.load(self.store.path)  # a copy: after a failure this book still reads the old one
             freed = purging.purge(store, ids)
-        self.store, self.reader = store, Reader(store)  # parameters and their layers are as they were
+        self.store, self.reader = store, Reader(store, self.device)  # parameters and layers stay
         return freed
 
     # -- replay -----------------------------------------------------------------------------------------
@@ -154,7 +150,7 @@ class GradientLedger:
         _, keys = self.reader.as_stored(self._keys(ids, epochs))
         chosen = select(self.tags, layers)
         for parameter in dict.fromkeys(slot.parameter for slot in chosen):
-            total = torch.zeros(self.shapes[parameter])
+            total = torch.zeros(self.shapes[parameter], device=self.device)
             for site, weight in self.reader.sites_of(chosen, parameter):
                 for factors in self.reader.read(site, keys, bias_only=not weight):
                     (factors.add_weight if weight else factors.add_bias)(total)
@@ -171,14 +167,16 @@ class GradientLedger:
     ) -> torch.Tensor:
         """Dot products of recorded gradients, shape (len(a), len(b)); no dense gradient is built.
 
-        `other` is the ledger of the b side, this one by default.
+        `other` is the ledger of the b side, this one by default; it is read on this one's device.
         """
         other = other or self
+        if other.device != self.device:
+            other = GradientLedger(other.store, self.device)
         keys_a, keys_b = self._keys(ids_a, (epoch_a,)), other._keys(ids_b, (epoch_b,))
         chosen = select(self.tags, layers)
         order_a, keys_a = self.reader.as_stored(keys_a)
         order_b, keys_b = other.reader.as_stored(keys_b)
-        out = torch.zeros(len(keys_a), len(keys_b))
+        out = torch.zeros(len(keys_a), len(keys_b), device=self.device)
         for parameter in dict.fromkeys(slot.parameter for slot in chosen):
             parts = self.reader.sites_of(chosen, parameter)
             for site_a, weight in parts:
@@ -187,7 +185,7 @@ class GradientLedger:
                         for bt, b in other.reader.placed(site_b, keys_b, not weight):
                             value = weight_dot(a, b) if weight else a.bias_vectors() @ b.bias_vectors().T
                             out[at : at + a.n, bt : bt + b.n] += value
-        return out[order_a.argsort()][:, order_b.argsort()]
+        return out.cpu()[order_a.argsort()][:, order_b.argsort()]
 
     def norms(self, ids: Iterable[str], epoch: int = 1, layers: Layers = "all") -> torch.Tensor:
         """Euclidean norms of recorded gradients, shape (len(ids),)."""
@@ -203,7 +201,8 @@ class GradientLedger:
         self.store.require_moments()
         (epoch,) = self.chosen_epochs(epoch)
         names = dict.fromkeys(slot.parameter for slot in select(self.tags, layers))
-        return ((name, moment.float()) for name, moment in self.store.read_moments(epoch, names))
+        kept = self.store.read_moments(epoch, names)
+        return ((name, moment.to(self.device).float()) for name, moment in kept)
 
     def mean_rate(self, epoch: int) -> float:
         """The mean learning rate of an epoch's steps. LedgerError as for `second_moment`."""

@@ -33,9 +33,9 @@ def shaped(
     chosen = select(book.tags, layers)
     summed, others = (book.reader.as_stored(keys)[1] for keys in (summed, others))
     for name in dict.fromkeys(slot.parameter for slot in chosen):
-        total = torch.zeros(book.shapes[name])
+        total = torch.zeros(book.shapes[name], device=book.device)
         for site, is_weight in book.reader.sites_of(chosen, name):
-            part = torch.zeros(book.shapes[name])
+            part = torch.zeros_like(total)
             for factors in book.reader.read(site, summed, bias_only=not is_weight):
                 (factors.add_weight if is_weight else factors.add_bias)(part)
             if is_weight and site.kind != "norm":

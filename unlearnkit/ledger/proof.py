@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from unlearnkit import forward
+from unlearnkit import devices, forward
 from unlearnkit.batching import Batch, collate
 from unlearnkit.errors import LedgerError, UnlearnkitError
 from unlearnkit.layers import tags
@@ -34,6 +34,7 @@ def proven(model: PreTrainedModel) -> list[Site]:
     LedgerError where the model cannot be recorded exactly, naming the module: it looks ahead or at its
     neighbours, checkpoints its gradients, or cannot be run on a batch of texts.
     """
+    devices.require_proven(model)
     if any(getattr(m, "gradient_checkpointing", False) for m in model.modules()):
         raise LedgerError(
             "gradient checkpointing is on, and would run the ledger's hooks twice: "
@@ -137,7 +138,7 @@ def _different(model: PreTrainedModel, batch: Batch, sites: Sequence[Site]) -> l
             recorder.end_epoch()
             recorder.slab.join()
             store.publish(1)
-        book = GradientLedger(store)
+        book = GradientLedger(store, forward.device_of(model))
         for name, loss in zip(batch.ids, losses, strict=True):
             theirs = torch.autograd.grad(
                 loss, list(parameters.values()), retain_graph=True, allow_unused=True
@@ -146,7 +147,7 @@ def _different(model: PreTrainedModel, batch: Batch, sites: Sequence[Site]) -> l
             whole = torch.stack([g.float().norm() for g in theirs if g is not None]).norm()
             for parameter, ours in book.stream([name]):
                 g = exact[parameter]
-                g = torch.zeros_like(ours) if g is None else g.float().cpu()
+                g = torch.zeros_like(ours) if g is None else g.float()
                 share = EXACT if parameters[parameter].dtype == torch.float32 else ROUGH
                 if not (ours - g).norm() <= share * g.norm() + FLOOR * whole:
                     found[parameter] = None

@@ -17,10 +17,10 @@ Key = tuple[str, int]  # example id, epoch
 
 
 class Reader:
-    """The records of a store, found by (example id, epoch) and decoded site by site."""
+    """The records of a store, found by (example id, epoch) and decoded site by site, on a device."""
 
-    def __init__(self, store: Store):
-        self.store = store
+    def __init__(self, store: Store, device: torch.device | str = "cpu"):
+        self.store, self.device = store, torch.device(device)
         self.sites = [Site.from_json(s) for s in store.head["sites"]]
         self.where: dict[Key, tuple[int, int]] = {}  # shard number, place in it
         for number, entry in enumerate(store.shards):
@@ -59,6 +59,15 @@ class Reader:
             self._shards[number] = Shard(self.store.path / entry["file"], entry)
         return self._shards[number]
 
+    def bytes_by_site(self) -> dict[str, int]:
+        """Bytes stored for each tensor name, over all shards."""
+        totals: dict[str, int] = {}
+        for shard in map(self.shard, range(len(self.store.shards))):
+            for name in shard.names:
+                begin, end = shard.header[name]["data_offsets"]
+                totals[name] = totals.get(name, 0) + end - begin
+        return totals
+
     def as_stored(self, keys: Sequence[Key]) -> tuple[torch.Tensor, list[Key]]:
         """Keys in the order of their records on disk, which `read` is fast in, and where each was."""
         order = sorted(range(len(keys)), key=lambda k: self.where[keys[k]])
@@ -93,7 +102,8 @@ class Reader:
 
     def _load(self, site: Site, keys: Sequence[Key], dense: bool, bias_only: bool) -> Factors:
         def read(suffix: str, module: str = site.module) -> torch.Tensor:
-            parts = [self.shard(n).read(f"{module}/{suffix}", places) for n, places in self._runs(keys)]
+            runs, there = self._runs(keys), self.device
+            parts = [self.shard(n).read(f"{module}/{suffix}", places, there) for n, places in runs]
             return torch.cat(parts) if len(parts) > 1 else parts[0]
 
         factors = Factors(site, len(keys))
@@ -105,7 +115,7 @@ class Reader:
         else:
             rows = "targets" if site.on_targets else "live"
             lengths = [self.shard(self.where[k][0]).lengths(rows)[self.where[k][1]] for k in keys]
-            factors.owner = torch.from_numpy(np.repeat(np.arange(len(keys)), lengths))
+            factors.owner = torch.from_numpy(np.repeat(np.arange(len(keys)), lengths)).to(self.device)
             factors.d = read("d")
             if site.kind == "embedding":
                 factors.ids = read("ids").flatten().long()

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from unlearnkit import forward
 from unlearnkit.batching import IGNORED, Batch
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger import identity
@@ -20,6 +21,7 @@ from unlearnkit.ledger.listening import Listener, Use, listen_to
 from unlearnkit.ledger.rows import rows_of
 from unlearnkit.ledger.sites import Site, about_mean, normalised
 from unlearnkit.ledger.slab import Slab
+from unlearnkit.ledger.staging import StagingSlab
 from unlearnkit.ledger.store import Store
 
 
@@ -34,7 +36,8 @@ class Recorder:
     def __init__(self, model: PreTrainedModel, store: Store):
         self.sites = sites = [Site.from_json(told) for told in store.head["sites"]]
         self.store, self.model = store, model
-        self.slab = Slab(store)
+        self.device = forward.device_of(model)
+        self.slab = Slab(store) if self.device.type == "cpu" else StagingSlab(store, self.device)
         self.modules = dict(model.named_modules())
         named = dict(model.named_parameters())
         self.operations = {  # by the parameter that an operation is known by, and whether it looks ids up
@@ -81,13 +84,13 @@ class Recorder:
         live = predicts.flip(1).cummax(1).values.flip(1) & batch.attention_mask.bool()
         kept = torch.zeros(self.shape[0], 1, dtype=torch.bool)
         kept[list(keep)] = True
-        self.rows = {"live": rows_of(live & kept), "targets": rows_of(predicts & kept)}
-        self.dropped = {"live": ~live, "targets": ~predicts}
         # The head may be given its predicting positions only, as one row of them (`forward.target_logits`).
-        self.predicting = predicts
-        self.rows["picked"] = rows_of(kept.expand_as(predicts)[predicts][None])
-        self.keep = torch.tensor(list(keep))
-        counts = torch.stack([live.sum(1), predicts.sum(1)], 1)[self.keep].tolist()
+        masks = {"live": live & kept, "targets": predicts & kept}
+        masks["picked"] = kept.expand_as(predicts)[predicts][None]
+        self.rows = {name: rows_of(mask, self.device) for name, mask in masks.items()}
+        self.dropped, self.predicting = {"live": ~live, "targets": ~predicts}, predicts
+        self.keep = torch.tensor(list(keep)).to(self.device)
+        counts = torch.stack([live.sum(1), predicts.sum(1)], 1)[list(keep)].tolist()
         dense = {s.module for s in self.sites if s.factored and dense_is_smaller(s, counts)}
         if dense != self.dense_sites:
             self.dense_sites = dense

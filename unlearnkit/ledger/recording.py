@@ -114,7 +114,7 @@ def record_batches(
             (losses.sum() / divisor).backward()
             recorder.finish(epoch=1, step=step, lr=0.0)
         recorder.commit(1)
-    return GradientLedger(store)
+    return GradientLedger(store, forward.device_of(model))
 
 
 @contextlib.contextmanager

@@ -204,17 +204,18 @@ class Shard:
                 self._damaged(f"has a damaged part {name!r}", self.examples[k])
         return view
 
-    def read(self, name: str, places: Sequence[int]) -> torch.Tensor:
-        """Rows of the examples at ascending places, scaled back to true size, float32 (or int32)."""
+    def read(self, name: str, places: Sequence[int], device: torch.device | str = "cpu") -> torch.Tensor:
+        """Rows of the examples at ascending places, scaled back to true size, float32 (or int32), there."""
         parts = [self._rows(name, stretch) for stretch in self._stretches(name, places)]
-        rows = parts[0] if len(parts) == 1 else torch.cat(parts)
+        rows = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(device)  # as stored: half the bytes
         if rows.dtype == torch.int32:
             return rows
         exponents = self.exponents[self._place[name], places]
         rows = rows.float()
         if exponents.any():
             scale = np.exp2(-exponents.astype(np.float64)).astype(np.float32)
-            rows *= torch.from_numpy(scale.repeat(self.lengths(self.rows_of[name])[places]))[:, None]
+            scale = scale.repeat(self.lengths(self.rows_of[name])[places])
+            rows *= torch.from_numpy(scale).to(device)[:, None]
         return rows
 
     def _starts(self, name: str) -> list[int]:

@@ -7,7 +7,7 @@ construction.
 
 import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -68,6 +68,7 @@ class _Step:
     exponents: dict[str, int] = field(default_factory=dict)  # by tensor, once it has been put
     number: int = 0
     rate: float = 0.0
+    arrive: Callable[[], None] = lambda: None  # waits for what is still on its way from a GPU
 
 
 def pieces(layout: Layout, steps: Sequence[_Step]) -> list[Piece]:
@@ -110,21 +111,26 @@ class Slab:
             self.layout = layout
         live, targets = map(sum, zip(*lengths, strict=True))
         counts = dict(zip(ROWS, (live, targets, len(ids)), strict=True))
-        sizes = {s: len(names) * counts[s.rows] * s.width * s.dtype.itemsize for s, names in layout.items()}
-        need = sum(_aligned(size) for size in sizes.values())
+        blocks = self._blocks({s: (len(names), counts[s.rows], s.width) for s, names in layout.items()})
+        parts = ((names, blocks[shape].unbind()) for shape, names in layout.items())
+        self.rooms = {n: room for names, rooms in parts for n, room in zip(names, rooms, strict=True)}
+        self.step = _Step(list(ids), list(lengths), blocks)
+
+    def _blocks(self, sizes: Mapping[Shape, tuple[int, int, int]]) -> dict[Shape, torch.Tensor]:
+        """Room for a step's tensors, (tensors, rows, width) of each shape, side by side in the slab."""
+        taken = {shape: math.prod(size) * shape.dtype.itemsize for shape, size in sizes.items()}
+        need = sum(map(_aligned, taken.values()))
         if self.used + need > self.memory.numel():
             self.flush()
             self.join()
             if need > self.memory.numel():
                 self.memory = torch.empty(max(need, SHARD_BYTES + need), dtype=torch.uint8)
-        blocks, self.rooms = {}, {}
-        for shape, names in layout.items():
-            block = self.memory[self.used : self.used + sizes[shape]].view(shape.dtype)
-            blocks[shape] = block.view(len(names), counts[shape.rows], shape.width)
-            self.rooms.update(zip(names, blocks[shape].unbind(), strict=True))
-            self.used += _aligned(sizes[shape])
+        blocks = {}
+        for shape, size in sizes.items():
+            blocks[shape] = self.memory[self.used : self.used + taken[shape]].view(shape.dtype).view(size)
+            self.used += _aligned(taken[shape])
         self.views.clear()
-        self.step = _Step(list(ids), list(lengths), blocks)
+        return blocks
 
     def end(self, epoch: int, number: int, rate: float) -> None:
         """Close the step. LedgerError if some tensor was not put in it."""
@@ -220,6 +226,8 @@ class Slab:
 
     def _write(self, layout: Layout, steps: list[_Step], epoch: int) -> None:
         try:
+            for step in steps:
+                step.arrive()
             lengths = [n for step in steps for n in step.lengths]
             told = [(i, step.number, step.rate) for step in steps for i in step.ids]
             self.store.append(pieces(layout, steps), lengths, *zip(*told, strict=True), epoch)

@@ -25,20 +25,22 @@ Metric = Callable[[str], torch.Tensor]  # a parameter's weights, of its shape or
 def gram(sums: Sequence[Sequence[Term]], layers: Layers, metric: Metric) -> torch.Tensor:
     """(n, n) dot products, float64, of n weighted sums of records: sum over coordinates of w * s_i * s_j.
 
-    Every ledger among them must be of models with the same parameters. LayerError for unknown layers.
+    Every ledger among them must be of models with the same parameters, and on one device. LayerError for
+    unknown layers.
     """
-    book, found = sums[0][0][0], torch.zeros(len(sums), len(sums), dtype=torch.float64)
+    book = sums[0][0][0]
+    found = torch.zeros(len(sums), len(sums), dtype=torch.float64, device=book.device)
     for name, slots in _by_parameter(book, layers):
         rows, width = _matrix(book.shapes[name])
-        weights = metric(name).expand(book.shapes[name]).reshape(rows, width)
+        weights = metric(name).to(book.device).expand(book.shapes[name]).reshape(rows, width)
         size = max(1, BLOCK_BYTES // (4 * width * len(sums)))
         for start in range(0, rows, size):
             cut = slice(start, min(start + size, rows))
-            block = torch.zeros(len(sums), cut.stop - start, width)
+            block = torch.zeros(len(sums), cut.stop - start, width, device=book.device)
             _fill(block, sums, name, slots, cut)
             flat = block.flatten(1)
             found += (flat * weights[cut].flatten() @ flat.T).double()
-    return (found + found.T) / 2
+    return ((found + found.T) / 2).cpu()
 
 
 def total(terms: Sequence[Term], layers: Layers) -> Iterator[tuple[str, torch.Tensor]]:
@@ -46,7 +48,7 @@ def total(terms: Sequence[Term], layers: Layers) -> Iterator[tuple[str, torch.Te
     book = terms[0][0]
     for name, slots in _by_parameter(book, layers):
         rows, width = _matrix(book.shapes[name])
-        block = torch.zeros(1, rows, width)
+        block = torch.zeros(1, rows, width, device=book.device)
         _fill(block, [terms], name, slots, slice(0, rows))
         yield name, block.view(book.shapes[name])
 
@@ -71,8 +73,8 @@ def _fill(
         terms = list(group)
         book = terms[0][0]
         order, keys = book.reader.as_stored([key for _, key, _, _ in terms])
-        scales = torch.tensor([weight for _, _, weight, _ in terms])[order]
-        into = torch.tensor([k for *_, k in terms])[order]
+        scales = torch.tensor([weight for _, _, weight, _ in terms])[order].to(block.device)
+        into = torch.tensor([k for *_, k in terms])[order].to(block.device)
         for site, is_weight in book.reader.sites_of(chosen, name):
             for place, factors in book.reader.placed(site, keys, not is_weight):
                 here = slice(place, place + factors.n)

@@ -112,7 +112,7 @@ def _states_of(model: PreTrainedModel, batch: Batch) -> list[torch.Tensor]:
 
 def _patched(model: PreTrainedModel, batch: Batch, block: int, state: torch.Tensor) -> torch.Tensor:
     """Mean NLL of each answer, (B,), with a state (B, T, D) at the block's output where it is predicted."""
-    places = F.pad(batch.labels[:, 1:] != IGNORED, (0, 1))[..., None]
+    places = F.pad(batch.labels[:, 1:] != IGNORED, (0, 1))[..., None].to(state.device)
 
     def put(_module: nn.Module, _args: tuple, output: Output) -> Output:
         return _with(output, torch.where(places, state, states(output)))

@@ -159,7 +159,7 @@ def _cached(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """New tokens (B, steps), and the logits (B, V) of the last, of left-padded rows and a growing cache."""
     batch = collate([(row, [False] * len(row)) for row in rows], [""] * len(rows), pad_id=0, side="left")
-    given, new = batch.inputs() | {"use_cache": True}, []
+    given, new = batch.inputs(forward.device_of(model)) | {"use_cache": True}, []
     for step in range(steps):
         output = forward.selected(model, given, lambda hidden: hidden[:, -1:])
         new.append(_next(output.logits[:, -1], draws, step))
@@ -181,7 +181,7 @@ def _anew(
     for step in range(steps):
         batch = collate([(row, [False] * len(row)) for row in tokens.tolist()], [""] * len(tokens), pad_id=0)
         output = forward.selected(model, forward.inputs(model, batch), lambda hidden: hidden[:, -1:])
-        tokens = torch.cat([tokens, _next(output.logits[:, -1], draws, step)], 1)
+        tokens = torch.cat([tokens, _next(output.logits[:, -1], draws, step).to(tokens.device)], 1)
     return tokens[:, length:], output.logits[:, -1]
 
 

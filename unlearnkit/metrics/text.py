@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit.errors import ConfigError, DataError, DivergenceError, ModelError
-from unlearnkit.forward import evaluation_mode
+from unlearnkit.forward import device_of, evaluation_mode
 
 
 class Window(NamedTuple):
@@ -87,6 +87,6 @@ def windows(
 
 def _nll_sum(model: PreTrainedModel, tokens: list[int]) -> float:
     """Summed NLL of all tokens but the first. One window a pass: on a CPU its logits then fit the cache."""
-    window = torch.tensor([tokens])
+    window = torch.tensor([tokens]).to(device_of(model))
     logits = model(input_ids=window[:, :-1], use_cache=False).logits[0]
     return F.cross_entropy(logits.float(), window[0, 1:], reduction="none").double().sum().item()

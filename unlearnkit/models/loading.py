@@ -15,6 +15,7 @@ from transformers import (
 )
 from transformers import logging as transformers_logging
 
+from unlearnkit import devices
 from unlearnkit.errors import ModelError
 from unlearnkit.models.fitting import require_rows
 from unlearnkit.models.registry import DEFAULT, REGISTRY, fetch
@@ -23,15 +24,21 @@ LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 def load(
-    name: str = DEFAULT, *, attn_implementation: str | None = None, dtype: torch.dtype = torch.float32
+    name: str = DEFAULT,
+    *,
+    attn_implementation: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str = devices.AUTO,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model in evaluation mode, with no dropout in either mode, and its tokenizer.
 
     `name` is as for `fetch`. The tokenizer pads on the right, with its end-of-text token where it has no
-    padding token. `attn_implementation` ("eager", "sdpa") goes to transformers. Raises ModelError as
-    `fetch` does, when transformers cannot read the folder, and for a tokenizer that is larger than the model.
+    padding token. `attn_implementation` ("eager", "sdpa") goes to transformers. `device` is "cpu", "cuda" or
+    "auto", the GPU where there is one; everything that is done with the model is done there, in its `dtype`.
+    Raises ModelError as `fetch` does, when transformers cannot read the folder, and for a tokenizer that is
+    larger than the model; ConfigError for a device that is not there, or not proven.
     """
-    folder = fetch(name)
+    place, folder = devices.resolved(device), fetch(name)
     transformers_logging.disable_progress_bar()  # reading takes a second: its bars only clutter notebooks
     with _told(name, folder):
         model = AutoModelForCausalLM.from_pretrained(
@@ -42,7 +49,7 @@ def load(
     require_rows(tokenizer, model.get_input_embeddings().weight.shape[0], name)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     _disable_dropout(model)
-    return model.eval(), tokenizer
+    return model.eval().to(place), tokenizer
 
 
 def load_tokenizer(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:

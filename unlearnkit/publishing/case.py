@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import data, manifest, models, requests, training
+from unlearnkit import data, devices, manifest, models, requests, training
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, MethodError, RequestError
 from unlearnkit.ledger import GradientLedger
@@ -39,6 +39,7 @@ class Job:
     ledger: str = ""
     history: str = ""
     key: str = ""
+    device: str = devices.AUTO
     asked_by: str = ""
     train: bool = False
     purge: bool = False
@@ -76,7 +77,7 @@ class Case:
         taught = [e for e in facts if e.split != HOLDOUT]
         request = _request(job, taught)
         groups = Groups.of(taught, request)
-        model, tokenizer = models.load(job.model)
+        model, tokenizer = models.load(job.model, device=job.device)
         require_fit(model.config, tokenizer, facts)
         require_room(model.config, tokenizer, [*groups.forget, *groups.retain, *groups.neighbours])
         found = cls(job, method, options, recipe, taught, holdout, request, groups, model, tokenizer)

@@ -115,7 +115,7 @@ def save(model: PreTrainedModel, name: str, folder: Path) -> PreTrainedModel:
     config.pop("torch_dtype", None)  # its older name
     config |= {"dtype": str(model.dtype).removeprefix("torch."), "architectures": [type(model).__name__]}
     files.write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
-    read, _ = models.load(str(folder), dtype=model.dtype)
+    read, _ = models.load(str(folder), dtype=model.dtype, device=model.device.type)
     if manifest.weights_digest(read) != manifest.weights_digest(model):
         raise ModelError(f"{name} does not come back from a saved folder as it was: some weight is not saved")
     return read

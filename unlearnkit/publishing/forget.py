@@ -50,7 +50,7 @@ def forget(job: Job, dry_run: bool = False) -> Path | None:
         "when": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
         **({"asked_by": job.asked_by} if job.asked_by else {}),
         "facts": manifest.facts_of(case.groups.forget, salt),
-        "software": {"unlearnkit": version("unlearnkit"), **machine.describe()},
+        "software": {"unlearnkit": version("unlearnkit"), **machine.describe(case.model.device.type)},
         "not_shown": list(NOT_SHOWN),
     }
     with delivery.staged(job.out) as (folder, scratch):

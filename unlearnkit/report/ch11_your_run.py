@@ -76,7 +76,7 @@ def shared_cells(yours: Run, published: Run) -> pd.DataFrame:
 
 
 def _processor(cell: dict) -> str | None:
-    return cell["made"].get("processor")
+    return cell["made"].get("device") or cell["made"].get("processor")
 
 
 def _rows(run: Run, stage: str, keys: list[str]) -> pd.DataFrame:

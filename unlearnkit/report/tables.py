@@ -31,6 +31,7 @@ NAMES = {
 MADE = {
     "commit": "computed by commit",
     "processor": "computed on",
+    "device": "and on",
     "python": "with Python",
     "torch": "with torch",
     "transformers": "with transformers",

@@ -24,6 +24,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from unlearnkit import packages, paths
+from unlearnkit.devices import CPU
 from unlearnkit.study import collect, compare, grid, plan, variants, words
 from unlearnkit.study.cells import TRAININGS, Cell, Step, Task, Tidy
 from unlearnkit.study.config import FEW_CORES, MODEL_SECONDS, SEED_BYTES, SMALL_MODELS, TINY_FAMILIES
@@ -138,8 +139,10 @@ def _chain(cell: Cell) -> str:
     """A cell's chain where seeds run side by side, a core each; else none.
 
     Tiny models' seeds do, and small models' on a small machine: a larger model's matrix products can use all
-    cores, if not quite well.
+    cores, if not quite well; and a GPU is one.
     """
+    if cell.config.get("device", CPU) != CPU:
+        return ""
     model, cores = cell.config["model"], os.cpu_count() or 1
     fits = model in SMALL_MODELS and cores <= FEW_CORES and _memory() >= cores * SEED_BYTES
     return cell.chain if plan.family(model) in TINY_FAMILIES or fits else ""

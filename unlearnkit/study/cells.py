@@ -21,6 +21,7 @@ import pandas as pd
 from filelock import FileLock
 
 from unlearnkit import files, paths
+from unlearnkit.devices import CPU
 from unlearnkit.study import machine
 from unlearnkit.study.versions import VERSION
 
@@ -183,7 +184,8 @@ class Cell(Step):
             seconds = time.perf_counter() - started
             files.write_text(self.observations, frame.to_csv(index=False))
             cost = {"seconds": round(seconds, 2), "peak_bytes": machine.peak_memory()}
-            files.write_text(self.folder / DONE, json.dumps(cost | {"made": machine.describe()}))
+            cost["made"] = machine.describe(self.config.get("device", CPU))
+            files.write_text(self.folder / DONE, json.dumps(cost))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,17 +23,20 @@ NO_VARIANT = dict.fromkeys(
 )
 WORDS = {"seeds_words": 1}  # of the run's own model, and of gpt2-tiny beside it
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 8, "seeds_tiny_sgd": 3, "seeds_untied": 2}
+# With "auto" a user's own run takes a GPU where there is one, and the built-in study the processor, whose
+# cells are published: on a GPU a cell is another.
+COMMON = BUILT_IN | {"device": "auto"}
 PROFILES = {
     "quick": {
-        **{"model": f"{TINY}-quick", **BUILT_IN, "whole_map": False, "seeds_adamw": 2, "seeds_sgd": 0},
+        **{"model": f"{TINY}-quick", **COMMON, "whole_map": False, "seeds_adamw": 2, "seeds_sgd": 0},
         **{**NO_COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, **WORDS},
     },
     "default": {
-        **{"model": "smollm2-135m", **BUILT_IN, "whole_map": False, "seeds_adamw": 3, "seeds_sgd": 0},
+        **{"model": "smollm2-135m", **COMMON, "whole_map": False, "seeds_adamw": 3, "seeds_sgd": 0},
         **{**COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, "seeds_methods": 2, **WORDS},
     },
     "full": {
-        **{"model": "smollm2-135m", **BUILT_IN, "whole_map": True, "seeds_adamw": 16, "seeds_sgd": 3},
+        **{"model": "smollm2-135m", **COMMON, "whole_map": True, "seeds_adamw": 16, "seeds_sgd": 3},
         **{**COMPANION, "seeds_tiny_sgd": 20},
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
         **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8, "seeds_sequence": 8},

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 
 from unlearnkit.data import Example
+from unlearnkit.devices import CPU
 from unlearnkit.study import config, plan, walks
 from unlearnkit.study.cells import Cell, Shared
 from unlearnkit.study.plan import Arm, Setting, is_early, maps
@@ -91,7 +92,7 @@ class Seed:
             module=module,
             arm=self.arm.name,
             seed=self.setting.seed,
-            config=given,
+            config=given if self.arm.device == CPU else given | {"device": self.arm.device},
             needs=needs,
         )
 

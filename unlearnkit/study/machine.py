@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from unlearnkit import paths
+from unlearnkit.devices import CPU, described
 
 
 @cache
-def describe() -> dict[str, str]:
-    """What computes here: commit of the code, what is registered in it, processor, versions."""
+def describe(device: str = CPU) -> dict[str, str]:
+    """What computes here: commit of the code, what is registered in it, processor or GPU, versions."""
     from unlearnkit import claims  # here: it loads what tests, and the report needs none of it
 
     asked = subprocess.run(
@@ -24,6 +25,7 @@ def describe() -> dict[str, str]:
         check=False,
     )
     versions = {package: version(package) for package in ("torch", "transformers")}
+    versions |= {} if device == CPU else {"device": described(device)}
     return {
         "commit": asked.stdout.strip(),
         "registered": claims.digest(),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+from unlearnkit.devices import DEVICES
 from unlearnkit.errors import ConfigError
 from unlearnkit.study.config import (
     MOST_EPOCHS,
@@ -105,6 +106,7 @@ RULES: dict[str, Rule] = {
     "epochs": _optional(_whole(2, MOST_EPOCHS)),
     "batch_size": _optional(_whole(1)),
     "lora": _optional(_whole(0, 1024)),
+    "device": (lambda value: value in DEVICES, " or ".join(DEVICES)),
     "optimizer": _optional((lambda value: value in OPTIMIZERS, " or ".join(OPTIMIZERS))),
     "damage": _number("a positive number of nats", lambda value: value > 0),
     "margin": _number("a number from 0", lambda value: value >= 0),

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from unlearnkit import data, requests
+from unlearnkit import data, devices, requests
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, RequestError
 from unlearnkit.study import config, twins
@@ -55,6 +55,7 @@ class Arm:
     settings: tuple[Setting, ...]
     whole_map: bool  # every layer and epoch, or the primary contrasts only
     variant: str = ""  # what sets an arm of `variants` apart; "" for the study's own
+    device: str = devices.CPU  # or "cuda"
 
     @property
     def name(self) -> str:
@@ -82,15 +83,23 @@ def arms(profile: Profile) -> list[Arm]:
     wanted = [(profile["model"], o, seeds, profile["whole_map"]) for o, seeds in _optimizers(profile).items()]
     if is_built_in(profile):
         wanted += [(model, o, profile[seeds], whole) for model, o, seeds, whole in COMPANIONS]
+    place = device(profile)
     own = {k: profile[k] for k in OWN_RECIPE if k != "optimizer" and profile[k] is not None}
     found = [
-        Arm(model, optimizer, recipe(model, optimizer) | own, _settings(profile, seeds), whole)
-        for model, optimizer, seeds, whole in wanted
+        Arm(model, o, recipe(model, o) | own, _settings(profile, seeds), whole, device=place)
+        for model, o, seeds, whole in wanted
         if seeds
     ]
     if not found:
         raise ConfigError("seeds_adamw and seeds_sgd are both 0: give one of them at least 1")
     return found
+
+
+def device(profile: Profile) -> str:
+    """Where a run's models are: "cpu" or "cuda". ConfigError where it asks for a GPU and there is none."""
+    asked = profile["device"]
+    is_published = asked == devices.AUTO and is_built_in(profile)
+    return devices.CPU if is_published else devices.resolved(asked)
 
 
 def _optimizers(profile: Profile) -> dict[str, int]:

@@ -13,6 +13,7 @@ Their arms are no arms of the report's main chapters (`Run.variants`). Imports n
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from unlearnkit import data, requests
 from unlearnkit.data import Example
@@ -39,8 +40,9 @@ def arms(profile: Profile) -> list[Arm]:
     ]
     wanted.append((sequence.SEQUENCE, own, profile["seeds_sequence"], sequence.setting))
     wanted.append((PLANTED, own | config.TAUGHT, profile["seeds_planted"], _planted))
+    place = plan.device(profile)
     found = [
-        Arm(config.TINY, "adamw", recipe, tuple(map(setting, range(seeds))), False, variant)
+        Arm(config.TINY, "adamw", recipe, tuple(map(setting, range(seeds))), False, variant, place)
         for variant, recipe, seeds, setting in wanted
         if seeds
     ]
@@ -51,8 +53,9 @@ def _nudged(profile: Profile) -> list[Arm]:
     """The first seeds of the profile's model and of gpt2-tiny, begun one rounding off."""
     seeds = profile["seeds_nudged"]
     counts = {profile["model"]: min(seeds, config.NUDGED_OF_MAIN), config.TINY: seeds}
+    recipe, place = partial(plan.recipe, optimizer="adamw"), plan.device(profile)
     return [
-        Arm(model, "adamw", plan.recipe(model, "adamw"), tuple(map(plan.built_in, range(n))), False, NUDGED)
+        Arm(model, "adamw", recipe(model), tuple(map(plan.built_in, range(n))), False, NUDGED, place)
         for model, n in counts.items()
         if n
     ]

@@ -10,7 +10,7 @@ from statistics import mean
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import layers, weights
+from unlearnkit import devices, forward, layers, weights
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DivergenceError, RequestError
 from unlearnkit.ledger import recording
@@ -33,6 +33,7 @@ class Run:
     initial: Path  # theta_0, as safetensors
     seconds: float
     notes: list  # what `on_epoch` returned, an entry an epoch
+    device: str  # where the model was
 
 
 def fine_tune(
@@ -64,6 +65,7 @@ def fine_tune(
     """
     recipe, exclude = recipe or Recipe(), tuple(exclude)
     named = {"exclude": exclude, "record": record or (), "updates": updates, "Recipe.staged": recipe.staged}
+    devices.require_proven(model)
     by_id = _by_id(examples, named)
     require_fit(model.config, tokenizer, [e for i, e in by_id.items() if i not in exclude], recipe.loss_on)
     freeze(model, recipe)
@@ -79,7 +81,8 @@ def fine_tune(
     _require_finite(model, recipe)
     model.zero_grad(set_to_none=False)
     order = [tuple(e.id for e in step.examples) for epoch in plan for step in epoch]
-    return Run(recipe=recipe, order=order, lr=recipe.lr, initial=initial, **vars(state.progress))
+    told = {"initial": initial, "device": forward.device_of(model).type}
+    return Run(recipe=recipe, order=order, lr=recipe.lr, **told, **vars(state.progress))
 
 
 def _session(ledger, state: State, recipe: Recipe, by_id: Mapping, exclude, record, dtype: str) -> Session:

@@ -116,7 +116,7 @@ class History(Mapping[int, Path]):
             kind, _, rest = key.partition("/")
             name, _, entry = rest.rpartition("/")
             if kind == "optimizer" and name in parameters:
-                optimizer.state[parameters[name]][entry] = tensor
+                optimizer.state[parameters[name]][entry] = tensor.to(parameters[name].device)
 
     def _file(self, kind: str, number: int) -> tuple[Path, list]:
         file, seal, *_ = self.told[kind][str(number)]

@@ -43,7 +43,7 @@ def certified_removal(
     noise = torch.randn(output.weight.shape, generator=generator, dtype=torch.float64)
     whole, left = (Head.of(model, inputs.tokenizer, part, lam, sigma * noise) for part in (learnt, kept))
     budget = sigma * epsilon / (c := math.sqrt(2 * math.log(1.5 / delta)))
-    w = minimum(whole, torch.zeros_like(noise), tolerance=1e-3 * budget)
+    w = minimum(whole, torch.zeros_like(whole.noise), tolerance=1e-3 * budget)
     w, step, taken = removed(left, w, budget, newton)
     residual = left.gradient(w).norm().item()
     if residual > budget:

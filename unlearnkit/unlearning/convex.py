@@ -53,12 +53,13 @@ class Head:
         features = torch.cat([h.flatten(0, 1) for h in seen]).double()
         logits, targets = (torch.cat([t[k] for t in told]) for k in (0, 1))
         shares = torch.cat([torch.full((count,), 1 / count) for t in told for count in t[2]])
-        return cls(features, logits.double(), targets, shares.double()[:, None], len(examples), lam, noise)
+        shares = shares.to(features)[:, None]
+        return cls(features, logits.double(), targets, shares, len(examples), lam, noise.to(features))
 
     def gradient(self, w: torch.Tensor) -> torch.Tensor:
         """dL/dW, (V, width)."""
         error = (self.logits + self.features @ w.T).softmax(-1)
-        error[torch.arange(len(error)), self.targets] -= 1
+        error[torch.arange(len(error), device=error.device), self.targets] -= 1
         return (self.shares * error).T @ self.features + self.lam * self.n * w + self.noise
 
     def product(self, w: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:

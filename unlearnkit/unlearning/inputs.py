@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
+from unlearnkit.devices import require_proven
 from unlearnkit.errors import MethodError, RequestError
 from unlearnkit.unlearning.limits import require_finite
 
@@ -53,6 +54,7 @@ class Inputs:
             raise RequestError("the forget request is empty: name at least one example id")
         if missing := [n for n in needs if getattr(self, n) is None]:
             raise MethodError(f"method {self.method!r} needs {missing[0]}=: pass it to unlearning.apply")
+        require_proven(self.model)
         if self.ledger is not None:
             self.ledger.require_model(self.model, check_model)
         ids = set(self.request)

@@ -38,4 +38,4 @@ def inverse(moment: "torch.Tensor", damping: float) -> "torch.Tensor":
         return torch.ones_like(diagonal)
     if moment.dim() == 1:
         return (moment + damping * size).reciprocal()
-    return torch.linalg.inv(moment + damping * size * torch.eye(len(moment), dtype=moment.dtype))
+    return torch.linalg.inv(moment + damping * size * torch.eye(len(moment)).to(moment))

@@ -8,6 +8,7 @@ from transformers import DynamicCache
 
 from unlearnkit.batching import encode
 from unlearnkit.errors import MethodError
+from unlearnkit.forward import device_of
 
 if TYPE_CHECKING:
     from unlearnkit.unlearning.inputs import Inputs
@@ -19,7 +20,8 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
     The text's keys and values are taken once, as the weights are then. MethodError where the model has no
     positions left for the longest of `examples` after it.
     """
-    model, tokens = inputs.model, torch.tensor([inputs.tokenizer(text)["input_ids"]])
+    model = inputs.model
+    tokens = torch.tensor([inputs.tokenizer(text)["input_ids"]]).to(device_of(model))
     ahead = tokens.shape[1]
     longest = max(len(encode(inputs.tokenizer, e.prompt, e.answer, "text")[0]) for e in inputs.examples or ())
     limit = getattr(model.config, "max_position_embeddings", None)
@@ -35,9 +37,9 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
     def prefixed(_module, args: tuple, given: dict) -> tuple[tuple, dict]:
         rows, length = given["input_ids"].shape
         own, places = given.get("attention_mask"), given.get("position_ids")
-        own = torch.ones(rows, length, dtype=torch.long) if own is None else own
-        places = torch.arange(length).expand(rows, -1) if places is None else places
-        mask = torch.cat([torch.ones(rows, ahead, dtype=torch.long), own], 1)
+        own = tokens.new_ones(rows, length) if own is None else own
+        places = torch.arange(length, device=tokens.device).expand(rows, -1) if places is None else places
+        mask = torch.cat([tokens.new_ones(rows, ahead), own], 1)
         more = {"attention_mask": mask, "position_ids": places + ahead}
         if given.get("past_key_values") is None:  # else they have begun with ours
             cache = DynamicCache()

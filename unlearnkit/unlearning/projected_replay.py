@@ -76,6 +76,6 @@ def _scale(book: "GradientLedger", metric: str) -> "Callable[[str], torch.Tensor
 
     def scale(name: str) -> torch.Tensor:
         ((_, moment),) = book.store.read_moments(last, [name])
-        return moment.float().sqrt().add(EPS).reciprocal()
+        return moment.to(book.device).float().sqrt().add(EPS).reciprocal()
 
     return scale

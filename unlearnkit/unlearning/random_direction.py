@@ -15,6 +15,6 @@ def random_direction(inputs, *, seed: int = 0):
     for name, gradient in first_epoch(inputs):
         size = gradient.norm()
         total += size.item()
-        gradient.normal_(generator=generator)
-        yield name, gradient.mul_(size / gradient.norm())
+        drawn = torch.randn(gradient.shape, generator=generator).to(gradient)
+        yield name, drawn.mul_(size / drawn.norm())
     require_length(total, inputs, "request's first-epoch")

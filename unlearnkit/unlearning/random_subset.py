@@ -19,6 +19,7 @@ def random_subset(inputs, *, like: str = "embedding", seed: int = 0):
     def masked():
         generator = torch.Generator().manual_seed(seed)
         for name, gradient in first_epoch(inputs):
-            yield name, gradient.mul_(torch.rand(gradient.shape, generator=generator) < share)
+            drawn = torch.rand(gradient.shape, generator=generator) < share
+            yield name, gradient.mul_(drawn.to(gradient.device))
 
     return rescaled(inputs, masked, "randomly masked", like=first_epoch(inputs))

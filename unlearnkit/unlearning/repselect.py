@@ -36,4 +36,4 @@ def without_leading(moment: "torch.Tensor", components: int) -> "torch.Tensor":
     if moment.dim() == 1:
         return torch.ones_like(moment)
     vectors = torch.linalg.eigh(moment).eigenvectors[:, max(len(moment) - components, 0) :]
-    return torch.eye(len(moment), dtype=moment.dtype) - vectors @ vectors.T
+    return torch.eye(len(moment)).to(moment) - vectors @ vectors.T

@@ -81,7 +81,7 @@ def _by_layer(
             for pieces in zip(*streams.values(), strict=True):
                 (name,) = {n for n, _ in pieces}
                 vectors = dict(zip(streams, (v for _, v in pieces), strict=True))
-                vectors[ORACLE] = target.get_tensor(name) - parameters[name]
+                vectors[ORACLE] = target.get_tensor(name).to(parameters[name].device) - parameters[name]
                 for layer in _layers_of(book, name, part):
                     yield layer, vectors
 

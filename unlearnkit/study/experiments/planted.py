@@ -10,12 +10,12 @@ import pandas as pd
 import torch
 from safetensors import safe_open
 
-from unlearnkit import layers, models, weights
+from unlearnkit import layers, weights
 from unlearnkit.influence import inner
 from unlearnkit.ledger import GradientLedger, record
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments.setting import fine_tuned, groups_of
-from unlearnkit.study.experiments.train import WEIGHTS
+from unlearnkit.study.experiments.train import WEIGHTS, loaded
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -30,7 +30,7 @@ def layer_scores(cell: Cell) -> pd.DataFrame:
     config = cell.config
     model, tokenizer, book = fine_tuned(config, train)
     groups, now = groups_of(config), weights.parameters(model)
-    public = weights.parameters(models.load(config["model"])[0])
+    public = weights.parameters(loaded(config)[0])
     folder = Path(tempfile.mkdtemp(prefix="unlearnkit-"))
     told = {"loss_on": config["recipe"]["loss_on"], "divisor": config["recipe"]["batch_size"]}
     try:
@@ -46,7 +46,7 @@ def layer_scores(cell: Cell) -> pd.DataFrame:
                     "retain": _sum(fresh["retain"], parts),
                     "weights": {n: now[n] for n in names},
                     "way": {n: now[n] - public[n] for n in names},
-                    "taught": {n: now[n] - before.get_tensor(n) for n in names},
+                    "taught": {n: now[n] - before.get_tensor(n).to(now[n].device) for n in names},
                 }
                 rows += [(rule, candidate, value) for rule, value in scores(found).items()]
     finally:

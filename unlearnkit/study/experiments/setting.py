@@ -2,11 +2,11 @@
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import models, training
+from unlearnkit import training
 from unlearnkit.data import Example
 from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
-from unlearnkit.study.experiments.train import examples_of, stand
+from unlearnkit.study.experiments.train import examples_of, loaded, stand
 from unlearnkit.study.tables import read as read_table
 
 GROUPS = ("forget", "control", "fuzzy", "retain")
@@ -22,7 +22,7 @@ def groups_of(config: dict) -> dict[str, list[Example]]:
 
 def fine_tuned(config: dict, train: Cell) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, GradientLedger]:
     """The model at theta_T, its tokenizer and its ledger."""
-    model, tokenizer = models.load(config["model"])
+    model, tokenizer = loaded(config)
     training.freeze(model, training.Recipe(**config["recipe"]))
     stand(model, train)
     return model, tokenizer, GradientLedger.open(train.folder / "ledger", model)

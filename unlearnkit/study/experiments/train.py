@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import data, ledger, models, training, weights
 from unlearnkit.data import Example
+from unlearnkit.devices import CPU
 from unlearnkit.ledger.store import Store
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure
@@ -25,6 +26,11 @@ def examples_of(config: dict, key: str = "facts") -> list[Example]:
     return [data.Example(**{k: tuple(v) if k in tuples else v for k, v in e.items()}) for e in config[key]]
 
 
+def loaded(config: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model as it is published, where the configuration says; and its tokenizer."""
+    return models.load(config["model"], device=config.get("device", CPU))
+
+
 def start(config: dict, after: Iterable[Cell] = ()):
     """Facts, model at theta_0, tokenizer and recipe of a configuration.
 
@@ -32,7 +38,7 @@ def start(config: dict, after: Iterable[Cell] = ()):
     are to be `nudged`, each is the next larger number, one rounding off.
     """
     facts = examples_of(config)
-    model, tokenizer = models.load(config["model"])
+    model, tokenizer = loaded(config)
     for parameter in model.parameters() if config.get("nudged") else ():
         parameter.data = torch.nextafter(parameter.data, torch.full_like(parameter, torch.inf))
     for earlier in after:

@@ -10,13 +10,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import files, metrics, models, unlearning
+from unlearnkit import files, metrics, unlearning
 from unlearnkit.data import Example
 from unlearnkit.errors import BudgetError, DivergenceError
 from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure, portrait, ways
 from unlearnkit.study.experiments.setting import displacement_of, fine_tuned, groups_of
+from unlearnkit.study.experiments.train import loaded
 from unlearnkit.study.readings import crossing, curve, damages, start
 from unlearnkit.study.route import Route
 from unlearnkit.study.tables import read as read_table
@@ -227,7 +228,7 @@ def portraits(cell: Cell) -> pd.DataFrame:
         result.revert()
     if config["pretrained"]:
         walk.model = None  # no two models at once
-        walk.model, _ = models.load(config["model"])
+        walk.model, _ = loaded(config)
         look("pretrained", book=None)
     files.write_text(cell.folder / "continuations.json", json.dumps({"ids": config["forget"], "said": said}))
     return pd.concat(found)
