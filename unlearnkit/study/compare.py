@@ -87,6 +87,16 @@ def methods_of(profile: Profile, arm: Arm, setting: Setting) -> list[str]:
     return [name for name in trials.names() if wanted[name in PRINCIPAL]]
 
 
+def chosen(profile: Profile, names: list[str]) -> list[Cell]:
+    """The cells of these methods in every seed of a run's first arm, whatever its profile compares."""
+    arm = plan.arms(profile)[0]
+    found: list[Cell] = []
+    for setting in arm.settings:
+        one = Comparison(arm, setting)
+        found += [one.seed.train, *one.seed.oracles, one.train, *map(one.tuned, names)]
+    return found
+
+
 def trial_cells(model: str, setting: Setting, names: list[str]) -> dict[tuple[str, int], Cell]:
     """By (method, number of the trial), the cells of a tuning world."""
     one = Comparison(Arm(model, "adamw", plan.recipe(model, "adamw"), (setting,), False), setting)

@@ -81,6 +81,8 @@ SEARCHED = {
     "sgd": (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0),
 }
 KNOWN = 0.9  # share of the answers' tokens that such a search asks for
+# The recipe of notebook 13's example but for its rate: a sketch's random weights need many passes.
+EXAMPLE = {"epochs": 30, "batch_size": 8}
 
 # -- what is measured -------------------------------------------------------------------------------------
 RETAIN_FACTS = 20  # retain facts scored along a path
