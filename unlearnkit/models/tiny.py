@@ -39,7 +39,7 @@ def build(name: str, folder: Path) -> None:
 
 
 def sketch(folder: Path, texts: Iterable[str], kind: str = "llama") -> None:
-    """Write a model of about a hundred thousand random weights, and a byte-level BPE of the texts, to a folder.
+    """Write a model of about a hundred thousand random weights and a byte-level BPE, trained on the texts.
 
     `kind` is a model type of transformers whose configuration calls sizes as Llama's does. Needs no network.
     """

@@ -33,7 +33,7 @@ def refusals(folder: Path | None = None) -> pd.DataFrame:
 
 
 def require(given: dict[str, Any]) -> None:
-    """UnlearnkitError where a run with these parameters could not end well; nothing is trained to find out."""
+    """UnlearnkitError where a run with these parameters could not end well; trains nothing."""
     from unlearnkit.study import inputs  # here: the report needs none of it
 
     profile = profiles.own(study_own.PROFILE, given)
@@ -42,7 +42,7 @@ def require(given: dict[str, Any]) -> None:
 
 
 def _short(message: str, folder: Path) -> str:
-    """A message without the folder that the case was made in; of several lines, or a long one, the beginning."""
+    """A message without the folder that the case was made in; of a long one the beginning."""
     for name in (f"{folder.resolve()}/", f"{folder}/"):
         message = message.replace(name, "")
     message = " ".join(message.split())
@@ -104,7 +104,7 @@ CASES: dict[str, Callable[[Path], dict[str, str] | None]] = {
     ),
     "TOFU's files, of which one holds the other": _tofu,
     "a name that is nowhere in the data": lambda _: {"forget": "Davd"},
-    "all facts to be forgotten": lambda _: {"forget": "Dave,Rosa,Kurt,Nina"},
+    "all facts to be forgotten": lambda _: {"forget": "Dave,Rosa,Kurt,Nina,Omar"},
     "all facts about one person": lambda f: _facts(f, lambda told: [r.update(person="Dave") for r in told]),
     "a text longer than the model's positions": lambda f: _facts(
         f, lambda told: told[5].update(prompt=" ".join(["and so on"] * 100))

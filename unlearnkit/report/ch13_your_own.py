@@ -5,6 +5,7 @@ and the rule of the advice, are chapter 09's.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,7 +27,7 @@ ONE_SEED = (
     "**One training was looked at, and one request.** It cannot show how far the prices lie apart in another "
     "order of training, so that there is no interval, and a lead of any size may be luck; nor what somebody "
     f"else's facts would cost. Methods within {MARGIN:g} nats of the cheapest count as equals for that. With "
-    "`seeds = 3` the intervals are wide, and a method that leads in all three is worth more than any lead here."
+    "`seeds = 3` the intervals are wide, yet a lead in all three is worth more than any here."
 )
 
 
@@ -98,8 +99,20 @@ def verdict_table(arm: Arm) -> pd.DataFrame:
     )
 
 
+def seen_too(arm: Arm) -> Markdown | None:
+    """A warning where there are so few facts of others that those that methods see again are scored, too."""
+    setting = arm.settings[0]
+    others = len(setting.facts) - len(setting.forget)
+    if others > len(setting.retain()):
+        return None
+    return Markdown(
+        f"> ⚠ All {others} facts of others are scored, those among them that a method sees again: the prices "
+        "of methods that see retain texts are too low. Bring more facts of others."
+    )
+
+
 def _forgotten(arm: Arm, row: Any) -> str:
-    """`yes`; or of a method that does not get there how near it comes: of how many seeds, D_F at its least."""
+    """`yes`; or in how many seeds; of a method that never gets there the least D_F."""
     if row.reached == row.seeds:
         return "yes"
     return f"in {row.reached} of {row.seeds}" if row.reached else f"no; closest D_F {row.closest:.2f}"
@@ -120,15 +133,16 @@ def answer(arm: Arm) -> Markdown:
     target = ", ".join(arm.targets)
     if not (name := best(arm)):
         return Markdown(
-            f"**No method forgets {target} as far as retraining does.** Retraining without these facts is what is left."
+            f"**No method makes the facts of the request ({target}) as unlikely as retraining without them "
+            "does**, which is what is left."
         )
     one = summary(arm).loc[name]
     retrained = tables.duration(side_by_side.retraining_seconds(arm))
     return Markdown(
-        f"**{target} can be forgotten: {len(able)} of {tables.count(len(summary(arm)), 'method')} make the facts "
-        f"as unlikely, on the mean, as retraining without them does. Use {one['title']}: others lose "
-        f"{one['price']:.2f} of the {taught:.2f} nats a token that they were taught.** Retraining costs others "
-        f"nothing, and took {retrained}."
+        f"**{target} can be forgotten: {len(able)} of {tables.count(len(summary(arm)), 'method')} make these "
+        f"facts as unlikely, on the mean, as retraining without them does. Use {one['title']}: others lose "
+        f"{one['price']:.2f} of the {taught:.2f} nats a token that they were taught.** Retraining costs "
+        f"others nothing, and took {retrained}."
     )
 
 
@@ -145,17 +159,26 @@ def how_sure(arm: Arm) -> Markdown:
 # -- the model that is handed over --------------------------------------------------------------------------
 
 
-def job(own: Own, method: str) -> dict[str, Any]:
-    """What the command `forget` is to be given so that it does what was compared.
+def job(own: Own, arm: Arm | None) -> dict[str, Any]:
+    """What the command `forget` is to be given so that it does by `best` what was compared.
 
-    The folder is `forgotten` below the others, and the key that signs is made beside it.
+    The result goes to `forgotten`, signed with a key beside it; names in `own.folder` are relative to that.
+    Nothing where no method forgets, or where the run was made by `make reproduce`, which hands over nothing.
     """
+    method = best(arm) if arm and own.folder else ""
+    if not method:
+        return {}
     recipe = own.arm.recipe
     options = [f"{k}={v}" for k, v in own.options(method).items()]
     options += [f"train.{k}={recipe[k]}" for k in ("optimizer", "lr", "epochs", "batch_size")]
-    told = {name: own.profile[name] for name in ("model", "data")} | {"who": own.profile["forget"]}
-    told |= {"out": own.folder / "forgotten", "key": str(own.folder / "signing.key")}
+    told = {name: _below(own.folder, own.profile[name]) for name in ("model", "data")}
+    told |= {"who": own.profile["forget"], "out": Path("forgotten"), "key": "signing.key"}
     return told | {"method": method, "train": True, "options": tuple(options)}
+
+
+def _below(folder: Path, name: str) -> str:
+    path = Path(name)
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else name
 
 
 def account(told: Mapping[str, Any]) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def check(profile: Profile) -> list[str]:
 
 
 def account(profile: Profile) -> dict[str, str]:
-    """What was found in facts, request and model, in words. Errors as for `check`, whose warnings are in it."""
+    """What was found in facts, request and model, in words, the warnings of `check` among it; its errors."""
     warnings = check(profile)
     arm = plan.arms(profile)[0]
     setting = arm.settings[0]

@@ -1,7 +1,7 @@
 """A model and facts of one's own, from nothing to data that the report reads: what notebook 13 asks for.
 
-It is the work of `make recipe` and of `make reproduce`, of which it takes a few methods only: the same checks,
-and the same cells. Imports no torch.
+It is the work of `make recipe` and of `make reproduce` for a few methods only: the same checks, and the same
+cells. Imports no torch.
 """
 
 import atexit
@@ -23,7 +23,7 @@ from unlearnkit.study.profiles import Profile
 from unlearnkit.study.search import Tried
 
 PROFILE = "quick"  # whose sizes the run has
-PERSONS, FACTS = 4, 6  # of the example; the facts of each
+PERSONS, FACTS = 5, 6  # of the example; facts of each: more others than a path scores
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def searched(own: Own) -> tuple[Own, list[Tried]]:
 
 
 def estimate(own: Own, names: Sequence[str]) -> dict[str, float]:
-    """Seconds that the comparison is expected to take, by kind of cell; at the pace of the search before it."""
+    """Seconds that the comparison should take, by kind of cell, at the pace of the search before it."""
     with paths.runs_below(own.folder):
         made = [cell for cell in search.cells_of(own.profile) if cell.is_made()]
         pace = sum(c.cost()["seconds"] for c in made) / sum(c.estimate_s for c in made) if made else 1.0
