@@ -4,6 +4,7 @@ import contextlib
 import json
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from architectures import architecture
@@ -66,6 +67,10 @@ def test_from_a_folder_to_a_verdict(kind, tiny_tokenizer, tmp_path):
     assert taught > 2  # the facts were learnt
     rows = chapter.verdict_table(arm).set_index("method")
     assert rows.loc["first epoch", "sees again"] == "the ledger"
+    ax = chapter.ways(arm).axes[0]
+    assert [line.get_label() for line in ax.lines[:2]] == [METHODS[m].title for m in COMPARED]
+    assert all(line.get_ydata()[0] == 0 for line in ax.lines[:2])
+    plt.close("all")
     assert chapter.best(arm) in COMPARED
     assert rows.index[0] == METHODS[side_by_side.summary(arm)["price"].idxmin()].title
     assert "All 7 facts of others are scored" in chapter.seen_too(arm).data

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 from IPython.display import Markdown
 
 from unlearnkit.claims.methods import MARGIN, sees
 from unlearnkit.paths import runs_below
-from unlearnkit.report import side_by_side, tables
+from unlearnkit.report import figures, side_by_side, tables
 from unlearnkit.report.ch09_methods import advice
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.side_by_side import reading, summary
@@ -116,6 +118,24 @@ def _forgotten(arm: Arm, row: Any) -> str:
     if row.reached == row.seeds:
         return "yes"
     return f"in {row.reached} of {row.seeds}" if row.reached else f"no; closest D_F {row.closest:.2f}"
+
+
+def ways(arm: Arm) -> plt.Figure:
+    """What others have lost against the forget facts' NLL, along each method's path: a line a method and seed."""
+    drawn, ax = figures.figure(3.4)
+    found = side_by_side.paths(arm)
+    colours = dict(zip(side_by_side.methods(arm), sns.color_palette("colorblind", len(found)), strict=False))
+    for (method, seed), path in found.items():
+        label = METHODS[method].title if seed == arm.seeds[0] else None
+        steps = path.steps[["forget_nll", "damage"]]
+        ax.plot(steps["forget_nll"], steps["damage"], ".-", color=colours[method], label=label)
+    level = pd.Series([path.world.target.mean() for path in found.values()]).mean()
+    ax.axvline(level, color=figures.COLOURS["oracle"], ls=(0, (4, 3)), zorder=0)
+    figures.note(ax, "the oracle", (level, 1), ax.get_xaxis_transform(), (0, 3), ha="center")
+    ax.set_xlabel("facts to be forgotten: NLL, nats a token")
+    ax.set_ylabel("others have lost, nats")
+    ax.legend(frameon=False, fontsize=8)
+    return drawn
 
 
 def best(arm: Arm) -> str:
