@@ -121,7 +121,7 @@ def _forgotten(arm: Arm, row: Any) -> str:
 
 
 def ways(arm: Arm) -> plt.Figure:
-    """What others have lost against the forget facts' NLL, along each method's path: a line a method and seed."""
+    """What others have lost against the forget facts' NLL: a line for each method's path in each seed."""
     drawn, ax = figures.figure(3.4)
     found = side_by_side.paths(arm)
     colours = dict(zip(side_by_side.methods(arm), sns.color_palette("colorblind", len(found)), strict=False))
