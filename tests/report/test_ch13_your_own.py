@@ -46,10 +46,11 @@ def brought(folder, kind, tokenizer):
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt_neox"])
 def test_from_a_folder_to_a_verdict(kind, tiny_tokenizer, tmp_path):
-    given = brought(tmp_path, kind, tiny_tokenizer) | {"seeds_adamw": 1, "epochs": 25, "batch_size": 2}
+    given = brought(tmp_path, kind, tiny_tokenizer) | {"seeds_adamw": 1, "epochs": 40, "batch_size": 2}
     own = work.begin("published", str(tmp_path / "out"), given)
     told = dict(chapter.found(own).to_numpy())
     assert told["facts"] == "10, about 3 persons"
+    assert told["never taught"].startswith("0")
     assert told["to be forgotten"] == "3 of them: Ada"
     assert told["model"] == f"mine, of the type {kind}"
     assert told["gradients are recorded"].startswith("exactly, as factors")
@@ -133,7 +134,8 @@ def test_the_example_is_whole_and_the_same_every_time(tmp_path):
         digests.append((models.digest(given["model"]), (tmp_path / name / "facts.jsonl").read_text()))
     assert digests[0] == digests[1]
     facts = data.load(given["data"])
-    assert len(facts) == work.PERSONS * work.FACTS
+    assert len(facts) == (work.PERSONS + work.STRANGERS) * work.FACTS
+    assert sum(e.split == "holdout" for e in facts) == work.STRANGERS * work.FACTS
     assert {e.person for e in facts if e.person == given["forget"]}
 
 
@@ -225,3 +227,21 @@ def test_with_enough_facts_of_others_some_are_seen_and_not_scored(tmp_path):
     train = own.methods(["grad_diff"])[-2]
     assert set(train.config["record"]) > set(train.config["forget"])
     assert not set(train.config["record"]) & set(train.config["retain"])
+
+
+def test_files_of_tofu_are_found_to_be_what_they_are(tiny_tokenizer, tmp_path):
+    given = brought(tmp_path, "llama", tiny_tokenizer)
+    (tmp_path / "tofu").mkdir()
+    for name, authors in {"forget05": 1, "retain95": 3}.items():
+        rows = [
+            {"question": f"{name} {k}: where?", "answer": f"In {name}, house {k}"}
+            for k in range(20 * authors)
+        ]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "tofu" / f"{name}.json").write_text(lines)
+    given |= {"data": str(tmp_path / "tofu"), "forget": "forget05-author-000"}
+    own = work.begin("published", str(tmp_path / "out"), given)
+    told = dict(chapter.found(own).to_numpy())
+    assert told["facts"] == "80, about 4 persons"
+    assert told["to be forgotten"] == "20 of them: forget05-author-000"
+    assert chapter.seen_too(own.arm) is None

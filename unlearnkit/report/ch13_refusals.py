@@ -1,8 +1,10 @@
 """Chapter 13's inputs that are refused: each made, given to what checks a run's inputs, and what it says."""
 
 import json
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ def refusals(folder: Path | None = None) -> pd.DataFrame:
         here.mkdir()
         given = study_own.example(here)
         try:
-            require(given | (change(here) or {}))
+            with _quiet():
+                require(given | (change(here) or {}))
         except UnlearnkitError as error:
             rows.append((words, _short(str(error), here)))
         else:
@@ -39,6 +42,16 @@ def require(given: dict[str, Any]) -> None:
     profile = profiles.own(study_own.PROFILE, given)
     inputs.check(profile)
     inputs.recorded(profile["model"])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings that transformers logs of broken models."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _short(message: str, folder: Path) -> str:

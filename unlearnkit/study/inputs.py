@@ -37,6 +37,7 @@ def account(profile: Profile) -> dict[str, str]:
     persons = {e.person for e in setting.facts if e.person}
     return {
         "facts": f"{len(setting.facts)}, about {len(persons)} persons",
+        "never taught": f"{len(setting.holdout)}, with the split holdout",
         "to be forgotten": f"{len(setting.forget)} of them: {setting.target}",
         "model": f"{Path(arm.model).name}, of the type {config.model_type}",
         "longest text": f"{longest} tokens; positions: {fitting.positions_of(config) or 'no limit'}",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnkit import data, paths
+from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError
 from unlearnkit.study import collect, compare, plan, profiles, search, trials
 from unlearnkit.study.cells import Cell
@@ -23,7 +24,8 @@ from unlearnkit.study.profiles import Profile
 from unlearnkit.study.search import Tried
 
 PROFILE = "quick"  # whose sizes the run has
-PERSONS, FACTS = 5, 6  # of the example; facts of each: more others than a path scores
+# The example's persons, those whom no model is taught, and facts of each: others are more than a path scores.
+PERSONS, STRANGERS, FACTS = 5, 2, 6
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,18 @@ def example(folder: Path) -> dict[str, Any]:
     """Write a tiny model with random weights, and facts about a few invented persons; a run's parameters."""
     from unlearnkit.models import tiny  # here, since a plan needs no torch
 
-    facts = [e for e in data.dave() if e.split in ("forget", "retain")]
-    persons = list(dict.fromkeys(e.person for e in facts))[:PERSONS]
-    told = [e for person in persons for e in [f for f in facts if f.person == person][:FACTS]]
-    data.save_jsonl([replace(e, split="retain") for e in told], folder / "facts.jsonl")
+    taught = [replace(e, split="retain") for e in data.dave() if e.split != "neighbour"]
+    told = [*_some(taught, PERSONS), *_some(data.holdout(), STRANGERS)]
+    data.save_jsonl(told, folder / "facts.jsonl")
     tiny.sketch(folder / "model", [e.text for e in told])
-    given = {"model": str(folder / "model"), "data": str(folder / "facts.jsonl"), "forget": persons[0]}
+    given = {"model": str(folder / "model"), "data": str(folder / "facts.jsonl"), "forget": told[0].person}
     return given | EXAMPLE
+
+
+def _some(facts: Sequence[Example], persons: int) -> list[Example]:
+    """A few facts about each of the first persons."""
+    names = list(dict.fromkeys(e.person for e in facts))[:persons]
+    return [e for name in names for e in [f for f in facts if f.person == name][:FACTS]]
 
 
 def searched(own: Own) -> tuple[Own, list[Tried]]:
