@@ -11,7 +11,7 @@ from architectures import architecture
 from test_own_data import FACTS
 
 from unlearnkit import data, manifest, models, signing
-from unlearnkit.errors import ConfigError
+from unlearnkit.errors import ConfigError, MethodError
 from unlearnkit.publishing.forget import Job, forget
 from unlearnkit.report import ch13_refusals, side_by_side
 from unlearnkit.report import ch13_your_own as chapter
@@ -89,7 +89,7 @@ def test_from_a_folder_to_a_verdict(kind, tiny_tokenizer, tmp_path):
     assert dict(chapter.account(told).to_numpy())["verdict"].startswith(told["verdict"])
 
 
-def test_the_same_folder_is_not_worked_on_twice(tiny_tokenizer, tmp_path):
+def test_the_same_folder_is_not_worked_on_twice(tiny_tokenizer, tmp_path, monkeypatch):
     given = brought(tmp_path, "llama", tiny_tokenizer) | {"seeds_adamw": 1, "epochs": 2, "lr": 1e-3}
     own = work.begin("published", str(tmp_path / "out"), given)
     assert work.searched(own) == (own, [])  # the rate is given
@@ -99,7 +99,16 @@ def test_the_same_folder_is_not_worked_on_twice(tiny_tokenizer, tmp_path):
     again = chapter.compared(own, ["first_epoch", "gradient_ascent"])
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
     assert (first.folder, first.data) == (again.folder, again.data)
-    assert side_by_side.methods(side_by_side.of_run(again)[0]) == ["first_epoch", "gradient_ascent"]
+    arm = side_by_side.of_run(again)[0]
+    assert side_by_side.methods(arm) == ["first_epoch", "gradient_ascent"]
+    assert chapter.expected(own, ["first_epoch", "gradient_ascent"]).empty
+    assert list(chapter.expected(own, ["first_epoch", "npo"])["work"]) == ["methods side by side, npo", "all"]
+    monkeypatch.setattr(chapter, "best", lambda _: "first_epoch")
+    assert str(chapter.job(own, arm)["out"]) == "forgotten"
+    (own.folder / "forgotten").mkdir()
+    assert str(chapter.job(own, arm)["out"]) == "forgotten-2"
+    with pytest.raises(MethodError, match="unknown method 'npoo'; did you mean 'npo'"):
+        chapter.compared(own, ["npoo"])
 
 
 def test_a_run_that_reproduce_made_is_read_and_nothing_is_made(monkeypatch):
@@ -157,7 +166,7 @@ def test_every_refused_input_says_what_to_do(tmp_path):
         "TOFU's files, of which one holds the other": "Keep one forget and one retain file",
         "a name that is nowhere in the data": "'Davd' is neither a person nor an id \\(nearest",
         "all facts to be forgotten": "names 30 of 30 facts.*forget fewer",
-        "all facts about one person": "Add facts about others",
+        "all facts about one person": "are about Dave, as is the request.*Add some",
         "a text longer than the model's positions": "Shorten these texts",
     }
     texts = pd.Series(told)

@@ -118,7 +118,9 @@ CASES: dict[str, Callable[[Path], dict[str, str] | None]] = {
     "TOFU's files, of which one holds the other": _tofu,
     "a name that is nowhere in the data": lambda _: {"forget": "Davd"},
     "all facts to be forgotten": lambda _: {"forget": "Dave,Rosa,Kurt,Nina,Omar"},
-    "all facts about one person": lambda f: _facts(f, lambda told: [r.update(person="Dave") for r in told]),
+    "all facts about one person": lambda f: (
+        _facts(f, lambda told: [r.update(person="Dave") for r in told]) or {"forget": "dave-pet"}
+    ),
     "a text longer than the model's positions": lambda f: _facts(
         f, lambda told: told[5].update(prompt=" ".join(["and so on"] * 100))
     ),

@@ -4,6 +4,7 @@ The numbers are made on the machine at hand, by the cells of the study (`study.o
 and the rule of the advice, are chapter 09's.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def verdict_table(arm: Arm) -> pd.DataFrame:
         {
             "method": rows["title"].to_numpy(),
             "sees again": [sees(METHODS[m].needs) for m in rows.index],
-            "forgotten": [_forgotten(arm, row) for row in rows.itertuples()],
+            "forgotten": [_forgotten(row) for row in rows.itertuples()],
             "others lose": tables.estimates(rows, "price", ".2f"),
             f"of {taught:.2f} that they were taught": [f"{p / taught:.0%}" for p in rows["price"]],
             "D_F there": [f"{d:.2f}" for d in rows["distance"]],
@@ -113,7 +114,7 @@ def seen_too(arm: Arm) -> Markdown | None:
     )
 
 
-def _forgotten(arm: Arm, row: Any) -> str:
+def _forgotten(row: Any) -> str:
     """`yes`; or in how many seeds; of a method that never gets there the least D_F."""
     if row.reached == row.seeds:
         return "yes"
@@ -182,7 +183,8 @@ def how_sure(arm: Arm) -> Markdown:
 def job(own: Own, arm: Arm | None) -> dict[str, Any]:
     """What the command `forget` is to be given so that it does by `best` what was compared.
 
-    The result goes to `forgotten`, signed with a key beside it; names in `own.folder` are relative to that.
+    The result goes to `forgotten`, or with a number to the first that is free, signed with a key beside it;
+    names in `own.folder` are relative to that.
     Nothing where no method forgets, or where the run was made by `make reproduce`, which hands over nothing.
     """
     method = best(arm) if arm and own.folder else ""
@@ -192,8 +194,14 @@ def job(own: Own, arm: Arm | None) -> dict[str, Any]:
     options = [f"{k}={v}" for k, v in own.options(method).items()]
     options += [f"train.{k}={recipe[k]}" for k in ("optimizer", "lr", "epochs", "batch_size")]
     told = {name: _below(own.folder, own.profile[name]) for name in ("model", "data")}
-    told |= {"who": own.profile["forget"], "out": Path("forgotten"), "key": "signing.key"}
+    told |= {"who": own.profile["forget"], "out": _free(own.folder), "key": "signing.key"}
     return told | {"method": method, "train": True, "options": tuple(options)}
+
+
+def _free(folder: Path) -> Path:
+    """A name that nothing in the folder has."""
+    names = itertools.chain(["forgotten"], (f"forgotten-{number}" for number in itertools.count(2)))
+    return Path(next(name for name in names if not (folder / name).exists()))
 
 
 def _below(folder: Path, name: str) -> str:

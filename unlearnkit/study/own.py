@@ -124,12 +124,12 @@ def searched(own: Own) -> tuple[Own, list[Tried]]:
 
 
 def estimate(own: Own, names: Sequence[str]) -> dict[str, float]:
-    """Seconds that the comparison should take, by kind of cell, at the pace of the search before it."""
+    """Seconds that what is missing of the comparison should take, by kind of cell, at the search's pace."""
     with paths.runs_below(own.folder):
         made = [cell for cell in search.cells_of(own.profile) if cell.is_made()]
         pace = sum(c.cost()["seconds"] for c in made) / sum(c.estimate_s for c in made) if made else 1.0
         found: dict[str, float] = {}
-        for cell in own.methods(names):
+        for cell in [c for c in own.methods(names) if not c.done()]:
             kind = cell.title.partition(" (")[0]
             found[kind] = found.get(kind, 0.0) + pace * cell.estimate_s
     return found
