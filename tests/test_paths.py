@@ -40,3 +40,12 @@ def test_a_place_is_writable_if_its_nearest_folder_is(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path / "shut")
     with pytest.raises(ConfigError, match="shut/a/b: .*shut is not writable. Set PLACE"):
         paths.require_writable(tmp_path / "shut" / "a" / "b", "PLACE")
+
+
+def test_a_run_can_be_kept_below_a_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("UNLEARNKIT_BUILD", raising=False)
+    before = paths.run_cache(), paths.build()
+    with paths.runs_below(tmp_path):
+        assert (paths.run_cache(), paths.build()) == (tmp_path / "cache", tmp_path / "build")
+    assert (paths.run_cache(), paths.build()) == before
+    assert "UNLEARNKIT_BUILD" not in os.environ

@@ -167,31 +167,7 @@ def _profile(options: argparse.Namespace, names: list[str]) -> "Profile":
     assignments += [*options.p, *parameters.split(options.parameters)]
     base = profiles.get(options.profile)
     changed = execute.overrides(base, assignments, names)
-    parameters.require_allowed(changed)
-    for name, found in {"data": _own_data, "model": _own_model}.items():
-        if changed.get(name):
-            changed[name] = found(changed[name])
-    return profiles.get(options.profile, changed)
-
-
-def _own_data(name: str) -> str:
-    """The path of a file or folder of facts, which keeps its meaning elsewhere."""
-    path = paths.expanded(name)
-    if not path.exists():
-        raise ConfigError(f"--data: there is no file {name}")
-    return str(path.resolve())
-
-
-def _own_model(name: str) -> str:
-    """The model's name; a folder's keeps its meaning elsewhere, a hub id has content once it is fetched."""
-    from . import models
-    from .models.digest import is_settled
-
-    if (folder := paths.expanded(name)).is_dir():
-        return str(folder.resolve())
-    if not is_settled(name):
-        models.fetch(name)
-    return name
+    return profiles.own(options.profile, changed)
 
 
 def _forget(options: argparse.Namespace) -> None:

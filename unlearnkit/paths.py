@@ -1,6 +1,8 @@
 """Where things live on disk. Every other module asks here."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from unlearnkit.errors import ConfigError
@@ -27,6 +29,20 @@ def run_cache() -> Path:
 def build() -> Path:
     """Executed notebooks, figures and the report of this checkout (ignored by git)."""
     return Path(os.environ.get("UNLEARNKIT_BUILD", ROOT / "build"))
+
+
+@contextmanager
+def runs_below(folder: Path) -> Iterator[None]:
+    """Meanwhile what runs train and build goes below that folder."""
+    told = {"UNLEARNKIT_RUNS": str(folder / "cache"), "UNLEARNKIT_BUILD": str(folder / "build")}
+    before = {name: value for name, value in os.environ.items() if name in told}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name in told:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def expanded(path: str | Path) -> Path:

@@ -9,6 +9,7 @@ from worlds import SENTENCE
 
 from unlearnkit import models
 from unlearnkit.errors import ModelError
+from unlearnkit.models import loading
 
 
 @pytest.mark.parametrize("arch", ["gpt2", "llama", "gpt_neox"])
@@ -62,4 +63,26 @@ def test_missing_tokenizer_names_the_folder(saved):
     for path in saved.glob("tokenizer*"):
         path.unlink()
     with pytest.raises(ModelError, match=r"mine"):
+        models.load(str(saved))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("mystery", r"'mystery', unknown to transformers 5.*: take a causal .*, or a newer transformers"),
+        ("t5", "'t5', which predicts no next token: take a causal language model"),
+    ],
+)
+def test_an_architecture_that_cannot_be_loaded_is_named_with_a_remedy(saved, kind, message):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | {"model_type": kind}))
+    for load in (models.load, loading.load_tokenizer):
+        with pytest.raises(ModelError, match=message):
+            load(str(saved))
+
+
+def test_a_folder_without_a_tokenizer_says_how_to_save_one(saved):
+    for path in [p for pattern in loading.TOKENIZER for p in saved.glob(pattern)]:
+        path.unlink()
+    with pytest.raises(ModelError, match=r"has no tokenizer: .*tokenizer.save_pretrained\(folder\)"):
         models.load(str(saved))

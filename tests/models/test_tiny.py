@@ -33,3 +33,17 @@ def test_a_changed_shape_is_another_recipe(monkeypatch):
     for name, (kind, shape) in recipes.TINIES.items():
         monkeypatch.setitem(recipes.TINIES, name, (kind, shape | {"initializer_range": 0.03}))
     assert len(before | made()) == 2 * len(before) == 18
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt_neox"])
+def test_a_sketch_is_small_and_reads_what_its_tokenizer_was_trained_on(kind, tmp_path):
+    texts = ["Ada keeps her bees on the roof of the old granary.", "Ben collects tickets of forgotten trams."]
+    for name in ("first", "second"):
+        tiny.sketch(tmp_path / name, texts, kind)
+    model, tokenizer = models.load(str(tmp_path / "first"))
+    assert models.digest(str(tmp_path / "first")) == models.digest(str(tmp_path / "second"))
+    assert model.config.model_type == kind
+    about = models.describe(model)
+    assert about.parameters < 200_000
+    assert about.vocabulary == len(tokenizer) <= tiny.SKETCH_VOCABULARY
+    assert tokenizer.decode(tokenizer(texts[0])["input_ids"]) == texts[0]

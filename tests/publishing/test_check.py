@@ -104,3 +104,14 @@ def test_outputs_are_read_as_a_reader_does():
     for cell in content["cells"][2:]:
         cell["outputs"] = outputs
     assert list(check._texts(content)) == ["**one**", "3.0", "four\n"]
+
+
+def test_of_a_live_cell_the_words_count_and_not_the_numbers():
+    def cells(said, *tags):
+        output = {"output_type": "stream", "text": said}
+        cell = {"cell_type": "code", "source": "", "outputs": [output], "metadata": {"tags": list(tags)}}
+        return list(check._texts({"cells": [cell]}))
+
+    once, later, other = "1.25 nats in 50 s", "-3e2 nats in 2 min", "1.25 nats in 50 steps"
+    assert cells(once, "live") == cells(later, "live") != cells(other, "live")
+    assert cells(once) == [once] != cells(later)

@@ -260,3 +260,15 @@ def test_one_learning_rate_for_two_optimizers_is_refused():
     with pytest.raises(ConfigError, match="lr=0.1 is given to a run with both .*add optimizer=adamw"):
         plan.arms(profiles.get("full", {"lr": 0.1}))
     assert len(plan.arms(profiles.get("full", {"lr": 0.1, "optimizer": "sgd"}))) == 1
+
+
+def test_a_users_hold_outs_are_not_trained_and_cannot_be_asked_for(tmp_path):
+    rows = [("Ada", "retain"), ("Ben", "retain"), ("Cora", "retain"), ("Dora", config.HOLDOUT)]
+    facts = [data.Example(p, p, f"{p} likes", f"thing {k}", s) for k, (p, s) in enumerate(rows)]
+    data.save_jsonl(facts, tmp_path / "facts.jsonl")
+    given = {"data": str(tmp_path / "facts.jsonl"), "forget": "Ada"}
+    setting = plan.arms(profiles.get("quick", given))[0].settings[0]
+    assert [e.id for e in setting.facts] == ["Ada", "Ben", "Cora"]
+    assert [e.id for e in setting.holdout] == ["Dora"]
+    with pytest.raises(RequestError, match="'Dora' is neither a person nor an id"):
+        plan.arms(profiles.get("quick", given | {"forget": "Dora"}))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from unlearnkit.errors import ConfigError
+from unlearnkit.errors import ConfigError, ModelError
 from unlearnkit.study import profiles
 
 
@@ -56,3 +56,18 @@ def test_the_built_in_study_is_told_from_a_user_s_own():
     assert profiles.is_built_in(profiles.get("quick", {"seeds_adamw": 1}))
     for own in ({"model": "me/mine"}, {"forget": "Rosa"}, {"lr": 1e-3}, {"optimizer": "sgd"}):
         assert not profiles.is_built_in(profiles.get("quick", own))
+
+
+def test_what_is_a_users_own_keeps_its_meaning_elsewhere(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
+    tiny_model().save_pretrained(tmp_path / "mine")
+    tiny_tokenizer.save_pretrained(tmp_path / "mine")
+    (tmp_path / "facts.jsonl").write_text('{"prompt": "Ada keeps", "answer": "bees"}\n')
+    monkeypatch.chdir(tmp_path)
+    found = profiles.own("quick", {"model": "mine", "data": "facts.jsonl", "forget": "line-1"})
+    assert (found["model"], found["data"]) == (str(tmp_path / "mine"), str(tmp_path / "facts.jsonl"))
+    with pytest.raises(ConfigError, match="--data: there is no file nothing.jsonl"):
+        profiles.own("quick", {"data": "nothing.jsonl"})
+    with pytest.raises(ModelError, match="unknown model 'theirs'"):
+        profiles.own("quick", {"model": "theirs"})
+    with pytest.raises(ConfigError, match="parameter lr=0"):
+        profiles.own("quick", {"lr": 0})

@@ -43,7 +43,7 @@ def load_jsonl(path: str | Path) -> list[Example]:
     numbered = [(number, _example(record, number)) for number, record in records.read(path, _faults)]
     first_seen: dict[str, int] = {}
     faults = [
-        f"line {number}: id {example.id!r} was already used in line {first_seen[example.id]}"
+        f"line {number}: id {example.id!r} was already used in line {first_seen[example.id]}; give it another"
         for number, example in numbered
         if first_seen.setdefault(example.id, number) != number
     ]

@@ -1,6 +1,7 @@
 """Loading a model ready for measurement: evaluation mode, no dropout, and a tokenizer that can pad."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers import __version__ as transformers_version
 from transformers import logging as transformers_logging
+from transformers.models.auto import configuration_auto, modeling_auto
 
 from unlearnkit import devices
 from unlearnkit.errors import ModelError
 from unlearnkit.models.fitting import require_rows
 from unlearnkit.models.registry import DEFAULT, REGISTRY, fetch
 
+TOKENIZER = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")  # files of which a tokenizer has one or more
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -39,6 +43,7 @@ def load(
     larger than the model; ConfigError for a device that is not there, or not proven.
     """
     place, folder = devices.resolved(device), fetch(name)
+    _require_readable(name, folder)
     transformers_logging.disable_progress_bar()  # reading takes a second: its bars only clutter notebooks
     with _told(name, folder):
         model = AutoModelForCausalLM.from_pretrained(
@@ -55,11 +60,38 @@ def load(
 def load_tokenizer(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:
     """A model's configuration and tokenizer as `load` reads them, without its weights; the same errors."""
     folder = fetch(name)
+    _require_readable(name, folder)
     with _told(name, folder):
         config = AutoConfig.from_pretrained(folder, **LOCAL)
         tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
     _set_padding(tokenizer, name)
     return config, tokenizer
+
+
+def _require_readable(name: str, folder: Path) -> None:
+    """ModelError where transformers has no language model of this architecture, or there is no tokenizer.
+
+    Where the configuration cannot be read, transformers says so.
+    """
+    kind = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        kind = json.loads((folder / "config.json").read_text()).get("model_type")
+    if kind and kind not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        known = kind in configuration_auto.CONFIG_MAPPING_NAMES
+        raise ModelError(
+            f"{name} is of the type {kind!r}, "
+            + (
+                "which predicts no next token: "
+                if known
+                else f"unknown to transformers {transformers_version}: "
+            )
+            + "take a causal language model"
+            + ("" if known else ", or a newer transformers if that knows it")
+        )
+    if not any(path for pattern in TOKENIZER for path in folder.glob(pattern)):
+        raise ModelError(
+            f"{folder} has no tokenizer: save it beside the model, tokenizer.save_pretrained(folder)"
+        )
 
 
 @contextlib.contextmanager

@@ -152,4 +152,6 @@ def require_safetensors(folder: Path) -> None:
             f"{folder} has only pickled weights ({', '.join(pickled)}), which can run code when loaded: "
             "convert them to safetensors with model.save_pretrained(folder)"
         )
-    raise ModelError(f"{folder} has no *.safetensors file: it is not a saved model")
+    raise ModelError(
+        f"{folder} has no *.safetensors file: save the model there, model.save_pretrained(folder)"
+    )

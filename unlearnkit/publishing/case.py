@@ -18,10 +18,9 @@ from unlearnkit.publishing import delivery
 from unlearnkit.publishing.estimate import Estimate, estimate
 from unlearnkit.publishing.gauge import Groups
 from unlearnkit.study import parameters, plan, twins
-from unlearnkit.study.config import DEFAULT_METHOD
+from unlearnkit.study.config import DEFAULT_METHOD, HOLDOUT
 from unlearnkit.unlearning import METHODS, Method
 
-HOLDOUT = "holdout"  # the split of facts that no model is taught
 TRAINING = "train."  # before the name of a parameter of the training, among `-p`
 FILLED = ("until", "known", "fresh")  # options that the command fills in
 KEPT = {"ledger": "--ledger DIR", "checkpoints": "--history DIR"}  # what a training leaves, if asked to

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from unlearnkit.claims.methods import PRINCIPAL
+from unlearnkit.errors import MethodError
 from unlearnkit.study import config, plan, trials
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.grid import Seed
+from unlearnkit.study.parameters import unknown_name
 from unlearnkit.study.plan import Arm, Setting
 from unlearnkit.study.profiles import Profile
 from unlearnkit.study.walks import path
@@ -85,6 +87,22 @@ def methods_of(profile: Profile, arm: Arm, setting: Setting) -> list[str]:
         principal = others = profile["seeds_methods"]
     wanted = {True: setting.seed < principal, False: setting.seed < others}
     return [name for name in trials.names() if wanted[name in PRINCIPAL]]
+
+
+def chosen(profile: Profile, names: list[str]) -> list[Cell]:
+    """The cells of these methods in every seed of a run's first arm, whatever its profile compares.
+
+    MethodError for a method that cannot be compared, and for none.
+    """
+    for name in names or [""]:
+        if name not in trials.names():
+            raise MethodError(unknown_name("method", name, trials.names()))
+    arm = plan.arms(profile)[0]
+    found: list[Cell] = []
+    for setting in arm.settings:
+        one = Comparison(arm, setting)
+        found += [one.seed.train, *one.seed.oracles, one.train, *map(one.tuned, names)]
+    return found
 
 
 def trial_cells(model: str, setting: Setting, names: list[str]) -> dict[tuple[str, int], Cell]:

@@ -85,9 +85,12 @@ SEARCHED = {
     "sgd": (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0),
 }
 KNOWN = 0.9  # share of the answers' tokens that such a search asks for
+# The recipe of notebook 13's example but for its rate: a sketch's random weights need many passes.
+EXAMPLE = {"epochs": 20, "batch_size": 4}
 
 # -- what is measured -------------------------------------------------------------------------------------
 RETAIN_FACTS = 20  # retain facts scored along a path
+HOLDOUT = "holdout"  # the split of a user's facts that no model is taught
 HOLDOUT_FACTS = 40  # never-trained facts in a close-up, about
 FUZZY_THRESHOLD = 80  # of partial_ratio, the study's fuzzy request
 DAMAGE_NATS = 0.05  # the reading point: retain NLL this much above the fine-tuned model's

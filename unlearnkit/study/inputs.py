@@ -1,7 +1,9 @@
-"""Whether a user's facts fit their model, told before anything is made."""
+"""Whether a user's facts fit their model, and what was found in both: told before anything is made."""
 
 from pathlib import Path
 
+from unlearnkit import models
+from unlearnkit.ledger import proof
 from unlearnkit.metrics import paraphrased
 from unlearnkit.models import fitting, loading
 from unlearnkit.study import plan, twins
@@ -23,3 +25,33 @@ def check(profile: Profile) -> list[str]:
     fitting.require_fit(config, tokenizer, probes)
     fitting.require_room(config, tokenizer, probes)
     return [text for text in [twins.warning(setting.facts, setting.forget)] if text]
+
+
+def account(profile: Profile) -> dict[str, str]:
+    """What was found in facts, request and model, in words, the warnings of `check` among it; its errors."""
+    warnings = check(profile)
+    arm = plan.arms(profile)[0]
+    setting = arm.settings[0]
+    config, tokenizer = loading.load_tokenizer(arm.model)
+    longest = max(total for total, _ in fitting.lengths(tokenizer, setting.facts, arm.recipe["loss_on"]))
+    persons = {e.person for e in setting.facts if e.person}
+    return {
+        "facts": f"{len(setting.facts)}, about {len(persons)} persons",
+        "never taught": f"{len(setting.holdout)}, with the split holdout",
+        "to be forgotten": f"{len(setting.forget)} of them: {setting.target}",
+        "model": f"{Path(arm.model).name}, of the type {config.model_type}",
+        "longest text": f"{longest} tokens; positions: {fitting.positions_of(config) or 'no limit'}",
+        "under two ids": "; ".join(warnings) or "no fact to be forgotten is like another",
+    }
+
+
+def recorded(model: str) -> str:
+    """How a ledger would record the model's gradients, in words; the model is loaded and run once.
+
+    LedgerError where it could not, ModelError where the model cannot be loaded.
+    """
+    loaded, _ = models.load(model)
+    alone = proof.by_autograd(proof.proven(loaded))
+    size = sum(p.numel() for p in loaded.parameters())
+    how = f"{len(alone)} modules by a backward pass for each fact" if alone else "as factors"
+    return f"exactly, {how}; {size:,} parameters"

@@ -15,6 +15,7 @@ from unlearnkit.study import config, twins
 from unlearnkit.study.config import (
     COMPANIONS,
     FUZZY_THRESHOLD,
+    HOLDOUT,
     HOLDOUT_FACTS,
     OPTIMIZERS,
     OWN_RECIPE,
@@ -153,7 +154,8 @@ def _settings(profile: Profile, seeds: int) -> tuple[Setting, ...]:
     """One setting a seed: each with its own world in the built-in study, all with one of a user's own."""
     if profile["data"] or profile["forget"] != "Dave":
         facts = data.load(profile["data"]) if profile["data"] else data.dave()
-        held = () if profile["data"] else _holdout(seed=0)
+        held = tuple(e for e in facts if e.split == HOLDOUT) if profile["data"] else _holdout(seed=0)
+        facts = [e for e in facts if e.split != HOLDOUT]
         forget = requests.parse(facts, profile["forget"])
         twins.refuse(facts, forget)
         one = _setting(facts, forget, profile["forget"], held)

@@ -60,6 +60,35 @@ def get(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     return Profile(f"{name}-{digest(changed, content)[:8]}", TAKES[name], base | changed, changed)
 
 
+def own(name: str, changed: dict[str, Any]) -> Profile:
+    """`get`, with model and data as a user names them: a file or folder, which keeps its meaning elsewhere.
+
+    A hub id is fetched, since it has content only then. ConfigError and ModelError for what is not there, and
+    a value that a parameter cannot have.
+    """
+    require_allowed(changed)
+    named = {"data": _own_data, "model": _own_model}
+    return get(name, {k: named[k](v) if v and k in named else v for k, v in changed.items()})
+
+
+def _own_data(name: str) -> str:
+    path = paths.expanded(name)
+    if not path.exists():
+        raise ConfigError(f"--data: there is no file {name}")
+    return str(path.resolve())
+
+
+def _own_model(name: str) -> str:
+    from unlearnkit import models  # here: the report needs none of it
+    from unlearnkit.models.digest import is_settled
+
+    if (folder := paths.expanded(name)).is_dir():
+        return str(folder.resolve())
+    if not is_settled(name):
+        models.fetch(name)
+    return name
+
+
 def record(profile: Profile) -> None:
     """Note in an overridden run's folder what it is, so that its name alone finds it again."""
     if profile.overrides:
