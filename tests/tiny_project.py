@@ -14,7 +14,7 @@ STUDY_PARTS = (
     *("scheduler", "storage", "tables", "versions", "worker"),
 )
 MACHINERY = (
-    *("__init__.py", "__main__.py", "errors.py", "files.py", "paths.py", "publishing"),
+    *("__init__.py", "__main__.py", "devices.py", "errors.py", "files.py", "paths.py", "publishing"),
     *(f"study/{name}.py" for name in STUDY_PARTS),
 )
 STUDY = '''
