@@ -10,7 +10,6 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 ELSEWHERE = torch.device("meta")  # a type that torch knows and that nothing is computed on
 aten = torch.ops.aten
-INDEXED = (aten.index, aten.index_put, aten.index_put_)  # whose indices may come from anywhere
 
 
 class Elsewhere(torch.Tensor):
@@ -65,7 +64,7 @@ class Somewhere(TorchDispatchMode):
         there = [t for t in tensors if isinstance(t, Elsewhere)]
         moves = packet in (aten._to_copy, aten.copy_)
         if there and not moves:
-            _require_together(func, tensors, args[1] if packet in INDEXED else ())
+            _require_together(func, tensors, args[1] if packet is aten.index else ())
         asked = kwargs.get("device")
         lands = bool(there)
         if asked is not None:
@@ -80,10 +79,10 @@ class Somewhere(TorchDispatchMode):
         return tree_map(lambda value: _placed(value, known, lands), result)
 
 
-def _require_together(func, tensors, indices):
-    """Indices go anywhere, and so do numbers of no dimension; what holds nothing is nowhere."""
+def _require_together(func, tensors, lists):
+    """Numbers of no dimension go anywhere, and so do lists as indices; what holds nothing is nowhere."""
     here = [t for t in tensors if not isinstance(t, Elsewhere) and t.dim() and t.numel()]
-    if [t for t in here if not any(t is index for index in indices)]:
+    if [t for t in here if not any(t is index for index in lists)]:
         raise RuntimeError(f"{func}: tensors are on two devices")
 
 

@@ -21,7 +21,7 @@ from unlearnkit.errors import ConfigError, ModelError
 from unlearnkit.ledger import slab, staging
 from unlearnkit.study import cells, machine, profiles
 
-# Largest relative error of a record, and largest difference of an NLL in nats, from the processor's.
+# Largest relative error of a record, and largest difference of an NLL (in nats, or of itself beyond 1).
 TOLERANCES = {"elsewhere": (1e-5, 1e-4), "cuda": (1e-4, 0.02)}
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU (CUDA) here")
 
@@ -132,7 +132,7 @@ def test_every_method_ends_where_it_ends_on_the_processor(there, tiny_model, tin
             result = one.apply(name, **strength(name, 0.1))
             told.append(nlls(one.model, tiny_tokenizer))
             result.revert()
-        far[name] = (told[0] - told[1]).abs().max().item()
+        far[name] = ((told[0] - told[1]).abs() / told[0].clamp(min=1.0)).max().item()
     assert {name: value for name, value in far.items() if not value <= there.nll} == {}
     assert all(torch.equal(tensor, before[name]) for name, tensor in pair[0].weights().items())
 

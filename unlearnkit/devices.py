@@ -1,7 +1,8 @@
 """Where models run: the processor, or a GPU through CUDA. Imports no torch until there may be one.
 
 A device is named once, where a model is loaded; all else follows the model's parameters. Random numbers are
-drawn on the processor and moved, so that they are the same everywhere.
+drawn on the processor and moved, so that they are the same everywhere. Other numbers agree to rounding: two
+devices add up in another order, and a GPU does so from run to run.
 """
 
 import os

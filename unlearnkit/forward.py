@@ -76,7 +76,8 @@ def target_logits(model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, t
     has; in the batch's order."""
     targets = batch.labels[:, 1:]
     wanted = targets != IGNORED
-    places = F.pad(wanted, (0, 1))  # the last position predicts nothing
+    predicting = F.pad(wanted, (0, 1)).nonzero(as_tuple=True)  # the last position predicts nothing
+    places = tuple(numbers.to(device_of(model)) for numbers in predicting)
     logits = selected(model, inputs(model, batch), lambda hidden: hidden[places][None]).logits[0].float()
     return logits, targets[wanted].to(logits.device), wanted.sum(1).tolist()
 

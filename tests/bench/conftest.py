@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 from bench_helpers import TINY
 
-from unlearnkit.bench import cases, command, influence, memory, steps, unlearn
+from unlearnkit.bench import adapters, cases, command, device, influence, memory, steps, unlearn
 from unlearnkit.bench.cases import CASES, Options
 from unlearnkit.bench.setting import Setting
 
@@ -48,6 +48,8 @@ def measured(tmp_path_factory):
             ),
             (os, "sync", lambda: None),  # on a busy machine it takes seconds
             (memory, "SIZES", (16, 160)),
+            (device, "MODELS", (TINY,)),
+            (adapters, "in_child", in_this_process),
             (memory, "in_child", in_this_process),
             (steps, "in_child", in_this_process),
         ):

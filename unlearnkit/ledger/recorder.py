@@ -211,7 +211,7 @@ class Recorder:
         self._reduced(site.bias, f"{site.module}/bias", d.reshape(whole))
 
     def _require_dropped(self, site: Site, d: torch.Tensor, rows: str) -> None:
-        if d[self.dropped[rows]].any():
+        if d[self.dropped[rows].to(d.device)].any():
             raise LedgerError(
                 f"module {site.module!r} has gradients at tokens that predict nothing: the ledger needs a "
                 "causal model and a loss on the labelled tokens only"
@@ -223,7 +223,7 @@ class Recorder:
     def _in_place(self, values: torch.Tensor) -> torch.Tensor:
         """Values of the predicting positions, back in a tensor of the whole batch."""
         whole = values.new_zeros(*self.shape, values.shape[-1])
-        whole[self.predicting] = values[0]
+        whole[self.predicting.to(values.device)] = values[0]
         return whole
 
     def _input(self, site: Site, x: torch.Tensor, rows: str, picked: bool) -> None:

@@ -70,7 +70,7 @@ def hidden(inputs: "Inputs", batch: "Batch", block: int) -> "tuple[torch.Tensor,
     finally:
         hook.remove()
     real = batch.attention_mask.bool()
-    return seen[0][real].float(), real.sum(1).tolist()
+    return seen[0][real.to(seen[0].device)].float(), real.sum(1).tolist()
 
 
 def _lowest(inputs: "Inputs") -> int:
