@@ -1,8 +1,8 @@
 """Where things live on disk. Every other module asks here."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from unlearnkit.errors import ConfigError
@@ -31,10 +31,14 @@ def build() -> Path:
     return Path(os.environ.get("UNLEARNKIT_BUILD", ROOT / "build"))
 
 
-@contextmanager
-def runs_below(folder: Path) -> Iterator[None]:
+def runs_below(folder: Path) -> AbstractContextManager[None]:
     """Meanwhile what runs train and build goes below that folder."""
-    told = {"UNLEARNKIT_RUNS": str(folder / "cache"), "UNLEARNKIT_BUILD": str(folder / "build")}
+    return variables({"UNLEARNKIT_RUNS": str(folder / "cache"), "UNLEARNKIT_BUILD": str(folder / "build")})
+
+
+@contextmanager
+def variables(told: Mapping[str, str]) -> Iterator[None]:
+    """Meanwhile these variables of the environment have these values, for processes begun here, too."""
     before = {name: value for name, value in os.environ.items() if name in told}
     os.environ.update(told)
     try:

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from architectures import architecture
+from planted_methods import compared
 from test_own_data import FACTS
 
 from unlearnkit import data, manifest, models, signing
@@ -254,3 +255,14 @@ def test_files_of_tofu_are_found_to_be_what_they_are(tiny_tokenizer, tmp_path):
     assert told["facts"] == "80, about 4 persons"
     assert told["to be forgotten"] == "20 of them: forget05-author-000"
     assert chapter.seen_too(own.arm) is None
+
+
+def test_several_trainings_have_intervals(tmp_path_factory):
+    with compared(tmp_path_factory) as run:
+        arm = side_by_side.of_run(run)[0]
+        rows = chapter.verdict_table(arm)
+        assert list(rows["method"]) == list(side_by_side.summary(arm).sort_values("price")["title"])
+        assert rows["others lose"].str.contains(r"\d \[").any()
+        assert "trainings were looked at" in chapter.how_sure(arm).data
+        paid, advised = side_by_side.summary(arm)["price"], [m for m in chapter.advice(arm)["use"] if m]
+        assert paid[chapter.best(arm)] == paid[advised].min()

@@ -1,12 +1,10 @@
 """Executes one notebook into a run's folder, and tells whether that is still to be done."""
 
 import ast
-import contextlib
 import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,7 +131,7 @@ class Notebook(Step):
         # ipykernel 7 warns over TCP and at a slow shutdown.
         manager = {"transport": "ipc", "ip": f"{scratch}/kernel"} if _holds_sockets(scratch) else {}
         try:
-            with _at_home(scratch):
+            with paths.variables(_places(scratch)):
                 papermill.execute_notebook(
                     SOURCES / f"{self.name}.ipynb",
                     target,
@@ -159,17 +157,13 @@ class Notebook(Step):
         raise NotebookError(f"notebook {self.name} failed: {reason}\n  traceback in {self.failed}")
 
 
-@contextlib.contextmanager
-def _at_home(scratch: Path) -> Iterator[None]:
-    """Jupyter must have a home folder: where the user has none, as in some containers, it is `scratch`."""
+def _places(scratch: Path) -> dict[str, str]:
+    """Variables of a kernel: what it puts aside goes with `scratch`, which a kernel that is killed cannot do.
+
+    Jupyter must have a home folder, too: where the user has none, as in some containers, it is `scratch`.
+    """
     homeless = os.path.expanduser("~") == "~"
-    if homeless:
-        os.environ["HOME"] = str(scratch)
-    try:
-        yield
-    finally:
-        if homeless:
-            del os.environ["HOME"]
+    return {"TMPDIR": str(scratch)} | ({"HOME": str(scratch)} if homeless else {})
 
 
 def _holds_sockets(folder: Path) -> bool:
