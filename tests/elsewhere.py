@@ -87,7 +87,11 @@ def _require_together(func, tensors, lists):
 
 
 def _inner(value):
-    return value.inner if isinstance(value, Elsewhere) else value
+    if isinstance(value, Elsewhere):
+        return value.inner
+    if isinstance(value, torch.Tensor) and value.device == ELSEWHERE:  # torch.tensor([], device=) made it
+        return torch.empty(value.shape, dtype=value.dtype, device="cpu")
+    return value
 
 
 def _placed(value, known, lands):

@@ -10,7 +10,7 @@ from statistics import mean
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import devices, forward, layers, weights
+from unlearnkit import devices, layers, weights
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DivergenceError, RequestError
 from unlearnkit.ledger import recording
@@ -80,9 +80,8 @@ def fine_tune(
         _train(state, tokenizer, plan, session, keeper, on_epoch, {} if progress else {"disable": True})
     _require_finite(model, recipe)
     model.zero_grad(set_to_none=False)
-    order = [tuple(e.id for e in step.examples) for epoch in plan for step in epoch]
-    told = {"initial": initial, "device": forward.device_of(model).type}
-    return Run(recipe=recipe, order=order, lr=recipe.lr, **told, **vars(state.progress))
+    order, place = [tuple(e.id for e in step.examples) for epoch in plan for step in epoch], model.device.type
+    return Run(recipe, order, recipe.lr, initial=initial, device=place, **vars(state.progress))
 
 
 def _session(ledger, state: State, recipe: Recipe, by_id: Mapping, exclude, record, dtype: str) -> Session:
