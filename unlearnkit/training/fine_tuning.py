@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -72,8 +73,7 @@ def fine_tune(
     model.eval()  # dropout off: gradients that the ledger and the oracle can share
     plan = steps.plan(by_id, recipe, exclude)
     initial = weights.keep_initial(model)
-    moving = (p for p in layers.parameters(model, recipe.layers or "all").values() if p.requires_grad)
-    state = State(model, steps.optimizer(moving, recipe), Progress())
+    state = State(model, steps.optimizer(_moving(model, recipe), recipe), Progress())
     with contextlib.nullcontext() if ledger is None else alone(ledger):
         session = ledger and _session(ledger, state, recipe, by_id, exclude, record, ledger_dtype)
         keeper = history and _keeper(history, state, recipe, by_id, exclude, updates, session)
@@ -82,6 +82,11 @@ def fine_tune(
     model.zero_grad(set_to_none=False)
     order, place = [tuple(e.id for e in step.examples) for epoch in plan for step in epoch], model.device.type
     return Run(recipe, order, recipe.lr, initial=initial, device=place, **vars(state.progress))
+
+
+def _moving(model: PreTrainedModel, recipe: Recipe) -> list[nn.Parameter]:
+    """The parameters that the recipe trains."""
+    return [p for p in layers.parameters(model, recipe.layers or "all").values() if p.requires_grad]
 
 
 def _session(ledger, state: State, recipe: Recipe, by_id: Mapping, exclude, record, dtype: str) -> Session:
