@@ -10,7 +10,7 @@ from statistics import mean
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import devices, forward, layers, weights
+from unlearnkit import devices, layers, weights
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DivergenceError, RequestError
 from unlearnkit.ledger import recording
@@ -54,14 +54,13 @@ def fine_tune(
     """Fine-tune `model` in place; returns the Run.
 
     `exclude` leaves those ids out and keeps everybody else's place: the oracle. `ledger` is a folder that
-    keeps each example's gradient per epoch (those in `record`, default all), AdamW's second moments at each
-    epoch's end (2 bytes a weight), and a checkpoint, from which an interrupted call with the same arguments
-    resumes and ends with the same numbers; a ledger of another recipe, data or model is a LedgerError, and so
-    is one that another process writes to. `history` is a folder that keeps the weights and the optimizer's
-    state at every epoch's end (4 bytes a weight with SGD, 12 with AdamW), and what each step that held one of
-    `updates` added to the weights (4 bytes a weight and step). A text that does not fit the model's positions
-    is a DataError. `on_epoch(epoch, model)` may return a JSON value for `run.notes`. What the recipe freezes
-    stays frozen afterwards. A loss that is not finite is a DivergenceError; the last epoch stays on disk.
+    keeps each example's gradient per epoch (those in `record`, default all), AdamW's second moments at its
+    end (2 bytes a weight), and a checkpoint, from which an interrupted call with the same arguments resumes
+    and ends with the same numbers; one of another recipe, data or model, or in use, is a LedgerError.
+    `history` is a folder that keeps the weights and the optimizer's state at every epoch's end (4 bytes a
+    weight with SGD, 12 with AdamW), and what each step with one of `updates` added to the weights (4 bytes).
+    A text too long for the model is a DataError. `on_epoch(epoch, model)` may return a JSON value for
+    `run.notes`. What is frozen stays so. A loss that is not finite is a DivergenceError.
     """
     recipe, exclude = recipe or Recipe(), tuple(exclude)
     named = {"exclude": exclude, "record": record or (), "updates": updates, "Recipe.staged": recipe.staged}
@@ -80,9 +79,8 @@ def fine_tune(
         _train(state, tokenizer, plan, session, keeper, on_epoch, {} if progress else {"disable": True})
     _require_finite(model, recipe)
     model.zero_grad(set_to_none=False)
-    order = [tuple(e.id for e in step.examples) for epoch in plan for step in epoch]
-    told = {"initial": initial, "device": forward.device_of(model).type}
-    return Run(recipe=recipe, order=order, lr=recipe.lr, **told, **vars(state.progress))
+    order, place = [tuple(e.id for e in step.examples) for epoch in plan for step in epoch], model.device.type
+    return Run(recipe, order, recipe.lr, initial=initial, device=place, **vars(state.progress))
 
 
 def _session(ledger, state: State, recipe: Recipe, by_id: Mapping, exclude, record, dtype: str) -> Session:
