@@ -64,25 +64,24 @@ class Somewhere(TorchDispatchMode):
         there = [t for t in tensors if isinstance(t, Elsewhere)]
         moves = packet in (aten._to_copy, aten.copy_)
         if there and not moves:
-            _require_together(func, tensors, args[1] if packet is aten.index else ())
+            _require_together(func, tensors)
         asked = kwargs.get("device")
         lands = bool(there)
         if asked is not None:
             lands, kwargs["device"] = asked == ELSEWHERE, torch.device("cpu")
         elif packet is aten.copy_:
             lands = isinstance(args[0], Elsewhere)
-        known = {id(_inner(t)): t for t in tensors}
-        args, kwargs = tree_map(_inner, (args, kwargs))
+        given, (args, kwargs) = (args, kwargs), tree_map(_inner, (args, kwargs))
+        known = {id(own): t for own, t in zip(*map(tree_leaves, ((args, kwargs), given)), strict=True)}
         result = func(*args, **kwargs)
         if packet is aten._to_copy and id(result) in known:
             result = result.clone()  # of the same dtype and, to torch, the same device
         return tree_map(lambda value: _placed(value, known, lands), result)
 
 
-def _require_together(func, tensors, lists):
-    """Numbers of no dimension go anywhere, and so do lists as indices; what holds nothing is nowhere."""
-    here = [t for t in tensors if not isinstance(t, Elsewhere) and t.dim() and t.numel()]
-    if [t for t in here if not any(t is index for index in lists)]:
+def _require_together(func, tensors):
+    """Numbers of no dimension go anywhere; what holds nothing is nowhere."""
+    if any(not isinstance(t, Elsewhere) and t.dim() and t.numel() for t in tensors):
         raise RuntimeError(f"{func}: tensors are on two devices")
 
 
