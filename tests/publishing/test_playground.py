@@ -119,7 +119,9 @@ def samples(page):
 
 
 def state(page):
-    return {k: v[0] for k, v in parse_qs(page.url.partition("#")[2], keep_blank_values=True).items()}
+    """What the address says now; `page.url` lags behind it on a busy machine."""
+    told = page.evaluate("location.hash")[1:]
+    return {k: v[0] for k, v in parse_qs(told, keep_blank_values=True).items()}
 
 
 def expected(told, page):
