@@ -40,9 +40,9 @@ def tuned(monkeypatch, tmp_path):
         pd.DataFrame(rows, columns=columns).to_csv(tmp_path / f"{family}.csv", index=False)
 
     monkeypatch.setattr(trials, "FOLDER", tmp_path)
-    trials.tried.cache_clear()
+    trials.reread()
     yield write
-    trials.tried.cache_clear()
+    trials.reread()
 
 
 def test_the_bar_shows_exactly_those_planted_below_it(arm):
@@ -156,7 +156,7 @@ def test_trials_are_told_as_they_were_chosen(arm, tuned):
     assert "No method was tuned" in ch09_tuning.tuning_sentence(arm).data
     rows = [(m, json.dumps(o), seed, p + seed, True, 1.0, 1.0) for m, o, p in told for seed in (0, 1)]
     tuned("gpt2-tiny", rows)
-    trials.tried.cache_clear()
+    trials.reread()
     assert ch09_tuning.tuning(arm)[0] == "gpt2-tiny"  # the fallback: smollm2-135m was not tuned
     assert ch09_tuning.tuning_table(arm).to_numpy().tolist() == [
         ["NPO", 2, "rate 1/4, beta 0.1", "1.50", "3.50"],
@@ -164,7 +164,7 @@ def test_trials_are_told_as_they_were_chosen(arm, tuned):
     ]
     assert "since nobody tuned them on smollm2-135m" in ch09_tuning.tuning_sentence(arm).data
     tuned("smollm2-135m", rows[:4])
-    trials.tried.cache_clear()
+    trials.reread()
     assert ch09_tuning.tuning(arm)[0] == "smollm2-135m"
     said = ch09_tuning.tuning_sentence(arm).data
     assert "on smollm2-135m, in 2 worlds. What a trial takes" in said
@@ -172,7 +172,7 @@ def test_trials_are_told_as_they_were_chosen(arm, tuned):
     assert "NPO" not in said
     assert "retraining" not in said  # has none
     tuned("smollm2-135m", [(m, "{}", 0, 1.0, True, 1.0, 1.0) for m in trials.names()])
-    trials.tried.cache_clear()
+    trials.reread()
     assert ch09_tuning.tuning_sentence(arm).data.endswith("on smollm2-135m, in 1 world.")
 
 

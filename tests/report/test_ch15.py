@@ -54,7 +54,7 @@ def test_what_is_kept_in_words(method, words):
 
 def test_trials_are_told_by_epoch(arm, monkeypatch, tmp_path):
     monkeypatch.setattr(trials, "FOLDER", tmp_path)
-    trials.tried.cache_clear()
+    trials.reread()
     assert not len(chapter.by_epoch_table(arm))
     told = [
         ("rewind", {"epoch": 1}, 0.2),
@@ -65,13 +65,13 @@ def test_trials_are_told_by_epoch(arm, monkeypatch, tmp_path):
     rows = [(m, json.dumps(o), s, p + s, True, 1.0, 9.0) for m, o, p in told for s in (0, 1)]
     columns = ["method", "trial", "seed", "price", "reached", "closest", "seconds"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "smollm2-135m.csv", index=False)
-    trials.tried.cache_clear()
+    trials.reread()
     assert chapter.by_epoch_table(arm).to_numpy().tolist() == [
         ["rewind", 1, "–", "0.70", "1.00", "9.00"],
         ["rewind", 6, "–", "4.50", "1.00", "9.00"],
         ["model state arithmetic", 0, "b 0.5", "1.50", "1.00", "9.00"],
     ]
-    trials.tried.cache_clear()
+    trials.reread()
 
 
 def test_the_figure_has_a_mark_and_a_name_for_each(arm):

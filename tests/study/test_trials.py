@@ -61,13 +61,13 @@ def test_the_cheapest_is_chosen_and_of_equals_the_closest():
 @pytest.fixture
 def tuned(tmp_path, monkeypatch):
     """gpt2-tiny was tuned, others were not."""
-    trials.tried.cache_clear()
+    trials.reread()
     monkeypatch.setattr(trials, "FOLDER", tmp_path)
     told = [("npo", json.dumps({"rate": rate, "beta": 0.5}), 40, rate, True, 1.0, 1.0) for rate in (2, 3)]
     columns = ["method", "trial", "seed", "price", "reached", "closest", "seconds"]
     pd.DataFrame(told, columns=columns).to_csv(tmp_path / "gpt2-tiny.csv", index=False)
     yield
-    trials.tried.cache_clear()
+    trials.reread()
 
 
 def test_a_model_takes_its_family_s_choice_or_another_s_in_its_own_rates(tuned):

@@ -48,9 +48,9 @@ def kept(tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "FOLDER", tmp_path)
     monkeypatch.setattr(trials, "names", lambda: NAMES)
     monkeypatch.setattr(models, "fetch", lambda name: name)
-    trials.tried.cache_clear()
+    trials.reread()
     yield tmp_path
-    trials.tried.cache_clear()
+    trials.reread()
 
 
 def test_each_trial_is_kept_and_the_cheapest_is_chosen(kept, capsys):

@@ -79,6 +79,7 @@ class Setting:
         model = make(options.model) if make else models.load(options.model, device=CPU)[0]
         model.to(getattr(torch, options.dtype))
         place = devices.resolved(options.device)
+        # A model that has no memory, which only its shape is wanted of, is on no device to be moved from.
         return cls(model if place == CPU else model.to(place), options.batch, options.tokens)
 
     def examples(self, seed: int, count: int | None = None, prefix: str = "x") -> Batch:

@@ -52,7 +52,8 @@ def _of_folder(folder: Path) -> str:
     if any(known.get(path) != entry for path, entry in entries.items()):
         with suppress(OSError):  # then they are read again the next time
             user_cache().mkdir(parents=True, exist_ok=True)
-            files.write_text(user_cache() / KNOWN, json.dumps(known | entries))
+            there = {path: entry for path, entry in known.items() if Path(path).exists()}
+            files.write_text(user_cache() / KNOWN, json.dumps(there | entries))
     contents = [(path.name, entries[str(path)][2]) for path in paths]
     return _hash(contents)
 

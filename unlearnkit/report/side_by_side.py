@@ -70,9 +70,8 @@ def worlds(arm: Arm) -> dict[int, World]:
         rows = trained[trained["seed"] == setting.seed]
         if len(rows):
             retain = [e.id for e in setting.retain()]
-            control = [i for i in setting.control if i not in retain] or list(setting.control)
             target = oracle_nll(arm, setting.seed).mean(axis=1)
-            found[setting.seed] = World(rows, target, retain, control)
+            found[setting.seed] = World(rows, target, retain, setting.unscored_control())
     return found
 
 

@@ -35,8 +35,7 @@ class Comparison:
         record = [e.id for e in self.setting.facts if e.id not in scored]
         if set(record) <= set(self.setting.forget):
             record = [e.id for e in self.setting.facts]
-        control = [i for i in self.setting.control if i not in scored]
-        return self.seed.groups | {"record": record, "control": control or list(self.setting.control)}
+        return self.seed.groups | {"record": record, "control": self.setting.unscored_control()}
 
     @cached_property
     def train(self) -> Cell:
@@ -62,12 +61,9 @@ class Comparison:
 def cells(profile: Profile) -> list[Cell]:
     """Every cell of the comparison, each after those it needs: of the arms that AdamW trained."""
     found: list[Cell] = []
+    models = {*config.TUNED.values(), profile["model"]}
     for arm in plan.arms(profile):
-        if (
-            arm.optimizer != "adamw"
-            or arm.model not in config.TUNED.values()
-            and arm.model != profile["model"]
-        ):
+        if arm.optimizer != "adamw" or arm.model not in models:
             continue
         for setting in arm.settings:
             if names := methods_of(profile, arm, setting):

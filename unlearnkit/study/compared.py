@@ -51,8 +51,8 @@ class World:
         last = self.facts["last"]
         groups = {"retain": self.retain, "bystander": [i for i in self.retain if i not in self.control]}
         means = {name: last.reindex(list(ids)).mean() for name, ids in groups.items()}
-        near = self.trained.loc[self.trained["split"] == "neighbour", "example"].unique()
-        means["neighbour"] = last.reindex([i for i in self.retain if i in set(near)]).mean()
+        near = set(self.trained.loc[self.trained["split"] == "neighbour", "example"])
+        means["neighbour"] = last.reindex([i for i in self.retain if i in near]).mean()
         return pd.Series(means | {"utility": rows.loc[epoch == epoch.max(), "value"].mean()})
 
     @cached_property

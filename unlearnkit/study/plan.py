@@ -45,6 +45,11 @@ class Setting:
         count = min(RETAIN_FACTS, len(others))
         return [others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count)]
 
+    def unscored_control(self) -> list[str]:
+        """The control's ids that no path scores; all of them where there is none such."""
+        scored = {e.id for e in self.retain()}
+        return [i for i in self.control if i not in scored] or list(self.control)
+
 
 @dataclass(frozen=True, eq=False)
 class Arm:

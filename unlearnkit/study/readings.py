@@ -8,10 +8,20 @@ Between two steps each fact's NLL is linear, and D_F, which is made of them, is 
 their oracle and others do not yet, the line between the two D_F lies above it. Imports no torch.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pandas as pd
+
+from unlearnkit.study.cells import Cell
+from unlearnkit.study.tables import read as read_table
+
+
+def oracle_level(oracles: Iterable[Cell]) -> pd.Series:
+    """Each forget fact's NLL, mean over the oracles."""
+    rows = pd.concat([read_table(c.observations) for c in oracles])
+    rows = rows[(rows["metric"] == "nll") & (rows["split"] == "forget")]
+    return rows.groupby("example")["value"].mean()
 
 
 def start(trained: pd.DataFrame, ids: Collection[str]) -> pd.DataFrame:

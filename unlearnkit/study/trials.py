@@ -121,23 +121,42 @@ def best(trials: pd.DataFrame) -> pd.Series:
     return ordered.drop_duplicates("method").set_index("method")["trial"]
 
 
+@cache
+def _best(family: str) -> dict[str, str]:
+    """`best` of a family's trials, which a plan asks for at each of its cells."""
+    return best(tried(family)).to_dict()
+
+
+def reread() -> None:
+    """Read the files of trials anew."""
+    tried.cache_clear()
+    _best.cache_clear()
+
+
 def chosen(family: str, name: str, recipe: dict) -> dict[str, Any]:
     """The tuned options of a method on a family of models; those of FALLBACK where it was not tuned there.
 
     The method's own defaults, and the middle of the rates, where nobody has tuned it.
     """
     for known in (family, FALLBACK):
-        found = best(tried(known))
-        if name in found:
-            return options(name, json.loads(found[name]), recipe)
+        if name in _best(known):
+            return options(name, json.loads(_best(known)[name]), recipe)
     return options(name, {"rate": RATES[1]} if "rate" in space(name)[0] else {}, recipe)
 
 
-def path_steps(name: str) -> tuple[float, ...]:
-    """Where a method's path is looked at: lengths, optimizer steps, or its one place."""
+def path_steps(
+    name: str,
+    back: tuple[float, ...] = config.COMPARED_STEPS,
+    fresh: tuple[float, ...] = config.COMPARED_FRESH_STEPS,
+    trained: tuple[float, ...] = config.COMPARED_TRAINED_STEPS,
+) -> tuple[float, ...]:
+    """Where a method's path is looked at: lengths, optimizer steps, or its one place.
+
+    `back` is for one that can go back, `fresh` for one that cannot, `trained` for one that takes steps.
+    """
     method = METHODS[name]
     if method.goes_back:
-        return config.COMPARED_STEPS
+        return back
     if method.stops:
-        return config.COMPARED_FRESH_STEPS
-    return config.COMPARED_TRAINED_STEPS if "steps" in method.options else (1,)
+        return fresh
+    return trained if "steps" in method.options else (1,)

@@ -15,6 +15,7 @@ from unlearnkit.errors import ConfigError
 from unlearnkit.study import compare, config, plan, scheduler, trials
 from unlearnkit.study.cells import Cell, Step
 from unlearnkit.study.compared import Path, World
+from unlearnkit.study.readings import oracle_level
 from unlearnkit.study.tables import read as read_table
 
 
@@ -39,6 +40,7 @@ def tune(model: str) -> str:
     rows = [_row(told, seed, cell) for seed, cells in worlds.items() for told, cell in cells.items()]
     path = trials.FOLDER / f"{family}.csv"
     files.write_text(path, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
+    trials.reread()
     return str(path)
 
 
@@ -60,7 +62,8 @@ def _row(told: tuple[str, int], seed: int, cell: Cell) -> dict:
     name, number = told
     train, *oracles = cell.needs
     seen, given = read_table(cell.observations), cell.config
-    world = World(read_table(train.observations), _target(oracles), given["retain"], given["control"])
+    trained, target = read_table(train.observations), oracle_level(oracles)
+    world = World(trained, target, given["retain"], given["control"])
     path = Path(name, seen, world)
     forgotten, nearest = path.read("forgetting"), path.read("closest")
     return {
@@ -72,9 +75,3 @@ def _row(told: tuple[str, int], seed: int, cell: Cell) -> dict:
         "closest": nearest["distance"],
         "seconds": path.steps["seconds"].iloc[-1],
     }
-
-
-def _target(oracles: list[Cell]) -> pd.Series:
-    rows = pd.concat([read_table(cell.observations) for cell in oracles])
-    rows = rows[(rows["metric"] == "nll") & (rows["split"] == "forget")]
-    return rows.groupby("example")["value"].mean()

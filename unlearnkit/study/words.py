@@ -12,7 +12,6 @@ from unlearnkit.study.grid import Seed
 from unlearnkit.study.plan import Arm
 from unlearnkit.study.profiles import Profile
 from unlearnkit.study.walks import path
-from unlearnkit.unlearning import METHODS
 
 
 def cells(profile: Profile) -> list[Cell]:
@@ -75,9 +74,10 @@ class Words:
             "single_epoch": [{"epoch": epoch} for epoch in alone],
             "adam_replay": [{"epochs": "all"}, {"epochs": [1]}] if arm.optimizer == "adamw" else [],
         }
-        steps, stop = _steps(method, layers), config.WORDS_STOP
+        back = config.WORDS_STEPS if layers == "all" else config.WORDS_FEW_STEPS
+        steps = trials.path_steps(method, back, config.WORDS_FRESH_STEPS, config.WORDS_TRAINED_STEPS)
         return [
-            path(method, method, steps, options=chosen | more, stop=stop)
+            path(method, method, steps, options=chosen | more, stop=config.WORDS_STOP)
             for more in choices.get(method, [{}])
         ]
 
@@ -94,12 +94,3 @@ class Words:
         count = min(config.SAID_OF["retain"], len(others))
         spread = [others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count)]
         return [*setting.forget[: config.SAID_OF["forget"]], *spread]
-
-
-def _steps(method: str, layers: str) -> tuple[float, ...]:
-    """Where a method's path is looked at: lengths, or optimizer steps."""
-    if not METHODS[method].stops:
-        return config.WORDS_TRAINED_STEPS
-    if not METHODS[method].goes_back:
-        return config.WORDS_FRESH_STEPS
-    return config.WORDS_STEPS if layers == "all" else config.WORDS_FEW_STEPS

@@ -46,6 +46,6 @@ def _summed(rows: pd.DataFrame, config: dict) -> pd.DataFrame:
         "neighbour": others[others["split"] == "neighbour"],
         "bystander": others[~others["example"].isin(config["control"])],
     }
-    means = [measure.means(part.assign(split=name)) for name, part in groups.items() if len(part)]
-    found = pd.concat([rows.loc[asked, measure.COLUMNS], rows.loc[beside, measure.COLUMNS], *means])
+    means = measure.group_means(groups)
+    found = pd.concat([rows.loc[asked, measure.COLUMNS], rows.loc[beside, measure.COLUMNS], means])
     return found.assign(**where, place=where.get("step", where["share"]))

@@ -3,7 +3,7 @@
 Influence, which only close-ups measure, is in `portrait`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -36,6 +36,11 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
     """The mean of every metric over the facts of each split; `example` is the split."""
     table = rows.groupby(["split", "metric"], sort=False)["value"].mean().reset_index()
     return table.assign(example=table["split"], person="")[COLUMNS]
+
+
+def group_means(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """`means` of each group's rows, the group's name being their split; none of a group without facts."""
+    return pd.concat([means(part.assign(split=name)) for name, part in groups.items() if len(part)])
 
 
 def utility(model, tokenizer, tokens: int) -> pd.DataFrame:

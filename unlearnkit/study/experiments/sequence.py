@@ -53,7 +53,8 @@ class Sequence:
         """As on any path, but nothing of those who were asked for earlier is retained."""
         given = given_to(self.walk, self.spec | {"ids": ids})
         if "retain" in given:
-            given["retain"] = [e for e in given["retain"] if e.id not in set(self.gone)]
+            gone = set(self.gone)
+            given["retain"] = [e for e in given["retain"] if e.id not in gone]
         return given
 
     def _strength(self, ids: list[str]) -> tuple[float, bool]:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure, portrait, ways
 from unlearnkit.study.experiments.setting import displacement_of, fine_tuned, groups_of
 from unlearnkit.study.experiments.train import loaded
-from unlearnkit.study.readings import crossing, curve, damages, start
+from unlearnkit.study.readings import crossing, curve, damages, oracle_level, start
 from unlearnkit.study.route import Route
 from unlearnkit.study.tables import read as read_table
 
@@ -83,13 +83,6 @@ def walked(cell: Cell, beside: Callable[..., pd.DataFrame]) -> Iterator[pd.DataF
 
     with bar:
         yield from points(walk, spec, walk.start(), route, look)
-
-
-def oracle_level(oracles: Iterable[Cell]) -> pd.Series:
-    """Each forget fact's NLL, mean over the oracles."""
-    rows = pd.concat([read_table(c.observations) for c in oracles])
-    rows = rows[(rows["metric"] == "nll") & (rows["split"] == "forget")]
-    return rows.groupby("example")["value"].mean()
 
 
 def points(

@@ -9,7 +9,8 @@ from unlearnkit.data import Example
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure
 from unlearnkit.study.experiments.train import stand
-from unlearnkit.study.experiments.unlearn import Walk, oracle_level, points, until_it_ends
+from unlearnkit.study.experiments.unlearn import Walk, points, until_it_ends
+from unlearnkit.study.readings import oracle_level
 from unlearnkit.study.route import Route
 from unlearnkit.study.tables import read as read_table
 
@@ -85,8 +86,7 @@ def _kept(rows: pd.DataFrame, shown: list[str]) -> pd.DataFrame:
     nll = rows[rows["metric"] == "nll"]
     asked = nll["split"] == "forget"
     groups = {"forget": nll[asked], "retain": nll[~asked], "neighbour": nll[nll["split"] == "neighbour"]}
-    means = [measure.means(part.assign(split=name)) for name, part in groups.items() if len(part)]
-    means = pd.concat(means).assign(example="")
+    means = measure.group_means(groups).assign(example="")
     where = rows.drop(columns=SAID, errors="ignore").iloc[0]
     kept = rows["example"].isin(shown) & rows["metric"].isin(["nll", "rougeL_recall"])
     found = pd.concat([means, rows.loc[kept, SAID]]).assign(**where)
