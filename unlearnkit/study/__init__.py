@@ -4,6 +4,7 @@
     profiles     a run: a profile with what the user changed
     plan, grid   arms, seeds, targets; the cells of an arm
     compare      methods side by side; trials: what is tried of each, and what was chosen
+    verified     methods at matched forgetting, with the tests of the protocol
     variants     small arms beside them, for further questions
     versions     of each stage
     cells        steps of a plan; cells cached by content
@@ -16,12 +17,13 @@ Nothing here knows a table or a figure, and planning imports no torch.
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 from unlearnkit import packages, paths
-from unlearnkit.study import collect, compare, grid, plan, variants
+from unlearnkit.study import collect, compare, grid, plan, variants, verified
 from unlearnkit.study.cells import TRAININGS, Cell, Step, Task, Tidy
 from unlearnkit.study.config import FEW_CORES, MODEL_SECONDS, SEED_BYTES, SMALL_MODELS, TINY_FAMILIES
 from unlearnkit.study.profiles import Profile, is_built_in
@@ -35,7 +37,8 @@ def cells_of(profile: Profile) -> list[Cell]:
     found = [cell for arm in arms for cell in grid.cells(arm)]
     if is_built_in(profile) and arms[0].optimizer == "adamw" and not profile["seeds_sgd"]:
         found.append(grid.recipe_cell(arms[0]))
-    return [*found, grid.rewind_cell(arms[0]), *variants.cells(profile), *compare.cells(profile)]
+    found += [grid.rewind_cell(arms[0]), *variants.cells(profile)]
+    return [*_once([*found, *compare.cells(profile), *verified.cells(profile)])]
 
 
 def steps(profile: Profile, fresh: bool = False, keep_ledgers: bool = False) -> list[Step]:
@@ -64,29 +67,39 @@ def _restored(cell: Cell, known: set[str]) -> tuple[Cell, ...]:
     )
 
 
+def _once(found: list[Cell]) -> Iterator[Cell]:
+    """Each cell at its first place: verification trains as the comparison does."""
+    told: set[str] = set()
+    for cell in found:
+        if cell.key not in told:
+            yield cell
+        told.add(cell.key)
+
+
 def _tidied(found: list[Cell]) -> list[Step]:
     """The cells with each seed's ledger deleted after the last of its readers."""
     readers: dict[str, list[Cell]] = {}
     for cell in found:
         for need in cell.needs:
-            if need.stage == "recorded" or need.stage == "train" and need.seed:
+            if need.bulk and (need.stage != "train" or need.seed):
                 readers.setdefault(need.key, []).append(cell)
-    last = {here[-1].key: here for here in readers.values()}
     told: list[Step] = []
     for cell in found:
         told.append(cell)
-        if here := last.get(cell.key):
-            train = next(need for need in cell.needs if need.stage in TRAININGS)
-            told.append(
-                Tidy(
-                    title=f"its ledger deleted ({cell.arm}, seed {cell.seed})",
-                    estimate_s=0.1,
-                    group="ledgers deleted",
-                    chain=cell.chain,
-                    folder=train.folder,
-                    readers=tuple(here),
+        for need in cell.needs:
+            here = readers.get(need.key, [None])
+            if here[-1] is cell:
+                what = "its ledger" if need.stage in TRAININGS else "its oracles' weights"
+                told.append(
+                    Tidy(
+                        title=f"{what} deleted ({cell.arm}, seed {cell.seed})",
+                        estimate_s=0.1,
+                        group="ledgers deleted",
+                        chain=cell.chain,
+                        folder=need.folder,
+                        readers=tuple(here),
+                    )
                 )
-            )
     return told
 
 

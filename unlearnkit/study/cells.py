@@ -31,7 +31,7 @@ OBSERVATIONS = "observations.csv"
 DONE = "done.json"
 CONTINUATIONS = "continuations.csv"
 TRAININGS = ("train", "recorded")  # stages whose folder has a ledger
-BULK = ("ledger", "history", "updates", "shards")  # what of such a folder may go once it is read
+BULK = ("ledger", "history", "updates", "shards", "oracles")  # what of such a folder may go once it is read
 
 
 def digest(*parts: Any) -> str:
@@ -132,8 +132,12 @@ class Cell(Step):
 
     def on_disk(self) -> bool:
         """Whether this checkout's cache holds it, with all that a cell which needs it reads."""
-        ledger = self.stage not in TRAININGS or (self.folder / "ledger").is_dir()
-        return ledger and self.is_made()
+        return self.is_made() and (not self.bulk or (self.folder / self.bulk).is_dir())
+
+    @property
+    def bulk(self) -> str:
+        """The folder in its own that its readers need and that is deleted after them; "" for none."""
+        return "ledger" if self.stage in TRAININGS else self.config.get("keeps", "")
 
     def is_made(self) -> bool:
         """Whether this checkout has made it, so that its folder has its rows."""
@@ -179,7 +183,7 @@ class Cell(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class Tidy(Step):
-    """Deletes a training's ledger and history, the bulk of a run, once every cell that reads it is done."""
+    """Deletes a cell's bulk (ledgers, histories, weights) once every cell that reads it is done."""
 
     folder: Path
     readers: tuple[Cell, ...]

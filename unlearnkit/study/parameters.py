@@ -14,6 +14,7 @@ from unlearnkit.study.config import (
     NO_COMPANION,
     NO_COMPARISON,
     NO_VARIANT,
+    NO_VERIFICATION,
     OPTIMIZERS,
 )
 
@@ -95,7 +96,7 @@ def _all_layers(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, str) and LAYER.fullmatch(v) for v in value)
 
 
-_SEEDS = ("seeds", "seeds_adamw", "seeds_sgd", *NO_COMPANION, *NO_VARIANT, *NO_COMPARISON)
+_SEEDS = ("seeds", "seeds_adamw", "seeds_sgd", *NO_COMPANION, *NO_VARIANT, *NO_COMPARISON, *NO_VERIFICATION)
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_SEEDS, _whole(0, MOST_SEEDS)),
     "whole_map": (lambda value: type(value) is bool, "true or false"),

@@ -32,7 +32,7 @@ def compared(cell: Cell) -> pd.DataFrame:
 
     def beside(model, tokenizer, _groups: dict) -> pd.DataFrame:
         reworded = measure.facts(model, tokenizer, asked, "paraphrase")
-        return pd.concat([_means(reworded), measure.utility(model, tokenizer, cell.config["tokens"])])
+        return pd.concat([measure.means(reworded), measure.utility(model, tokenizer, cell.config["tokens"])])
 
     parts = [_summed(rows, cell.config) for rows in _until_it_ends(unlearn.walked(cell, beside))]
     return pd.concat(parts) if parts else pd.DataFrame(columns=[*measure.COLUMNS, "place"])
@@ -49,19 +49,7 @@ def _summed(rows: pd.DataFrame, config: dict) -> pd.DataFrame:
     """One step's rows, the retain facts' as means, and where it is."""
     rows = rows[rows["metric"].isin(METRICS)]
     asked, beside = rows["split"] == "forget", rows["split"].isin(MEASURED)
-    others = rows[~asked & ~beside]
+    retained = measure.others(rows[~asked & ~beside], config["control"])
     where = rows.drop(columns=measure.COLUMNS).iloc[0]
-    groups = {
-        "retain": others,
-        "neighbour": others[others["split"] == "neighbour"],
-        "bystander": others[~others["example"].isin(config["control"])],
-    }
-    means = [_means(part.assign(split=name)) for name, part in groups.items() if len(part)]
-    found = pd.concat([rows.loc[asked, measure.COLUMNS], rows.loc[beside, measure.COLUMNS], *means])
+    found = pd.concat([rows.loc[asked, measure.COLUMNS], rows.loc[beside, measure.COLUMNS], retained])
     return found.assign(**where, place=where.get("step", where["share"]))
-
-
-def _means(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean of every metric over the facts of each split."""
-    table = rows.groupby(["split", "metric"], sort=False)["value"].mean().reset_index()
-    return table.assign(example=table["split"], person="")[measure.COLUMNS]

@@ -3,7 +3,7 @@
 Influence, which only close-ups measure, is in `portrait`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
@@ -30,6 +30,22 @@ def facts(model, tokenizer, examples: Sequence[Example], split: str = "") -> pd.
     if not examples:
         return pd.DataFrame(columns=COLUMNS)
     return long(metrics.score(model, tokenizer, examples)[["id", *SCORES]], examples, split)
+
+
+def means(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean of every metric over the facts of each split."""
+    table = rows.groupby(["split", "metric"], sort=False)["value"].mean().reset_index()
+    return table.assign(example=table["split"], person="")[COLUMNS]
+
+
+def others(rows: pd.DataFrame, control: Collection[str]) -> pd.DataFrame:
+    """Means over the retain facts of `rows`, the near-neighbours, and the bystanders, not in `control`."""
+    groups = {
+        "retain": rows,
+        "neighbour": rows[rows["split"] == "neighbour"],
+        "bystander": rows[~rows["example"].isin(control)],
+    }
+    return pd.concat([means(part.assign(split=name)) for name, part in groups.items() if len(part)])
 
 
 def utility(model, tokenizer, tokens: int) -> pd.DataFrame:
