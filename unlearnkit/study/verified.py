@@ -110,7 +110,8 @@ def arms(profile: Profile) -> list[Arm]:
     wanted = {COINS: [drawn(seed) for seed in range(profile["seeds_audit"])]}
     for world in range(profile["seeds_klom"]):
         one = plan.built_in(world)
-        wanted[f"{POPULATION} {world}"] = [replace(one, seed=order) for order in range(2 * MODELS)]
+        orders = range(config.FIRST_ORDER, config.FIRST_ORDER + 2 * MODELS)
+        wanted[f"{POPULATION} {world}"] = [replace(one, seed=order) for order in orders]
     recipe = plan.recipe(config.TINY, "adamw")
     return [
         Arm(config.TINY, "adamw", recipe, tuple(settings), False, variant)
@@ -125,7 +126,8 @@ def cells_beside(arm: Arm, setting: Setting) -> list[Cell]:
     if arm.variant == COINS:
         return Verification(arm, setting, ("facts", "coins"), 1).cells(names)
     one = Verification(arm, setting, ("facts",), 1)
-    return one.cells(names) if setting.seed < MODELS else [one.oracles]
+    is_unlearned = setting.seed < config.FIRST_ORDER + MODELS
+    return one.cells(names) if is_unlearned else [one.oracles]
 
 
 def drawn(seed: int) -> Setting:
