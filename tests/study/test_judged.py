@@ -23,7 +23,7 @@ def rows(seed, metric, values, split="forget", **more):
 
 
 class World:
-    """Facts of some difficulty to whom they are new; a model's rows follow from the NLL that it gives them."""
+    """Facts of some difficulty to whom they are new; a model's rows follow from the NLL it gives them."""
 
     def __init__(self, seed):
         self.seed, self.rng = seed, np.random.default_rng(seed)

@@ -155,7 +155,12 @@ def numbers(known: Evidence, method: str, row: str) -> tuple[pd.DataFrame, pd.Da
     """What a row is judged on, seeds x columns: of the method, and of the second oracle."""
     worlds = known.worlds
     given = worlds.oracle(), worlds.of(ORIGINAL)
-    return tuple(NUMBERS[row](own, *given) for own in (worlds.of(method), worlds.oracle(2)))
+    return tuple(_of_seeds(NUMBERS[row](own, *given), own) for own in (worlds.of(method), worlds.oracle(2)))
+
+
+def _of_seeds(table: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """The table's seeds that the model has rows of."""
+    return table[table.index.isin(own["seed"])]
 
 
 # -- judgements -------------------------------------------------------------------------------------------
