@@ -92,7 +92,7 @@ def test_rows_make_judgements(rows):
     oracles, methods = rows
     told = pd.concat(methods.values()).assign(seed=0)
     known = Evidence(Observed(told, oracles.assign(seed=0)))
-    assert known.methods == list(SPECS)
+    assert known.methods == [*SPECS, judged.ORACLE]
     found = judged.judgements(known, "npo")
     assert set(found) == {row.id for row in ROWS}
     assert "pass" not in {one.verdict for one in found.values()}

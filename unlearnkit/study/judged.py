@@ -23,6 +23,7 @@ GUESSED = (
     COIN_PERSONS // 4
 )  # persons of a seed guessed in, the likeliest, and as many out; no guess on others
 ORIGINAL = "noop"  # whose rows are those of the model before unlearning
+ORACLE = "oracle"  # another oracle, judged in an unlearned model's place
 NOTHING = (math.nan, (math.nan, math.nan))
 
 
@@ -34,6 +35,9 @@ class Observed:
     oracles: pd.DataFrame
 
     def of(self, method: str) -> pd.DataFrame:
+        """A method's rows, or those of the last oracle."""
+        if method == ORACLE:
+            return self.oracle(self.oracles["order"].max())
         return self.methods[self.methods["method"] == method]
 
     def oracle(self, order: int = 1) -> pd.DataFrame:
@@ -57,7 +61,8 @@ class Evidence:
 
     @cached_property
     def methods(self) -> list[str]:
-        return list(dict.fromkeys(self.worlds.methods["method"]))
+        """Those measured, the oracle that stands in an unlearned model's place last."""
+        return [*dict.fromkeys(self.worlds.methods["method"]), ORACLE]
 
 
 # -- numbers ----------------------------------------------------------------------------------------------
@@ -202,7 +207,9 @@ def _missing(seeds: Collection[int], own: pd.DataFrame) -> int:
 
 def klom(populations: Sequence[Observed], method: str) -> Judgement:
     """Row 2 in each world; the verdict of most worlds, with the numbers of the middle one that has it."""
-    found = [_klom(world, method) for world in populations]
+    if method == ORACLE:
+        return Judgement(NO_POWER, *NOTHING, "the oracles are what the null is made of")
+    found = [_klom(world, method) for world in populations if len(world.of(method))]
     if not found:
         return Judgement(NO_POWER, *NOTHING, "no world of this model was trained in many orders")
     verdicts = [one.verdict for one in found]
