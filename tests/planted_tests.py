@@ -45,9 +45,9 @@ class World:
         parts.append(rows(seed, "uds", depth))
         for step in VERIFIED["relearn"]:
             level = nll.mean() * (0.5 if hidden and step else 1.0) * 0.8 ** (step / 4)
-            parts.append(
-                rows(seed, "relearnt_half", [level + self.rng.normal(0, 0.05)], "held", step=float(step))
-            )
+            for taught in ("half", "others"):
+                near = [level + self.rng.normal(0, 0.05)]
+                parts.append(rows(seed, f"relearnt_{taught}", near, "held", step=float(step)))
         for way in ("paraphrase", "two-hop", "alias", "beside", "worst"):
             parts.append(rows(seed, "nll_asked", [nll.mean() - 0.1 - hidden], way))
         return pd.concat(parts).assign(**labels)

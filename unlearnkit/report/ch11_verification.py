@@ -3,6 +3,7 @@
 Rows, margins and the rule are `claims.verification`'s; `study.judged` applies them to the observations.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import matplotlib.pyplot as plt
@@ -189,3 +190,11 @@ def means(arm: Arm) -> pd.DataFrame:
     told = table.map(lambda value: tables.number(value, ".2f"))
     told.insert(0, "method", [title(name) for name in table.index])
     return told
+
+
+def elsewhere(arms: Sequence[Arm]) -> pd.DataFrame:
+    """The verdict on each method by arm; a dash where an arm did not look at it."""
+    told = {tables.short(arm.name): verdicts(arm)[VERDICT] for arm in arms}
+    table = pd.DataFrame(told).fillna("–")
+    table.insert(0, "method", [title(name) for name in table.index])
+    return table
