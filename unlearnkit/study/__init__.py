@@ -4,7 +4,7 @@
     profiles     a run: a profile with what the user changed
     plan, grid   arms, seeds, targets; the cells of an arm
     compare      methods side by side; trials: what is tried of each, and what was chosen
-    verified     methods at matched forgetting, with the tests of the protocol
+    verified     methods at matched forgetting, with the tests of the protocol; judged: the verdicts
     variants     small arms beside them, for further questions
     versions     of each stage
     cells        steps of a plan; cells cached by content
