@@ -98,7 +98,7 @@ def test_coins_differ_from_seed_to_seed():
 
 def test_a_population_is_one_world_in_many_orders_that_no_seed_has(profile):
     (arm,) = (a for a in verified.arms(profile) if a.variant.startswith(verified.POPULATION))
-    assert len(arm.settings) == 2 * MODELS
+    assert len(arm.settings) == config.POPULATION == 2 * MODELS
     assert {s.facts for s in arm.settings} == {plan.built_in(0).facts}
     assert min(arm.seeds) > max(s for a in plan.arms(profiles.get("full")) for s in a.seeds)
     cells = [verified.cells_beside(arm, s) for s in arm.settings]

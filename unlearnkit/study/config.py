@@ -206,6 +206,8 @@ VERIFIED = {"leaks": [1, 8, 64], "bits": [8, 4], "relearn": [0, 2, 4, 8]}
 VERIFIED_NEAR = {"most": 3, "nats": 0.02}  # how near to the oracle's NLL matched forgetting is
 VERIFIED_MAIN = ("first_epoch", "adam_replay", "kfac_replay", "npo", "rewind")  # on the run's own model
 COIN_PERSONS, COIN_FACTS = 32, 4  # of an audit: persons with a coin each, and facts a person
+# Models of one world: oracles, and half as many that are unlearned, as KLoM asks (`claims.verification`).
+POPULATION = 40
 FIRST_ORDER = 100  # of a population: a training seed that no world has
 
 # -- the command `forget` -----------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from functools import cached_property
 
 from unlearnkit import data
 from unlearnkit.claims.methods import PRINCIPAL
-from unlearnkit.claims.verification import MODELS
 from unlearnkit.study import config, plan, trials
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.compare import Comparison
@@ -110,7 +109,7 @@ def arms(profile: Profile) -> list[Arm]:
     wanted = {COINS: [drawn(seed) for seed in range(profile["seeds_audit"])]}
     for world in range(profile["seeds_klom"]):
         one = plan.built_in(world)
-        orders = range(config.FIRST_ORDER, config.FIRST_ORDER + 2 * MODELS)
+        orders = range(config.FIRST_ORDER, config.FIRST_ORDER + config.POPULATION)
         wanted[f"{POPULATION} {world}"] = [replace(one, seed=order) for order in orders]
     recipe = plan.recipe(config.TINY, "adamw")
     return [
@@ -126,7 +125,7 @@ def cells_beside(arm: Arm, setting: Setting) -> list[Cell]:
     if arm.variant == COINS:
         return Verification(arm, setting, ("facts", "coins"), 1).cells(names)
     one = Verification(arm, setting, ("facts",), 1)
-    is_unlearned = setting.seed < config.FIRST_ORDER + MODELS
+    is_unlearned = setting.seed < config.FIRST_ORDER + config.POPULATION // 2
     return one.cells(names) if is_unlearned else [one.oracles]
 
 
