@@ -24,7 +24,7 @@ def steps(profile, fresh=False, keep_ledgers=False, on_cluster=False):
         train = Cell(title=f"training {{seed}}", stage="train", config=config, **told)
         oracle = Cell(title=f"oracle {{seed}}", stage="oracle", config=config, needs=(train,), **told)
         path = Cell(title=f"path {{seed}}", stage="path", config=config, needs=(train, oracle), **told)
-        tidy = Tidy(title="tidy", estimate_s=0.1, chain=f"seed {{seed}}", train=train, readers=(oracle, path))
+        tidy = Tidy(title="tidy", estimate_s=0.1, chain=f"seed {{seed}}", owner=train, readers=(oracle, path))
         found += [train, oracle, path, tidy]
     return found
 '''

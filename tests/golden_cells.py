@@ -21,11 +21,12 @@ from transformers import (
 )
 
 from unlearnkit import data
-from unlearnkit.study import tables
+from unlearnkit.study import sequence, tables
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.compare import Comparison
 from unlearnkit.study.grid import Seed
 from unlearnkit.study.plan import Arm, Setting
+from unlearnkit.study.verified import Verification
 from unlearnkit.study.versions import VERSION
 from unlearnkit.study.walks import path
 from unlearnkit.study.words import Words
@@ -68,6 +69,7 @@ OPTIONS = {
     "in_context": {"false": 1, "true": 1},
 }
 LAYERS = ("embedding", "last2")
+WALKED = ("path", "compared", "words", "sequence", "verified")
 KEYS = ["stage", "cell", "method", "metric", "split", "version"]
 
 
@@ -120,7 +122,8 @@ def cells(model: Path) -> list[Cell]:
     found.append(seed.cell("tracin", "validate", seed.groups, 1.0, (found[0],)))
     found.append(seed.cell("retrain", "validate", seed.base | exclude, 1.0))
     found += [seed.cell("recipe", "train", sgd, 1.0), seed.cell("rewind", "train", sgd, 1.0)]
-    return [*found, *_planted(seed), *_compared(seed), *_words(seed)]
+    found += [*_planted(seed), *_compared(seed), *_words(seed)]
+    return [*found, *_in_sequence(seed), *_verified(seed)]
 
 
 def _words(seed: Seed) -> list[Cell]:
@@ -130,6 +133,33 @@ def _words(seed: Seed) -> list[Cell]:
     specs = [path("first_epoch", "first_epoch", STEPS), path("gradient_ascent", "gradient_ascent", STEPS)]
     specs.append(path("npo", "npo", TRAINED_STEPS, options={"lr": TRAINED_RATE}))
     return [ends, *(one.walk("all", {"options": {}, "stop": float("inf")} | spec) for spec in specs)]
+
+
+def _in_sequence(seed: Seed) -> list[Cell]:
+    """Ten requests of one fact each: a line in one batch, and with training between; a trained method."""
+    facts = [*data.dave(target="Dave")[:16], *seed.setting.facts[4:8]]
+    ids = [e.id for e in facts]
+    asked = tuple((f"request {k}", (i,)) for k, i in enumerate(ids[:10]))
+    more = {"forget": tuple(ids[:1]), "control": tuple(ids[-2:]), "fuzzy": (), "requests": asked}
+    arm = replace(seed.arm, variant=sequence.SEQUENCE)
+    found = sequence.cells(arm, replace(seed.setting, facts=tuple(facts), **more))
+    wanted = {("first_epoch", "batch"), ("first_epoch", "interleaved"), ("npo", "carry on")}
+    return [
+        c
+        for c in found[1:]
+        if c.stage != "sequence" or (c.config["paths"][0]["method"], c.config["mode"]) in wanted
+    ]
+
+
+def _verified(seed: Seed) -> list[Cell]:
+    """Oracles and three kinds of methods under every test, and what only an audit asks."""
+    one = Verification(seed.arm, seed.setting)
+    steps = {"noop": (), "first_epoch": STEPS, "gradient_ascent": STEPS, "npo": TRAINED_STEPS}
+    more = {"npo": {"options": {"lr": TRAINED_RATE}}}
+    ways = [path(name, name, at, **more.get(name, {})) for name, at in steps.items()]
+    coins = Verification(seed.arm, seed.setting, ("facts", "coins"), 1)
+    audit = [replace(coins.oracles, title="an audit's oracle"), coins.along(ways[1])]
+    return [one.oracles, *map(one.along, ways), *audit]
 
 
 def _compared(seed: Seed) -> list[Cell]:
@@ -174,14 +204,22 @@ def numbers(shape: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def _name(cell: Cell) -> str:
+    """What tells a cell from others of its stage."""
+    config = cell.config
+    name = cell.stage if cell.stage != "train" or not cell.needs else "train after base"
+    if cell.stage in WALKED and config["paths"]:
+        name = f"{config['paths'][0]['label']} on {config['layers']}"
+    told = [str(config[key]) for key in ("mode", "asked") if key in config]
+    return ", ".join([name, *told, *(["coins"] if "coins" in config.get("tests", ()) else [])])
+
+
 def _numbers(cell: Cell) -> pd.DataFrame:
     cell.run()
     rows = tables.read(cell.observations)
     rows = rows[~rows["metric"].isin(["training_seconds", "ledger_bytes", "weights_bytes"])]
-    walked, version = cell.config.get("paths", []), str(VERSION[cell.stage])
-    name = cell.stage if cell.stage != "train" or not cell.needs else "train after base"
-    if cell.stage in ("path", "compared", "words") and walked:
-        name = f"{walked[0]['label']} on {cell.config['layers']}"
+    walked, version, name = cell.config.get("paths", []), str(VERSION[cell.stage]), _name(cell)
+    if cell.stage in WALKED and walked:
         version += f".{METHODS[walked[0]['method']].version}"
     rows = rows.assign(stage=cell.stage, cell=name, version=version)
     for column in ("method", "split"):

@@ -112,7 +112,7 @@ def test_a_fine_tuning_without_its_ledger_is_repeated_for_a_reader_only(counted)
     train.run()
     ledger = train.folder / "ledger"
     first, second = (cell("path", (train,), layers=name) for name in ("all", "last2"))
-    tidy = Tidy(title="", estimate_s=0, train=train, readers=(first,))
+    tidy = Tidy(title="", estimate_s=0, owner=train, readers=(first,))
     assert not tidy.done()  # nothing has read it yet
     tidy.run()
     assert ledger.is_dir()
@@ -164,7 +164,7 @@ def test_a_ledger_that_is_still_to_be_written_is_still_to_be_deleted(counted):
     """The steps to do are chosen before the first of them runs."""
     train = cell()
     walk = cell("path", (train,))
-    tidy = Tidy(title="", estimate_s=0, train=train, readers=(walk,))
+    tidy = Tidy(title="", estimate_s=0, owner=train, readers=(walk,))
     todo = [step for step in (train, walk, tidy) if not step.done()]
     assert todo == [train, walk, tidy]
     for step in todo:

@@ -16,13 +16,13 @@ SEEDS = dict.fromkeys(config.NO_VARIANT, 8)
 
 @pytest.fixture(scope="module")
 def full():
-    return profiles.get("full", SEEDS)
+    return profiles.get("full", SEEDS | config.NO_VERIFICATION)
 
 
 def test_small_profiles_have_none_and_the_full_one_has_all():
     for name in ("quick", "default"):
         assert not variants.arms(profiles.get(name))
-    arms = variants.arms(profiles.get("full"))
+    arms = variants.arms(profiles.get("full", config.NO_VERIFICATION))  # which has arms of its own
     own = [variants.REQUESTS, *variants.ORDERS.values(), sequence.SEQUENCE, variants.PLANTED]
     assert [a.variant for a in arms] == [*own, variants.NUDGED, variants.NUDGED]
     assert [len(a.seeds) for a in arms] == [24, 24, 24, 24, 8, 24, config.NUDGED_OF_MAIN, 8]
@@ -31,7 +31,7 @@ def test_small_profiles_have_none_and_the_full_one_has_all():
 
 def test_they_change_no_cell_of_the_study(full):
     """The study's own arms and cells are the same with them and without, and no name is taken twice."""
-    without = profiles.get("full", dict.fromkeys(config.NO_VARIANT, 0))
+    without = profiles.get("full", config.NO_VARIANT | config.NO_VERIFICATION)
     beside = {c.key for c in variants.cells(full)}
     own = [c.key for c in study.cells_of(without)]
     assert [c.key for c in study.cells_of(full) if c.key not in beside] == own

@@ -5,6 +5,7 @@
     plan, grid   arms, seeds, targets; the cells of an arm
     compare      methods side by side; trials: what is tried of each, and what was chosen
     words        what models say along some paths, for the playground
+    verified     methods at matched forgetting, with the tests of the protocol; judged: the verdicts
     variants     small arms beside them, for further questions
     versions     of each stage
     cells        steps of a plan; cells cached by content
@@ -19,13 +20,14 @@ Nothing here knows a table or a figure, and planning imports no torch.
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 from unlearnkit import packages, paths
 from unlearnkit.devices import CPU
-from unlearnkit.study import collect, compare, grid, plan, variants, words
+from unlearnkit.study import collect, compare, grid, plan, variants, verified, words
 from unlearnkit.study.cells import TRAININGS, Cell, Step, Task, Tidy
 from unlearnkit.study.config import FEW_CORES, MODEL_SECONDS, SEED_BYTES, SMALL_MODELS, TINY_FAMILIES
 from unlearnkit.study.profiles import Profile, is_built_in
@@ -40,7 +42,7 @@ def cells_of(profile: Profile) -> list[Cell]:
     if is_built_in(profile) and arms[0].optimizer == "adamw" and not profile["seeds_sgd"]:
         found.append(grid.recipe_cell(arms[0]))
     found += [grid.rewind_cell(arms[0]), *variants.cells(profile), *compare.cells(profile)]
-    return [*found, *words.cells(profile)]
+    return [*_once([*found, *words.cells(profile), *verified.cells(profile)])]
 
 
 def steps(
@@ -76,29 +78,39 @@ def _restored(cell: Cell, known: set[str]) -> tuple[Cell, ...]:
     return *cell.needs[:count], *restored
 
 
+def _once(found: list[Cell]) -> Iterator[Cell]:
+    """Each cell at its first place: verification trains as the comparison does."""
+    told: set[str] = set()
+    for cell in found:
+        if cell.key not in told:
+            yield cell
+        told.add(cell.key)
+
+
 def _tidied(found: list[Cell]) -> list[Step]:
     """The cells with each seed's ledger deleted after the last of its readers."""
     readers: dict[str, list[Cell]] = {}
     for cell in found:
         for need in cell.needs:
-            if need.stage == "recorded" or need.stage == "train" and need.seed:
+            if need.bulk and (need.stage != "train" or need.seed):
                 readers.setdefault(need.key, []).append(cell)
-    last = {here[-1].key: here for here in readers.values()}
     told: list[Step] = []
     for cell in found:
         told.append(cell)
-        if here := last.get(cell.key):
-            train = next(need for need in cell.needs if need.stage in TRAININGS)
-            told.append(
-                Tidy(
-                    title=f"its ledger deleted ({cell.arm}, seed {cell.seed})",
-                    estimate_s=0.1,
-                    group="ledgers deleted",
-                    chain=cell.chain,
-                    train=train,
-                    readers=tuple(here),
+        for need in cell.needs:
+            here = readers.get(need.key, [None])
+            if here[-1] is cell:
+                what = "its ledger" if need.stage in TRAININGS else "its oracles' weights"
+                told.append(
+                    Tidy(
+                        title=f"{what} deleted ({cell.arm}, seed {cell.seed})",
+                        estimate_s=0.1,
+                        group="ledgers deleted",
+                        chain=cell.chain,
+                        owner=need,
+                        readers=tuple(here),
+                    )
                 )
-            )
     return told
 
 

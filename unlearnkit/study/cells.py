@@ -28,7 +28,7 @@ from unlearnkit.study.versions import VERSION
 OBSERVATIONS = "observations.csv"
 DONE = "done.json"
 TRAININGS = ("train", "recorded")  # stages whose folder has a ledger
-BULK = ("ledger", "history", "updates", "shards")  # what of such a folder may go once it is read
+BULK = ("ledger", "history", "updates", "shards", "oracles")  # what of such a folder may go once it is read
 TOLD = (".csv", ".json")  # endings of what a cell tells; weights and ledgers are for the cells that need it
 ELSEWHERE = "elsewhere"  # in `done.json`: another machine made it, and only what it tells is here
 
@@ -131,8 +131,13 @@ class Cell(Step):
 
     def on_disk(self) -> bool:
         """Whether this checkout's cache holds it, with all that a cell which needs it reads."""
-        ledger = self.stage not in TRAININGS or (self.folder / "ledger").is_dir()
-        return ledger and self.is_made() and ELSEWHERE not in self.cost()
+        held = not self.bulk or (self.folder / self.bulk).is_dir()
+        return held and self.is_made() and ELSEWHERE not in self.cost()
+
+    @property
+    def bulk(self) -> str:
+        """The folder in its own that its readers need and that is deleted after them; "" for none."""
+        return "ledger" if self.stage in TRAININGS else self.config.get("keeps", "")
 
     def is_made(self) -> bool:
         """Whether this checkout has made it, here or on a cluster, so that its folder has its rows."""
@@ -190,18 +195,18 @@ class Cell(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class Tidy(Step):
-    """Deletes a training's ledger and history, the bulk of a run, once every cell that reads it is done."""
+    """Deletes a cell's bulk (ledgers, histories, weights) once every cell that reads it is done."""
 
-    train: Cell
+    owner: Cell
     readers: tuple[Cell, ...]
 
     def done(self) -> bool:
-        return self._is_read() and not any((self.train.folder / part).is_dir() for part in BULK)
+        return self._is_read() and not any((self.owner.folder / part).is_dir() for part in BULK)
 
     def run(self) -> None:
         if self._is_read():
             for part in BULK:
-                shutil.rmtree(self.train.folder / part, ignore_errors=True)
+                shutil.rmtree(self.owner.folder / part, ignore_errors=True)
 
     def _is_read(self) -> bool:
         return all(reader.done() for reader in self.readers)

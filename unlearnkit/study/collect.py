@@ -17,7 +17,7 @@ import pandas as pd
 
 from unlearnkit import paths
 from unlearnkit.errors import DataError
-from unlearnkit.study import plan, storage, variants
+from unlearnkit.study import plan, storage, variants, verified
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.config import LAYER_RULES
 from unlearnkit.study.profiles import Profile
@@ -32,6 +32,7 @@ METRICS = (
     *("tracin_first", "tracin_all", "training_seconds", "displacement", "ledger_error", "floor_error"),
     *("records", "ledger_bytes", "moments_bytes", "weights_bytes", "part_parameters", "part_bytes"),
     *LAYER_RULES,
+    *verified.METRICS,
 )
 # Of facts that are not to be forgotten, paths are read for their likelihood only; close-ups weigh by tokens.
 FORGET_ONLY = ("exact_memorisation", "rougeL_recall")

@@ -22,6 +22,7 @@ NO_VARIANT = dict.fromkeys(
     ("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged", "seeds_sequence"), 0
 )
 WORDS = {"seeds_words": 1}  # of the run's own model, and of gpt2-tiny beside it
+NO_VERIFICATION = dict.fromkeys(("seeds_verified", "seeds_verified_main", "seeds_audit", "seeds_klom"), 0)
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 8, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 # With "auto" a user's own run takes a GPU where there is one, and the built-in study the processor, whose
 # cells are published: on a GPU a cell is another.
@@ -29,11 +30,12 @@ COMMON = BUILT_IN | {"device": "auto"}
 PROFILES = {
     "quick": {
         **{"model": f"{TINY}-quick", **COMMON, "whole_map": False, "seeds_adamw": 2, "seeds_sgd": 0},
-        **{**NO_COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, **WORDS},
+        **{**NO_COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, **WORDS, **NO_VERIFICATION},
     },
     "default": {
         **{"model": "smollm2-135m", **COMMON, "whole_map": False, "seeds_adamw": 3, "seeds_sgd": 0},
         **{**COMPANION, **NO_VARIANT, **NO_COMPARISON, "seeds_principal": 1, "seeds_methods": 2, **WORDS},
+        **{**NO_VERIFICATION, "seeds_verified": 1},
     },
     "full": {
         **{"model": "smollm2-135m", **COMMON, "whole_map": True, "seeds_adamw": 16, "seeds_sgd": 3},
@@ -41,6 +43,7 @@ PROFILES = {
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
         **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8, "seeds_sequence": 8},
         **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24, **WORDS},
+        **{"seeds_verified": 24, "seeds_verified_main": 8, "seeds_audit": 24, "seeds_klom": 3},
     },
 }
 REGISTERED = "full"  # the profile whose seeds the claims were registered for
@@ -202,6 +205,17 @@ FURTHER_STEPS, FURTHER_RATE = 8, 1 / 8
 # Families that methods are tuned on: the model, and in how many worlds (`claims.methods.TUNING_SEEDS`).
 TUNED = {"gpt2-tiny": TINY, "neox-tiny": NEOX, "llama-tiny": LLAMA, "smollm2-135m": "smollm2-135m"}
 TUNING_WORLDS = {"gpt2-tiny": 2, "neox-tiny": 1, "llama-tiny": 1, "smollm2-135m": 1}
+
+# -- verification -------------------------------------------------------------------------------------------
+# How each test is made: answers drawn a fact and the k of leak@k, bits that weights are rounded to, and
+# optimizer steps after which relearning is looked at.
+VERIFIED = {"leaks": [1, 8, 64], "bits": [8, 4], "relearn": [0, 2, 4, 8]}
+VERIFIED_NEAR = {"most": 3, "nats": 0.02}  # how near to the oracle's NLL matched forgetting is
+VERIFIED_MAIN = ("first_epoch", "adam_replay", "kfac_replay", "npo", "rewind")  # on the run's own model
+COIN_PERSONS, COIN_FACTS = 32, 4  # of an audit: persons with a coin each, and facts a person
+# Models of one world: oracles, and half as many that are unlearned, as KLoM asks (`claims.verification`).
+POPULATION = 40
+FIRST_ORDER = 100  # of a population: a training seed that no world has
 
 # -- the command `forget` -----------------------------------------------------------------------------------
 # What a request goes by unless another method is named: at matched forgetting the update that cost others

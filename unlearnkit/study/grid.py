@@ -21,6 +21,8 @@ KINDS = {
     "path": "unlearning paths",
     "recorded": "fine-tuning, others recorded too",
     "compared": "methods side by side",
+    "verified_oracles": "oracles under every test",
+    "verified": "methods under every test",
     "sequence_oracle": "oracles of requests in sequence",
     "sequence": "requests in sequence",
     "words": "what models say",

@@ -15,6 +15,7 @@ from unlearnkit.study.config import (
     NO_COMPANION,
     NO_COMPARISON,
     NO_VARIANT,
+    NO_VERIFICATION,
     OPTIMIZERS,
     WORDS,
 )
@@ -98,6 +99,7 @@ def _all_layers(value: Any) -> bool:
 
 
 _SEEDS = ("seeds", "seeds_adamw", "seeds_sgd", *NO_COMPANION, *NO_VARIANT, *NO_COMPARISON, *WORDS)
+_SEEDS += (*NO_VERIFICATION,)
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_SEEDS, _whole(0, MOST_SEEDS)),
     "whole_map": (lambda value: type(value) is bool, "true or false"),

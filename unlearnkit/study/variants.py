@@ -6,6 +6,7 @@ planted   whether a rule that chooses layers finds the only ones that learnt the
 sequence  what is left of each person when one after another is forgotten (`study.sequence`)
 nudged    how far the same seed's numbers lie apart where every weight begins one rounding off: what another
           machine does, which adds up in another order
+coins, orders of world 0, ...  audits, and many models of one world (`study.verified`)
 
 Their arms are no arms of the report's main chapters (`Run.variants`). Imports no torch.
 """
@@ -17,7 +18,7 @@ from functools import partial
 
 from unlearnkit import data, requests
 from unlearnkit.data import Example
-from unlearnkit.study import config, plan, sequence
+from unlearnkit.study import config, plan, sequence, verified
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.grid import Seed
 from unlearnkit.study.plan import Arm, Setting
@@ -46,7 +47,7 @@ def arms(profile: Profile) -> list[Arm]:
         for variant, recipe, seeds, setting in wanted
         if seeds
     ]
-    return found + _nudged(profile)
+    return found + _nudged(profile) + verified.arms(profile)
 
 
 def _nudged(profile: Profile) -> list[Arm]:
@@ -68,6 +69,7 @@ def cells(profile: Profile) -> list[Cell]:
         PLANTED: _cells_of_planted,
         NUDGED: _cells_of_nudged,
         sequence.SEQUENCE: sequence.cells,
+        **{arm.variant: verified.cells_beside for arm in verified.arms(profile)},
     }
     return [
         cell

@@ -10,6 +10,8 @@ VERSION = {
     "path": 2,
     "recorded": 1,
     "compared": 1,
+    "verified_oracles": 1,
+    "verified": 1,
     "sequence_oracle": 1,
     "sequence": 1,
     "words": 1,

@@ -65,6 +65,7 @@ def path(
     alphas: Iterable[float] | None = None,
     norms: Iterable[float] | None = None,
     check_model: bool = True,
+    keep: bool = False,
     **given,
 ) -> Iterator[Result]:
     """Yield a Result at every stop of one walk, the model standing there meanwhile.
@@ -72,10 +73,11 @@ def path(
     Give `alphas`, or how far to go as `norms`, counted from the start; a trained method takes its stops as
     `steps`. An iterator is asked for the next stop after you have looked at the one before, so that it can
     choose; backwards too with a method that `goes_back`. Inputs and errors as for `apply`. When the walk
-    ends, or is left early, the model is what it was, bit for bit.
+    ends, or is left early, the model is what it was, bit for bit; with `keep`, it stays at the last stop of a
+    walk that ends.
     """
     strengths = {"alphas": alphas, "norms": norms}
-    return walk(*prepare(name, model, request, layers, check_model, given, strengths), keep=False)
+    return walk(*prepare(name, model, request, layers, check_model, given, strengths), keep)
 
 
 SHARED = ("frame", "inputs", "kinds", "limits", "originals", "delta")

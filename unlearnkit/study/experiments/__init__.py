@@ -4,6 +4,8 @@ cells     content-hashed caching of one unit of work
 train     cells that train: fine-tuning with its ledger, the rewind identity
 oracles   cells of the target: retraining without the forget set
 unlearn   cells that unlearn and measure: paths and close-ups
+matched   a method to where the forget facts are what they are to the oracle
+examine   every test of the protocol, on one model; verify: the cells that make them
 align     cells of inner products: where stored gradients point
 planted   cells that score layers, where those that learnt the target are known
 validate  cells that hold influence scores against retraining

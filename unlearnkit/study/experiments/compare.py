@@ -39,13 +39,7 @@ def _summed(rows: pd.DataFrame, config: dict) -> pd.DataFrame:
     """One step's rows, the retain facts' as means, and where it is."""
     rows = rows[rows["metric"].isin(METRICS)]
     asked, beside = rows["split"] == "forget", rows["split"].isin(MEASURED)
-    others = rows[~asked & ~beside]
+    retained = measure.others(rows[~asked & ~beside], config["control"])
     where = rows.drop(columns=measure.COLUMNS).iloc[0]
-    groups = {
-        "retain": others,
-        "neighbour": others[others["split"] == "neighbour"],
-        "bystander": others[~others["example"].isin(config["control"])],
-    }
-    means = measure.group_means(groups)
-    found = pd.concat([rows.loc[asked, measure.COLUMNS], rows.loc[beside, measure.COLUMNS], means])
+    found = pd.concat([rows.loc[asked, measure.COLUMNS], rows.loc[beside, measure.COLUMNS], retained])
     return found.assign(**where, place=where.get("step", where["share"]))

@@ -3,7 +3,7 @@
 Influence, which only close-ups measure, is in `portrait`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
@@ -41,6 +41,17 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 def group_means(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """`means` of each group's rows, the group's name being their split; none of a group without facts."""
     return pd.concat([means(part.assign(split=name)) for name, part in groups.items() if len(part)])
+
+
+def others(rows: pd.DataFrame, control: Collection[str]) -> pd.DataFrame:
+    """Means over the retain facts of `rows`, the near-neighbours, and the bystanders, not in `control`."""
+    return group_means(
+        {
+            "retain": rows,
+            "neighbour": rows[rows["split"] == "neighbour"],
+            "bystander": rows[~rows["example"].isin(control)],
+        }
+    )
 
 
 def utility(model, tokenizer, tokens: int) -> pd.DataFrame:

@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from unlearnkit import training, unlearning
-from unlearnkit.data import Example
-from unlearnkit.errors import DivergenceError
 from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure
+from unlearnkit.study.experiments.matched import Approach
 from unlearnkit.study.experiments.train import start
-from unlearnkit.study.experiments.unlearn import Walk, given_to
-from unlearnkit.study.readings import crossing
+from unlearnkit.study.experiments.unlearn import Walk
 from unlearnkit.study.tables import read as read_table
 
 READS_OTHERS = ("kfac_replay", "projected_replay", "repselect")
@@ -44,52 +42,8 @@ class Sequence:
     def forget(self, ids: list[str]) -> tuple[unlearning.Result, bool]:
         """Unlearn these in place, up to where they are on the mean what they are to the oracle; whether."""
         self.gone = list(dict.fromkeys([*self.gone, *ids]))
-        place, reached = self._strength(ids)
-        name = self.spec["method"]
-        how = {"norm": place} if unlearning.METHODS[name].stops else {"steps": int(place)}
-        return unlearning.apply(name, self.walk.model, **(self._given(ids) | how)), reached
-
-    def _given(self, ids: list[str]) -> dict:
-        """As on any path, but nothing of those who were asked for earlier is retained."""
-        given = given_to(self.walk, self.spec | {"ids": ids})
-        if "retain" in given:
-            gone = set(self.gone)
-            given["retain"] = [e for e in given["retain"] if e.id not in gone]
-        return given
-
-    def _strength(self, ids: list[str]) -> tuple[float, bool]:
-        """(length or step, whether it gets there) of the path's first crossing, or its end."""
-        examples = [e for e in self.walk.groups["facts"] if e.id in set(ids)]
-        level = sum(self.target[e.id] for e in examples) / len(examples)
-        seen = {0.0: self._level(examples)}
-        try:
-            for place in self._path(ids):
-                seen[place] = self._level(examples)
-                if seen[place] >= level:
-                    break
-        except DivergenceError:  # as far as it goes
-            pass
-        place, reached = crossing(pd.Series(seen), level)
-        if not unlearning.METHODS[self.spec["method"]].stops:  # the step after: no half ones
-            place = min(step for step in seen if step >= place)
-        return max(place, min(s for s in seen if s)), reached
-
-    def _path(self, ids: list[str]) -> Iterator[float]:
-        """The path's places, the model standing there; then it is back at the start."""
-        name, given = self.spec["method"], self._given(ids)
-        if unlearning.METHODS[name].stops:
-            norms = [share * self.walk.moved for share in self.spec["steps"]]
-            for norm, _ in zip(
-                norms, unlearning.path(name, self.walk.model, norms=norms, **given), strict=True
-            ):
-                yield norm
-        else:
-            for result in unlearning.path(name, self.walk.model, **given | {"steps": self.spec["steps"]}):
-                yield float(result.told["step"])
-
-    def _level(self, examples: list[Example]) -> float:
-        rows = measure.facts(self.walk.model, self.walk.tokenizer, examples)
-        return rows.loc[rows["metric"] == "nll", "value"].mean()
+        level = sum(self.target[i] for i in ids) / len(ids)
+        return Approach(self.walk, self.spec, ids, level, asked=self.gone).go()
 
     def train_further(self) -> None:
         """Some steps on what is retained and no path scores."""

@@ -1,4 +1,4 @@
-"""Chapter 11: a run of your own beside the published one: reading by reading, and cell by cell."""
+"""Chapter 16: a run of your own beside the published one: reading by reading, and cell by cell."""
 
 import numpy as np
 import pandas as pd

@@ -7,7 +7,7 @@ import pytest
 from planted_run import World, planted
 
 from unlearnkit.report import Run
-from unlearnkit.report import ch11_your_run as chapter
+from unlearnkit.report import ch16_your_run as chapter
 from unlearnkit.study.collect import KEY_DIGITS
 
 KEYS = ("a" * 40, "b" * 40)

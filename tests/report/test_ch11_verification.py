@@ -1,0 +1,104 @@
+"""The grid of methods and tests, on planted worlds in which one method forgets and one only hides."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from planted_tests import WORLDS, population, study, thrown
+
+from unlearnkit.claims.judging import FAIL, NO_POWER, PASS
+from unlearnkit.claims.verification import ROWS
+from unlearnkit.report import ch11_verification as chapter
+from unlearnkit.report import ch12_stress as stress
+from unlearnkit.study import judged
+from unlearnkit.study.config import VERIFIED
+from unlearnkit.study.verified import COINS, POPULATION
+
+GOOD, HIDING = "adam_replay", "npo"
+
+
+class PlantedArm:
+    """What the chapters ask of an arm."""
+
+    def __init__(self, observed, variant="", beside=()):
+        self.name, self.model, self.variant = f"planted{variant}", "planted", variant
+        self.tables = {"verified": observed.methods, "verified_oracles": observed.oracles}
+        self.run = type("Run", (), {"beside": list(beside), "arms": [self]})()
+
+    def observations(self, stage):
+        return self.tables[stage]
+
+
+@pytest.fixture(scope="module")
+def arm():
+    coins = PlantedArm(thrown(good=GOOD, hiding=HIDING), COINS)
+    world = PlantedArm(population(good=GOOD), f"{POPULATION} 0")
+    return PlantedArm(study(good=GOOD, hiding=HIDING), beside=(coins, world))
+
+
+def test_the_grid_tells_who_forgets(arm):
+    table = chapter.verdicts(arm)
+    assert list(table.index) == ["oracle", "noop", "wrong_person", GOOD, HIDING]
+    assert list(table) == [*(row.id for row in ROWS), chapter.VERDICT]
+    assert table[chapter.VERDICT].to_dict() == {
+        "oracle": NO_POWER,  # the null cannot be held against itself
+        "noop": FAIL,
+        "wrong_person": FAIL,
+        GOOD: PASS,
+        HIDING: FAIL,
+    }
+    assert table.loc[HIDING, "equivalence"] == PASS
+    assert table.loc[HIDING, "relearning"] == FAIL
+    assert chapter.controls_behave(arm)
+
+
+def test_the_sentence_names_them(arm):
+    told = chapter.sentence(arm).data
+    assert "1 of 2 methods forget" in told
+    assert "AdamW's updates" in told
+    assert f"{WORLDS} seeds" in told
+
+
+def test_the_figure_can_be_read_without_colour(arm):
+    drawn = chapter.grid(arm)
+    texts = [text.get_text() for text in drawn.axes[0].texts]
+    table = chapter.verdicts(arm)
+    assert texts == [chapter.MARKS[v] for v in table.to_numpy().ravel()]
+    assert len(set(chapter.MARKS.values())) == 3
+    plt.close(drawn)
+
+
+def test_every_cell_can_be_traced_to_its_seeds(arm):
+    known = chapter.evidence(arm)
+    for row in judged.NUMBERS:
+        table = chapter.numbers_table(arm, GOOD, row)
+        assert list(table["seed"]) == known.seeds
+        own, control = judged.numbers(known, GOOD, row)
+        assert table.shape[1] == 1 + 2 * own.shape[1]
+        assert float(table.iloc[0, 1]) == pytest.approx(own.iloc[0, 0], abs=6e-4)
+        assert float(table.iloc[0, 2]) == pytest.approx(control.iloc[0, 0], abs=6e-4)
+    told = chapter.rows(arm, GOOD)
+    assert list(told["verdict"]) == list(chapter.verdicts(arm).loc[GOOD].drop(chapter.VERDICT))
+    assert len(chapter.means(arm)) == len(chapter.verdicts(arm))
+
+
+def test_a_run_without_verification_says_so(arm):
+    assert chapter.unless_verified([arm]) is None
+    assert "verified no method" in chapter.unless_verified([]).data
+
+
+def test_relearning_curves_start_at_the_model_and_show_what_was_hidden(arm):
+    found = stress.curves(arm)
+    assert list(found.columns) == VERIFIED["relearn"]
+    nll = chapter.evidence(arm).worlds.of(HIDING).query("metric == 'nll'")["value"].mean()
+    assert found.loc[HIDING, 0] == pytest.approx(nll, abs=0.05)
+    assert found.loc[HIDING, 8] < 0.6 * found.loc["oracle 1", 8]
+
+
+def test_what_is_hidden_comes_back_by_rounding_and_sampling(arm):
+    told = stress.hidden(arm).set_index("model")
+    assert float(told.loc["NPO", "back at int4"].split()[0]) == pytest.approx(0.5, abs=0.02)
+    assert told.loc["nothing done", "back at int4"] == "–"
+    assert float(told.loc["NPO", "leak@64, less the oracle's"].split()[0]) == pytest.approx(0.4, abs=0.02)
+    ways = stress.asked_otherwise(arm).set_index("model")
+    apart = float(ways.loc["NPO", "worst way"].split()[0])
+    assert np.isclose(apart, -1.0, atol=0.1)

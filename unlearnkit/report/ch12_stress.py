@@ -1,0 +1,165 @@
+"""Chapter 12: what brings facts back, and what many requests do: curves behind chapter 11, and sequences."""
+
+from functools import cache
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from unlearnkit.report import ch11_verification as grid
+from unlearnkit.report import figures, tables
+from unlearnkit.report.run import Arm, Run
+from unlearnkit.study import judged, sequence
+from unlearnkit.study.config import VERIFIED
+from unlearnkit.unlearning import METHODS
+
+TAUGHT = {"half": "half of the person's facts", "others": "facts that nobody knew"}
+ASKED = {"paraphrase": "other words", "two-hop": "two hops", "alias": "alias", "beside": "beside another"}
+
+
+# -- relearning, rounding, sampling, other ways to ask -----------------------------------------------------
+
+
+def curves(arm: Arm, taught: str = "half") -> pd.DataFrame:
+    """Mean NLL of the facts held back, a row a model (the first oracle as "oracle 1"), a column a step."""
+    known, metric = grid.evidence(arm), f"relearnt_{taught}"
+    found = {"oracle 1": known.worlds.oracle()} | {m: known.worlds.of(m) for m in grid.judgements(arm)}
+    rows = {name: part[part["metric"] == metric] for name, part in found.items()}
+    return pd.DataFrame({name: part.groupby("step")["value"].mean() for name, part in rows.items()}).T
+
+
+def relearning(arm: Arm) -> plt.Figure:
+    """Relearning curves, a panel for each kind of facts that is taught."""
+    drawn, axes = figures.figure(3.4, columns=2, sharey=True)
+    for ax, (taught, words) in zip(axes, TAUGHT.items(), strict=True):
+        found = curves(arm, taught)
+        plain = [name for name in found.index if name not in ("oracle 1", *grid.MUST)]
+        for name in plain:
+            ax.plot(found.columns, found.loc[name], color=figures.FAINT, lw=1)
+        for name, colour in {"oracle 1": "oracle", judged.ORACLE: "oracle", "noop": "finetuned"}.items():
+            dashes = (0, (4, 2)) if name == judged.ORACLE else "-"
+            ax.plot(found.columns, found.loc[name], color=figures.COLOURS[colour], lw=1.8, ls=dashes)
+        ends = {"nothing done": found.loc["noop"].iloc[-1], "oracles": found.loc["oracle 1"].iloc[-1]}
+        where = {name: (found.columns[-1], value) for name, value in ends.items()}
+        figures.label_ends(ax, where, **{"nothing done": figures.INK, "oracles": figures.COLOURS["oracle"]})
+        ax.set_title(f"taught: {words}", fontsize=9, loc="left")
+        ax.set_xlabel("optimizer steps")
+        ax.set_xticks(VERIFIED["relearn"])
+    axes[0].set_ylabel("NLL of the facts held back, nats")
+    return drawn
+
+
+def hidden(arm: Arm) -> pd.DataFrame:
+    """What rounding gives back and what sampling says, a row a model, in words: means over seeds [95 %]."""
+    rows = []
+    for method in grid.judgements(arm):
+        rounded, sampled = (
+            judged.numbers(grid.evidence(arm), method, row)[0] for row in ("quantisation", "leakage")
+        )
+        told = {f"back at {column}": _mean(rounded[column]) for column in rounded}
+        told |= {f"leak@{k}, less the oracle's": _mean(sampled[k]) for k in sampled}
+        rows.append({"model": grid.title(method)} | told)
+    return pd.DataFrame(rows)
+
+
+def asked_otherwise(arm: Arm) -> pd.DataFrame:
+    """NLL of the forget facts by other ways of asking, less the oracle's, and of each fact's worst way."""
+    known, rows = grid.evidence(arm).worlds, []
+    level = _by_way(known.oracle())
+    for method in grid.judgements(arm):
+        apart = _by_way(known.of(method)) - level
+        told = {title: _mean(apart[way].dropna()) for way, title in (ASKED | {"worst": "worst way"}).items()}
+        rows.append({"model": grid.title(method)} | told)
+    return pd.DataFrame(rows)
+
+
+def _by_way(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["metric"] == "nll_asked"].pivot_table("value", "seed", "split")
+
+
+def _mean(values: pd.Series) -> str:
+    return tables.mean_and_range(values) if len(values) and values.notna().all() else "–"
+
+
+# -- requests in sequence ---------------------------------------------------------------------------------
+
+
+def of_sequence(run: Run) -> Arm | None:
+    """The arm of requests in sequence, where the run has one."""
+    return run.variants.get(sequence.SEQUENCE)
+
+
+@cache
+def sequences(arm: Arm) -> pd.DataFrame:
+    """Where each method stands after so many requests: method, mode, asked, seed, withdrawn, reached.
+
+    forgotten: mean NLL of everybody asked for, less the oracle's that never saw them; retained and text: what
+    the others' facts and running text have lost. Nats.
+    """
+    rows = arm.observations("sequence")
+    rows = rows[rows["metric"] == "nll"]
+    oracles = arm.observations("sequence_oracle")
+    oracles = oracles[oracles["metric"] == "nll"]
+    keys = ["method", "mode", "seed", "asked", "withdrawn"]
+    persons = {s.seed: [name for name, _ in s.requests] for s in arm.settings}
+    rows = rows.assign(withdrawn=rows.get("withdrawn", pd.Series(index=rows.index)).eq(True))
+    found = []
+    for key, here in rows.groupby(keys, sort=False):
+        told = dict(zip(keys, key, strict=True))
+        gone = persons[told["seed"]][: told["asked"]]
+        level = oracles[(oracles["seed"] == told["seed"]) & (oracles["asked"] == told["asked"])]
+        level = level[level["person"].isin(gone)].groupby("person")["value"].mean()
+        own = here[here["split"] == "person"].set_index("person")["value"]
+        told["forgotten"] = (own.reindex(level.index) - level).mean() if gone else np.nan
+        told |= {"retained": _of(here, "retain"), "text": _of(here, "utility")}
+        found.append(told | {"reached": here["reached"].eq(True).all()})
+    table = pd.DataFrame(found)
+    start = table[table["asked"] == 0].set_index(["method", "mode", "seed"])[["retained", "text"]]
+    back = start.reindex(pd.MultiIndex.from_frame(table[["method", "mode", "seed"]]))
+    return table.assign(**{c: table[c] - back[c].to_numpy() for c in ("retained", "text")})
+
+
+def _of(rows: pd.DataFrame, split: str) -> float:
+    return rows.loc[rows["split"] == split, "value"].mean()
+
+
+def sequence_table(arm: Arm) -> pd.DataFrame:
+    """`sequences` in words, means over seeds [95 %]."""
+    found = sequences(arm)
+    found = found[(found["asked"] > 0) & ~found["withdrawn"]]
+    titles = {
+        "forgotten": "those asked for, less the oracle's",
+        "retained": "others lose",
+        "text": "running text rises",
+    }
+    by = ["method", "mode", "asked"]
+    told = tables.over_seeds(found, by, titles)
+    told["reached"] = [f"{p.sum()} of {len(p)}" for _, p in found.groupby(by, sort=False)["reached"]]
+    told["method"] = [METHODS[name].title for name in told["method"]]
+    return told.rename(columns={"asked": "requests", "mode": "how"})
+
+
+def withdrawn(arm: Arm) -> pd.DataFrame:
+    """What the second person's NLL is before any request, after theirs, and once it is taken back."""
+    rows = arm.observations("sequence")
+    rows = rows[(rows["metric"] == "nll") & (rows["split"] == "person")]
+    second = {s.seed: s.requests[1][0] for s in arm.settings}
+    rows = rows[rows["person"] == rows["seed"].map(second)]
+    back = rows.get("withdrawn", pd.Series(index=rows.index)).eq(True)
+    last = rows.loc[back, "asked"].unique()
+    parts = {
+        "at first": rows["asked"] == 0,
+        "forgotten": rows["asked"].isin(last) & ~back,
+        "taken back": back,
+    }
+    means = [
+        rows[part & rows["mode"].isin(sequence.MODES[1:])]
+        .groupby(["method", "mode", "seed"], sort=False)["value"]
+        .mean()
+        .rename(name)
+        for name, part in parts.items()
+    ]
+    table = pd.concat(means, axis=1).reset_index()
+    told = tables.over_seeds(table, ["method", "mode"], {name: name for name in parts})
+    told["method"] = [METHODS[name].title for name in told["method"]]
+    return told.rename(columns={"mode": "how"})
