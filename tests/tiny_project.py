@@ -96,6 +96,7 @@ def draw(run, number):
 STUBS = {
     "study/__init__": STUDY,
     "study/plan": PLAN,
+    "study/verified": "METRICS = ()\n",
     "study/variants": "def arms(profile):\n    return []\n",
     "study/inputs": "def check(profile):\n    return []\n",
     "study/experiments/__init__": "",
