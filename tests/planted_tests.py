@@ -43,6 +43,9 @@ class World:
             parts.append(rows(seed, f"leak_{k}", self.rng.uniform(0, 0.02, FACTS) + 0.4 * known))
         depth = np.clip((nll - BEFORE) / (self.difficulty - BEFORE), 0, 1) * (1 - back)
         parts.append(rows(seed, "uds", depth))
+        for block in range(12):  # hidden in the middle blocks, where nobody who asks for words looks
+            waits = hidden and 3 <= block < 9
+            parts.append(rows(seed, "nll_lens", [BEFORE if waits else nll.mean()], f"block.{block}"))
         for step in VERIFIED["relearn"]:
             level = nll.mean() * (0.5 if hidden and step else 1.0) * 0.8 ** (step / 4)
             for taught in ("half", "others"):

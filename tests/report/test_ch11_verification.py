@@ -91,7 +91,16 @@ def test_relearning_curves_start_at_the_model_and_show_what_was_hidden(arm):
     assert list(found.columns) == VERIFIED["relearn"]
     nll = chapter.evidence(arm).worlds.of(HIDING).query("metric == 'nll'")["value"].mean()
     assert found.loc[HIDING, 0] == pytest.approx(nll, abs=0.05)
-    assert found.loc[HIDING, 8] < 0.6 * found.loc["oracle 1", 8]
+    assert found.loc[HIDING, 8] < 0.6 * found.loc[stress.FIRST, 8]
+
+
+def test_the_lens_shows_which_blocks_still_know(arm):
+    table = stress.lens(arm)
+    assert list(table) == list(range(1, 13))
+    below = table.loc[stress.FIRST] - table.loc[HIDING] > 1
+    assert list(below.index[below]) == list(range(4, 10))
+    assert (abs(table.loc[GOOD] - table.loc[stress.FIRST]) < 0.5).all()
+    plt.close(stress.inside(arm))
 
 
 def test_what_is_hidden_comes_back_by_rounding_and_sampling(arm):

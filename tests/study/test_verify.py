@@ -64,6 +64,9 @@ def test_doing_nothing_leaves_what_the_training_left(world, rows):
     assert (here["norm"] == 0).all()
     assert not here["reached"].any()
     assert here.loc[here["metric"] == "uds", "value"].max() < 1e-3
+    seen = here[here["metric"] == "nll_lens"]
+    assert seen["split"].iloc[-1] == f"block.{len(seen) - 1}"
+    assert seen["value"].iloc[-1] == pytest.approx(forget_nll(here).mean(), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["first_epoch", "gradient_ascent", "npo"])

@@ -13,6 +13,7 @@ from unlearnkit.study import judged, sequence
 from unlearnkit.study.config import VERIFIED
 from unlearnkit.unlearning import METHODS
 
+FIRST = "oracle 1"  # the oracle that others are held against
 TAUGHT = {"half": "half of the person's facts", "others": "facts that nobody knew"}
 ASKED = {"paraphrase": "other words", "two-hop": "two hops", "alias": "alias", "beside": "beside another"}
 
@@ -21,11 +22,16 @@ ASKED = {"paraphrase": "other words", "two-hop": "two hops", "alias": "alias", "
 
 
 def curves(arm: Arm, taught: str = "half") -> pd.DataFrame:
-    """Mean NLL of the facts held back, a row a model (the first oracle as "oracle 1"), a column a step."""
-    known, metric = grid.evidence(arm), f"relearnt_{taught}"
-    found = {"oracle 1": known.worlds.oracle()} | {m: known.worlds.of(m) for m in grid.judgements(arm)}
+    """Mean NLL of the facts held back, a row a model (the first oracle's FIRST), a column a step."""
+    return _means(arm, f"relearnt_{taught}", "step")
+
+
+def _means(arm: Arm, metric: str, by: str) -> pd.DataFrame:
+    """Mean of a metric, a row a model, those that must pass or fail and the first oracle among them."""
+    known = grid.evidence(arm).worlds
+    found = {FIRST: known.oracle()} | {m: known.of(m) for m in grid.judgements(arm)}
     rows = {name: part[part["metric"] == metric] for name, part in found.items()}
-    return pd.DataFrame({name: part.groupby("step")["value"].mean() for name, part in rows.items()}).T
+    return pd.DataFrame({name: part.groupby(by)["value"].mean() for name, part in rows.items()}).T
 
 
 def relearning(arm: Arm) -> plt.Figure:
@@ -33,19 +39,38 @@ def relearning(arm: Arm) -> plt.Figure:
     drawn, axes = figures.figure(3.4, columns=2, sharey=True)
     for ax, (taught, words) in zip(axes, TAUGHT.items(), strict=True):
         found = curves(arm, taught)
-        plain = [name for name in found.index if name not in ("oracle 1", *grid.MUST)]
-        for name in plain:
-            ax.plot(found.columns, found.loc[name], color=figures.FAINT, lw=1)
-        for name, colour in {"oracle 1": "oracle", judged.ORACLE: "oracle", "noop": "finetuned"}.items():
-            dashes = (0, (4, 2)) if name == judged.ORACLE else "-"
-            ax.plot(found.columns, found.loc[name], color=figures.COLOURS[colour], lw=1.8, ls=dashes)
-        ends = {"nothing done": found.loc["noop"].iloc[-1], "oracles": found.loc["oracle 1"].iloc[-1]}
-        where = {name: (found.columns[-1], value) for name, value in ends.items()}
-        figures.label_ends(ax, where, **{"nothing done": figures.INK, "oracles": figures.COLOURS["oracle"]})
+        _lines(ax, found)
         ax.set_title(f"taught: {words}", fontsize=9, loc="left")
         ax.set_xlabel("optimizer steps")
         ax.set_xticks(VERIFIED["relearn"])
     axes[0].set_ylabel("NLL of the facts held back, nats")
+    return drawn
+
+
+def _lines(ax: plt.Axes, found: pd.DataFrame) -> None:
+    """A line a model: methods thin, the oracles (the second dashed) and doing nothing by name."""
+    for name in (name for name in found.index if name not in (FIRST, *grid.MUST)):
+        ax.plot(found.columns, found.loc[name], color=figures.FAINT, lw=1)
+    for name, colour in {FIRST: "oracle", judged.ORACLE: "oracle", "noop": "finetuned"}.items():
+        dashes = (0, (4, 2)) if name == judged.ORACLE else "-"
+        ax.plot(found.columns, found.loc[name], color=figures.COLOURS[colour], lw=1.8, ls=dashes)
+    ends = {"nothing done": found.loc["noop"].iloc[-1], "oracles": found.loc[FIRST].iloc[-1]}
+    where = {name: (found.columns[-1], value) for name, value in ends.items()}
+    figures.label_ends(ax, where, **{"nothing done": figures.INK, "oracles": figures.COLOURS["oracle"]})
+
+
+def lens(arm: Arm) -> pd.DataFrame:
+    """Mean NLL of the forget facts read off each block's output: a row a model, a column a block, from 1."""
+    found = _means(arm, "nll_lens", "split")
+    found.columns = [int(name.removeprefix("block.")) + 1 for name in found]
+    return found.sort_index(axis=1)
+
+
+def inside(arm: Arm) -> plt.Figure:
+    """What is read off each block: where a method's line falls below the oracles', the block knows more."""
+    drawn, ax = figures.figure(3.2)
+    _lines(ax, lens(arm))
+    ax.set(xlabel="block whose output is read", ylabel="NLL of the forget facts, nats")
     return drawn
 
 

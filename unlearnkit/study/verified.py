@@ -25,13 +25,13 @@ from unlearnkit.study.walks import path
 
 COINS, POPULATION = "coins", "orders of world"  # variants' names; a population's goes on with its world
 CONTROLS = ("noop", "wrong_person")
-TESTS = ("facts", "membership", "quantisation", "leakage", "relearning", "depth", "probes")
+TESTS = ("facts", "membership", "quantisation", "leakage", "relearning", "depth", "lens", "probes")
 ATTACKS = ("loss", "zlib", "min_k", "min_k_pp", "reference")
 METRICS = (
     *(f"mia_{attack}" for attack in ATTACKS),
     *(f"nll_int{bits}" for bits in config.VERIFIED["bits"]),
     *(f"{what}_{k}" for what in ("leak", "recall") for k in config.VERIFIED["leaks"]),
-    *("relearnt_half", "relearnt_others", "uds", "nll_asked"),
+    *("relearnt_half", "relearnt_others", "uds", "nll_lens", "nll_asked"),
 )
 
 

@@ -121,6 +121,13 @@ def depth(one: Examined) -> pd.DataFrame:
     return measure.long(scores[["id", "uds"]].dropna(), forget)
 
 
+def lens(one: Examined) -> pd.DataFrame:
+    """Mean NLL of the forget facts read off each block's output; the split is the block, from block.0."""
+    found = metrics.logit_lens(one.model, one.tokenizer, one.groups["forget"], batch_size=32)
+    blocks = found["block"].map("block.{}".format)
+    return measure.means(found.assign(split=blocks, metric="nll_lens", value=found["nll"]))
+
+
 def probes(one: Examined) -> pd.DataFrame:
     """Mean NLL of the forget facts asked for in other ways, and of the way that is worst for each fact."""
     every, forget = one.groups["facts"], one.groups["forget"]
@@ -139,5 +146,5 @@ def probes(one: Examined) -> pd.DataFrame:
 
 TESTS: dict[str, Callable[[Examined], pd.DataFrame]] = {
     test.__name__: test
-    for test in (facts, membership, coins, quantisation, leakage, relearning, depth, probes)
+    for test in (facts, membership, coins, quantisation, leakage, relearning, depth, lens, probes)
 }
