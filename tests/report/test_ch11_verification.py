@@ -9,7 +9,7 @@ from unlearnkit.claims.judging import FAIL, NO_POWER, PASS
 from unlearnkit.claims.verification import ROWS
 from unlearnkit.report import ch11_verification as chapter
 from unlearnkit.report import ch12_stress as stress
-from unlearnkit.study import judged
+from unlearnkit.study import config, judged
 from unlearnkit.study.config import VERIFIED
 from unlearnkit.study.verified import COINS, POPULATION
 
@@ -82,8 +82,11 @@ def test_every_cell_can_be_traced_to_its_seeds(arm):
 
 
 def test_a_run_without_verification_says_so(arm):
-    assert chapter.unless_verified([arm]) is None
-    assert "verified no method" in chapter.unless_verified([]).data
+    arm.run.manifest = {"run": "full", "parameters": {}}
+    assert chapter.warnings(arm.run) is None
+    arm.run.manifest = {"run": "full-01234567", "parameters": config.PROFILES["full"] | {"seeds_audit": 5}}
+    assert "so far 5 of 24 of worlds of coins. The" in chapter.warnings(arm.run).data
+    assert "verified no method" in chapter.warnings(type("Run", (), {"arms": []})()).data
 
 
 def test_relearning_curves_start_at_the_model_and_show_what_was_hidden(arm):

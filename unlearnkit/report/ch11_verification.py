@@ -14,7 +14,7 @@ from matplotlib.colors import ListedColormap
 
 from unlearnkit.claims import verification
 from unlearnkit.claims.judging import FAIL, NO_POWER, PASS, Judgement
-from unlearnkit.report import figures, tables
+from unlearnkit.report import contrasts, figures, tables
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import judged
 from unlearnkit.study.judged import Evidence, Observed
@@ -43,10 +43,18 @@ def of_run(run: Run) -> list[Arm]:
     return [arm for arm in run.arms if len(arm.observations("verified"))]
 
 
-def unless_verified(arms: list[Arm]) -> Markdown | None:
-    """Nothing where a run verifies methods; else a warning that it shows nothing of them."""
-    if arms:
-        return None
+WANTED = {
+    "worlds of each small model": "seeds_verified",
+    "of the run's own model": "seeds_verified_main",
+    "worlds of coins": "seeds_audit",
+    "worlds of many models": "seeds_klom",
+}
+
+
+def warnings(run: Run) -> Markdown | None:
+    """What stands above a page where a run verifies no method, or in fewer worlds than were registered."""
+    if of_run(run):
+        return Markdown(told) if (told := contrasts.interim(run, WANTED)) else None
     return Markdown(
         "> ⚠ **This run verified no method**, and shows nothing here. Runs of the profile `full` verify the "
         'principal methods, and others of the built-in study with `P="seeds_verified=8"`.'
