@@ -47,7 +47,7 @@ PROFILES = {
     },
 }
 REGISTERED = "full"  # the profile whose seeds the claims were registered for
-TAKES = {"quick": "4 minutes", "default": "100 minutes", "full": "15 hours, in resumable slices"}
+TAKES = {"quick": "4 minutes", "default": "100 minutes", "full": "22 hours, in resumable slices"}
 PUBLISHED = "published"  # the run that notebooks read by default: figures/data
 
 # -- arms: models and recipes -----------------------------------------------------------------------------
