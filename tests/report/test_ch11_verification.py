@@ -7,6 +7,7 @@ from planted_tests import WORLDS, population, study, thrown
 
 from unlearnkit.claims.judging import FAIL, NO_POWER, PASS
 from unlearnkit.claims.verification import ROWS
+from unlearnkit.report import ch10_practice as practice
 from unlearnkit.report import ch11_verification as chapter
 from unlearnkit.report import ch12_stress as stress
 from unlearnkit.study import config, judged
@@ -87,6 +88,14 @@ def test_a_run_without_verification_says_so(arm):
     arm.run.manifest = {"run": "full-01234567", "parameters": config.PROFILES["full"] | {"seeds_audit": 5}}
     assert "so far 5 of 24 of worlds of coins. The" in chapter.warnings(arm.run).data
     assert "verified no method" in chapter.warnings(type("Run", (), {"arms": []})()).data
+
+
+def test_advice_rests_on_the_grid(arm):
+    told = practice.tested(arm.run).set_index("update")
+    assert list(told.index) == ["all epochs' AdamW updates"]  # needs a ledger, and NPO texts
+    assert told["verdict"].item() == PASS
+    assert told["fails"].item() == told["cannot tell"].item() == "–"
+    assert len(told["passes"].item().split(", ")) == len(ROWS)
 
 
 def test_relearning_curves_start_at_the_model_and_show_what_was_hidden(arm):

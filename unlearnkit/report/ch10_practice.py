@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 
 from unlearnkit import claims
+from unlearnkit.claims.judging import FAIL, NO_POWER, PASS
+from unlearnkit.report import ch11_verification as grid
 from unlearnkit.report import tables
 from unlearnkit.report.ch07_facts import RANDOM, WRONG, fact_readings
 from unlearnkit.report.claim_values import cost
 from unlearnkit.report.contrasts import contrast
 from unlearnkit.report.readings import reading
-from unlearnkit.report.run import Arm
+from unlearnkit.report.run import Arm, Run
+from unlearnkit.unlearning import METHODS
 
 CONTROLS = ("wrong_person", "random_direction")
 LAYER_CONTROLS = ("random_subset", "random_last2", "other2")  # chapter 04's; nobody would use them
@@ -86,6 +89,32 @@ def name(layers: str, method: str) -> str:
     told = f"epoch {method[6:]} alone" if method.startswith("epoch_") else tables.NAMES.get(method, method)
     told = told.replace("'s gradients", "").replace("s' gradients", "s").replace("first epoch, ", "")
     return told if layers == "all" else f"{told}, {LAYERS.get(layers, layers)} only"
+
+
+# -- whether it is shown to have forgotten ----------------------------------------------------------------
+
+
+def tested(run: Run) -> pd.DataFrame:
+    """What chapter 11's grid says of the updates that need the ledger only, on all layers, in each arm.
+
+    Columns: arm, update, verdict, and the names of the tests that it passes, fails, or cannot be told by.
+    """
+    kinds = {"passes": PASS, "fails": FAIL, "cannot tell": NO_POWER}
+    rows = []
+    for arm in grid.of_run(run):
+        found = grid.verdicts(arm)
+        for name in (name for name in found.index if name not in grid.MUST):
+            if METHODS[name].needs == ("ledger",):
+                told = {"arm": tables.short(arm.name), "update": tables.NAMES.get(name, METHODS[name].title)}
+                verdicts = found.loc[name].drop(grid.VERDICT)
+                told |= {"verdict": found.loc[name, grid.VERDICT]}
+                rows.append(told | {title: _named(verdicts, kind) for title, kind in kinds.items()})
+    return tables.frame(rows, "arm", "update", "verdict", *kinds)
+
+
+def _named(verdicts: pd.Series, kind: str) -> str:
+    names = [grid.TITLES[row] for row in verdicts.index[verdicts == kind]]
+    return ", ".join(names) or "–"
 
 
 # -- what it leaves behind --------------------------------------------------------------------------------
