@@ -153,6 +153,6 @@ def _plain(text: str) -> str:
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    close = process.extract(name, known, processor=_plain, limit=SUGGESTIONS)
+    close = process.extract(name, known, scorer=fuzz.ratio, processor=_plain, limit=SUGGESTIONS)
     names = ", ".join(match for match, *_ in close)
     return f"nearest: {names}" if names else "there are none to choose from"
