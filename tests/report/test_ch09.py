@@ -96,6 +96,14 @@ def test_where_nothing_forgets_nothing_is_advised(arm, monkeypatch):
     assert set(chapter.advice_table(arm)["use"]) == {"none forgets"}
 
 
+def test_the_readme_has_the_bar_and_the_advice_of_each_arm(arm):
+    told = chapter.readme(arm.run)
+    for one in side_by_side.of_run(arm.run):
+        assert chapter.bar_sentence(one).data in told
+    assert "| the ledger | " in told
+    assert chapter.readme(type("Run", (), {"arms": []})()) == ""
+
+
 def test_tables_list_every_method_once_the_cheapest_first(arm):
     table = chapter.every_number(arm)
     assert len(table) == len(DEARNESS)

@@ -18,7 +18,7 @@ from unlearnkit import files, paths
 from unlearnkit.bench import cases
 from unlearnkit.errors import UnlearnkitError
 from unlearnkit.publishing import notebooks
-from unlearnkit.report import Run, ch08_ledger, verdicts
+from unlearnkit.report import Run, ch08_ledger, ch09_methods, verdicts
 from unlearnkit.study import collect, scheduler
 from unlearnkit.study.config import PUBLISHED
 
@@ -168,7 +168,8 @@ def readme(text: str) -> str:
     """The README with its results and costs filled in from figures/. PublishError where it has no place."""
     if not RESULTS.search(text):
         raise PublishError("README.md has no <!-- results:start --> and <!-- results:end --> lines to fill")
-    summary = stable_text(verdicts.summary(Run(PUBLISHED)).strip() + "\n", {})
+    run = Run(PUBLISHED)
+    summary = stable_text(verdicts.summary(run).strip() + "\n" + ch09_methods.readme(run), {})
     costs = ch08_ledger.readme(cases.load())
     text = RESULTS.sub(lambda match: match[1] + summary + match[2], text)
     return COSTS.sub(lambda match: match[1] + costs + match[2], text)

@@ -13,7 +13,7 @@ from IPython.display import Markdown
 from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED, SHARE, sees
 from unlearnkit.claims.rule import ALPHA
 from unlearnkit.report import contrasts, side_by_side, tables
-from unlearnkit.report.run import Arm
+from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.side_by_side import methods, prices, reading, summary
 from unlearnkit.study.config import DAMAGE_LEVELS
 from unlearnkit.unlearning import METHODS
@@ -210,6 +210,16 @@ def advice_table(arm: Arm) -> pd.DataFrame:
         gets = f"{one['reached']} of {one['seeds']}"
         told.append((row.have, one["title"], price, gets, tables.number(one["seconds"], ".1f"), ties))
     return tables.frame(told, "if you have", "use", "others lose [95 %]", "forgets in", "seconds", "as good")
+
+
+def readme(run: Run) -> str:
+    """The answer for the README: the bar's sentence and the advice of each arm; "" without a comparison."""
+    parts = []
+    for arm in side_by_side.of_run(run):
+        told = advice_table(arm)[["if you have", "use", "others lose [95 %]", "forgets in"]]
+        parts.append(f"\n{bar_sentence(arm).data}\n\n{tables.markdown(told)}\n")
+    lead = "\n**Other methods**, tuned alike and read by the same rule (`notebooks/09_methods`):\n"
+    return lead + "".join(parts) if parts else ""
 
 
 # -- elsewhere --------------------------------------------------------------------------------------------
