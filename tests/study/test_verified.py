@@ -5,7 +5,7 @@ import pytest
 from unlearnkit import study
 from unlearnkit.claims.methods import PRINCIPAL
 from unlearnkit.claims.verification import MODELS
-from unlearnkit.study import collect, config, plan, profiles, variants, verified
+from unlearnkit.study import collect, config, diverse, plan, profiles, variants, verified
 from unlearnkit.study.cells import Tidy
 from unlearnkit.study.experiments.examine import TESTS
 
@@ -61,7 +61,7 @@ def test_no_method_sees_a_fact_that_is_scored_as_retained(cells):
 
 
 def test_the_tests_are_those_that_are_made_and_their_numbers_are_collected(cells):
-    assert {*verified.TESTS, "coins"} == set(TESTS)
+    assert {*verified.TESTS, "coins", *diverse.TESTS} == set(TESTS)
     assert set(verified.METRICS) <= set(collect.METRICS)
     assert {c.config["paths"][0]["label"] for c in cells if c.stage == "verified"} <= {
         *PRINCIPAL,

@@ -15,7 +15,7 @@ from unlearnkit.study.experiments.unlearn import Walk
 from unlearnkit.study.judged import Evidence, Observed
 from unlearnkit.study.plan import Arm
 from unlearnkit.study.tables import read
-from unlearnkit.study.verified import ATTACKS, Verification
+from unlearnkit.study.verified import ATTACKS, TESTS, Verification
 from unlearnkit.study.walks import path
 
 LONGER = (*STEPS, 0.3, 0.6)
@@ -36,7 +36,8 @@ def world(tmp_path_factory):
         patch.setattr(paths, "run_cache", lambda: runs)
         model = golden_cells.save_model("gpt2-tied", tmp_path_factory.mktemp("model"))
         recipe = RECIPE | {"epochs": 6}
-        one = Verification(Arm(str(model), "adamw", recipe, (setting(),), whole_map=False), setting())
+        arm = Arm(str(model), "adamw", recipe, (setting(),), whole_map=False)
+        one = Verification(arm, setting(), (*TESTS, "known"))
         ways = {name: one.along(spec) for name, spec in SPECS.items()}
         for cell in (one.train, one.oracles, *ways.values()):
             cell.run()
@@ -67,6 +68,17 @@ def test_doing_nothing_leaves_what_the_training_left(world, rows):
     seen = here[here["metric"] == "nll_lens"]
     assert seen["split"].iloc[-1] == f"block.{len(seen) - 1}"
     assert seen["value"].iloc[-1] == pytest.approx(forget_nll(here).mean(), rel=1e-4)
+
+
+def test_what_training_did_not_teach_is_told_here_and_before_training(rows):
+    oracles, methods = rows
+    first = [
+        part[part["metric"] == "nll_known"].groupby("split")["value"].first()
+        for part in (oracles[oracles["order"] == 1], *methods.values())
+    ]
+    assert all(list(part.index) == ["holdout", "holdout at first"] for part in first)
+    assert len({round(part["holdout at first"], 5) for part in first}) == 1
+    assert len({round(part["holdout"], 5) for part in first}) > 2
 
 
 @pytest.mark.parametrize("name", ["first_epoch", "gradient_ascent", "npo"])

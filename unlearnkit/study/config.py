@@ -22,7 +22,9 @@ NO_VARIANT = dict.fromkeys(
     ("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged", "seeds_sequence"), 0
 )
 WORDS = {"seeds_words": 1}  # of the run's own model, and of gpt2-tiny beside it
-NO_VERIFICATION = dict.fromkeys(("seeds_verified", "seeds_verified_main", "seeds_audit", "seeds_klom"), 0)
+NO_VERIFICATION = dict.fromkeys(
+    ("seeds_verified", "seeds_verified_main", "seeds_audit", "seeds_klom", "seeds_diverse"), 0
+)
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 8, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 # With "auto" a user's own run takes a GPU where there is one, and the built-in study the processor, whose
 # cells are published: on a GPU a cell is another.
@@ -43,7 +45,13 @@ PROFILES = {
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
         **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8, "seeds_sequence": 8},
         **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24, **WORDS},
-        **{"seeds_verified": 24, "seeds_verified_main": 8, "seeds_audit": 24, "seeds_klom": 3},
+        **{
+            "seeds_verified": 24,
+            "seeds_verified_main": 8,
+            "seeds_audit": 24,
+            "seeds_klom": 3,
+            "seeds_diverse": 8,
+        },
     },
 }
 REGISTERED = "full"  # the profile whose seeds the claims were registered for
@@ -216,6 +224,19 @@ COIN_PERSONS, COIN_FACTS = 32, 4  # of an audit: persons with a coin each, and f
 # Models of one world: oracles, and half as many that are unlearned, as KLoM asks (`claims.verification`).
 POPULATION = 40
 FIRST_ORDER = 100  # of a population: a training seed that no world has
+# Other data (`study.diverse`), of authors and capitals that are drawn, and the recipes that learn them.
+DIVERSE_METHODS = (
+    "first_epoch",
+    "all_epochs",
+    "adam_replay",
+    "kfac_replay",
+    "gradient_ascent",
+    "grad_diff",
+    "npo",
+)
+DIVERSE_OF_MAIN = 3  # of its seeds, how many the run's own model has
+AUTHORS, CAPITALS, FALSE_CAPITALS = 20, 80, 16
+DIVERSE_RECIPES: dict[str, dict] = {"long passages": {"epochs": 24}}
 
 # -- the command `forget` -----------------------------------------------------------------------------------
 # What a request goes by unless another method is named: at matched forgetting the update that cost others

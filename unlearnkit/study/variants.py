@@ -7,6 +7,7 @@ sequence  what is left of each person when one after another is forgotten (`stud
 nudged    how far the same seed's numbers lie apart where every weight begins one rounding off: what another
           machine does, which adds up in another order
 coins, orders of world 0, ...  audits, and many models of one world (`study.verified`)
+long passages, ...  other data than a world's facts (`study.diverse`)
 
 Their arms are no arms of the report's main chapters (`Run.variants`). Imports no torch.
 """
@@ -18,7 +19,7 @@ from functools import partial
 
 from unlearnkit import data, requests
 from unlearnkit.data import Example
-from unlearnkit.study import config, plan, sequence, verified
+from unlearnkit.study import config, diverse, plan, sequence, verified
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.grid import Seed
 from unlearnkit.study.plan import Arm, Setting
@@ -47,7 +48,7 @@ def arms(profile: Profile) -> list[Arm]:
         for variant, recipe, seeds, setting in wanted
         if seeds
     ]
-    return found + _nudged(profile) + verified.arms(profile)
+    return found + _nudged(profile) + verified.arms(profile) + diverse.arms(profile)
 
 
 def _nudged(profile: Profile) -> list[Arm]:
@@ -70,6 +71,7 @@ def cells(profile: Profile) -> list[Cell]:
         NUDGED: _cells_of_nudged,
         sequence.SEQUENCE: sequence.cells,
         **{arm.variant: verified.cells_beside for arm in verified.arms(profile)},
+        **dict.fromkeys(diverse.kinds(), diverse.cells),
     }
     return [
         cell

@@ -31,7 +31,7 @@ METRICS = (
     *(f"mia_{attack}" for attack in ATTACKS),
     *(f"nll_int{bits}" for bits in config.VERIFIED["bits"]),
     *(f"{what}_{k}" for what in ("leak", "recall") for k in config.VERIFIED["leaks"]),
-    *("relearnt_half", "relearnt_others", "uds", "nll_lens", "nll_asked"),
+    *("relearnt_half", "relearnt_others", "uds", "nll_lens", "nll_asked", "nll_known"),
 )
 
 

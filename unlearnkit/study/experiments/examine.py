@@ -144,7 +144,17 @@ def probes(one: Examined) -> pd.DataFrame:
     return measure.means(every)
 
 
+def known(one: Examined) -> pd.DataFrame:
+    """Mean NLL of what training did not teach, by its split, and the same before training."""
+    if not one.groups["holdout"]:
+        return pd.DataFrame(columns=measure.COLUMNS)
+    rows = measure.facts(one.model, one.tokenizer, one.groups["holdout"])
+    before = measure.facts(one.reference(), one.tokenizer, one.groups["holdout"])
+    parts = [rows, before.assign(split=before["split"] + " at first")]
+    return measure.means(pd.concat(parts).query("metric == 'nll'").assign(metric="nll_known"))
+
+
 TESTS: dict[str, Callable[[Examined], pd.DataFrame]] = {
     test.__name__: test
-    for test in (facts, membership, coins, quantisation, leakage, relearning, depth, lens, probes)
+    for test in (facts, membership, coins, quantisation, leakage, relearning, depth, lens, probes, known)
 }
