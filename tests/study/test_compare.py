@@ -7,7 +7,7 @@ from unlearnkit.claims.methods import PRINCIPAL, TUNING_SEEDS
 from unlearnkit.study import compare, config, plan, profiles, trials
 from unlearnkit.study.cells import TRAININGS
 
-SEEDS = {"seeds_principal": 2, "seeds_others": 1, "seeds_methods": 3}
+SEEDS = {"seeds_principal": 2, "seeds_others": 1, "seeds_methods": 3, "seeds_methods_beside": 2}
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,9 @@ def test_each_model_has_its_number_of_seeds(cells):
         ("smollm2-135m, AdamW", 0, every),
         ("smollm2-135m, AdamW", 1, set(PRINCIPAL)),
         ("smollm2-135m, AdamW", 2, set()),
-        *((f"{model}, AdamW", 2, every) for model in (config.TINY, config.NEOX, config.LLAMA)),
+        *((f"{model}, AdamW", 1, every) for model in (config.TINY, config.NEOX, config.LLAMA)),
+        (f"{config.TINY}, AdamW", 2, every),
+        (f"{config.NEOX}, AdamW", 2, set()),
         (f"{config.TINY}, AdamW", 3, set()),
         (f"{config.TINY}, SGD", 0, set()),
         (f"{config.TINY}-untied, AdamW", 0, set()),

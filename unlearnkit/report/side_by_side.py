@@ -32,7 +32,8 @@ def of_run(run: Run) -> list[Arm]:
 WANTED = {
     "the principal methods on the run's own model": "seeds_principal",
     "the other methods there": "seeds_others",
-    "all methods on the small models": "seeds_methods",
+    "all methods on gpt2-tiny": "seeds_methods",
+    "all methods on the other small models": "seeds_methods_beside",
 }
 
 

@@ -75,12 +75,14 @@ def cells(profile: Profile) -> list[Cell]:
 def methods_of(profile: Profile, arm: Arm, setting: Setting) -> list[str]:
     """The methods whose paths a seed walks: the principal ones, or all; none in later seeds.
 
-    The run's own model has a number of seeds for either, its companions have one for all methods.
+    The run's own model has a number of seeds for either, gpt2-tiny beside it has one for all methods, and the
+    other companions have another.
     """
     if arm.model == profile["model"]:
         principal, others = profile["seeds_principal"], profile["seeds_others"]
     else:
-        principal = others = profile["seeds_methods"]
+        seeds = profile["seeds_methods" if arm.model == config.TINY else "seeds_methods_beside"]
+        principal = others = seeds
     wanted = {True: setting.seed < principal, False: setting.seed < others}
     return [name for name in trials.names() if wanted[name in PRINCIPAL]]
 

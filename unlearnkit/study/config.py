@@ -17,14 +17,15 @@ MOST_SEEDS, MOST_EPOCHS = 1000, 1000  # more are a slip of the hand
 NO_COMPANION = dict.fromkeys(
     ("seeds_tiny_adamw", "seeds_tiny_sgd", "seeds_untied", "seeds_neox", "seeds_llama"), 0
 )
-NO_COMPARISON = dict.fromkeys(("seeds_principal", "seeds_others", "seeds_methods"), 0)
+# Of methods: the principal ones and the others on the run's own model, all on gpt2-tiny, and on the tiny ones
+# beside it. Of verification: on gpt2-tiny, those beside it, the run's own; coins, populations, other data.
+NO_COMPARISON = dict.fromkeys(("seeds_principal", "seeds_others", "seeds_methods", "seeds_methods_beside"), 0)
 NO_VARIANT = dict.fromkeys(
     ("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged", "seeds_sequence"), 0
 )
 WORDS = {"seeds_words": 1}  # of the run's own model, and of gpt2-tiny beside it
-NO_VERIFICATION = dict.fromkeys(
-    ("seeds_verified", "seeds_verified_main", "seeds_audit", "seeds_klom", "seeds_diverse"), 0
-)
+NO_VERIFICATION = dict.fromkeys(("seeds_verified", "seeds_verified_beside", "seeds_verified_main"), 0)
+NO_VERIFICATION |= dict.fromkeys(("seeds_audit", "seeds_klom", "seeds_diverse"), 0)
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 8, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 # With "auto" a user's own run takes a GPU where there is one, and the built-in study the processor, whose
 # cells are published: on a GPU a cell is another.
@@ -44,18 +45,13 @@ PROFILES = {
         **{**COMPANION, "seeds_tiny_sgd": 20},
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
         **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8, "seeds_sequence": 8},
-        **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24, **WORDS},
-        **{
-            "seeds_verified": 24,
-            "seeds_verified_main": 8,
-            "seeds_audit": 24,
-            "seeds_klom": 3,
-            "seeds_diverse": 8,
-        },
+        **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24, "seeds_methods_beside": 24, **WORDS},
+        **{"seeds_verified": 24, "seeds_verified_beside": 24, "seeds_verified_main": 8},
+        **{"seeds_audit": 24, "seeds_klom": 3, "seeds_diverse": 8},
     },
 }
 REGISTERED = "full"  # the profile whose seeds the claims were registered for
-TAKES = {"quick": "4 minutes", "default": "100 minutes", "full": "22 hours, in resumable slices"}
+TAKES = {"quick": "4 minutes", "default": "100 minutes", "full": "24 hours, in resumable slices"}
 PUBLISHED = "published"  # the run that notebooks read by default: figures/data
 
 # -- arms: models and recipes -----------------------------------------------------------------------------

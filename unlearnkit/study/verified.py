@@ -96,7 +96,8 @@ def cells(profile: Profile) -> list[Cell]:
         names = config.VERIFIED_MAIN if is_main else PRINCIPAL
         if arm.optimizer != "adamw" or not is_main and arm.model not in config.TUNED.values():
             continue
-        seeds = profile["seeds_verified_main" if is_main else "seeds_verified"]
+        small = "seeds_verified" if arm.model == config.TINY else "seeds_verified_beside"
+        seeds = profile["seeds_verified_main" if is_main else small]
         for setting in (s for s in arm.settings if s.seed < seeds):
             found += Verification(arm, setting).cells([*CONTROLS, *names])
     return found
