@@ -45,8 +45,8 @@ def of_run(run: Run) -> list[Arm]:
 
 WANTED = {
     "worlds of gpt2-tiny": "seeds_verified",
-    "of each other small model": "seeds_verified_beside",
-    "of the run's own model": "seeds_verified_main",
+    "worlds of each other small model": "seeds_verified_beside",
+    "worlds of the run's own model": "seeds_verified_main",
     "worlds of coins": "seeds_audit",
     "worlds of many models": "seeds_klom",
 }

@@ -19,7 +19,8 @@ from unlearnkit.report.run import Run
 WIDTH = 7.2  # inches, of a full-width figure
 TICKS = 7  # of a step axis; more are thinned to a ratio of neighbours of at least TICK_RATIO
 TICK_RATIO = 3.9
-FAR, ANGLES = (7, 14, 22, 32, 44, 58, 74), (0, 180, 45, 135, -45, -135, 90, -90)  # of a point's name: points
+FAR = (7, 14, 22, 32, 44, 58, 74)  # how far a point's name may be from it: points
+ANGLES = (0, 180, 45, 135, -45, -135, 20, 160, -20, -160, 90, -90)  # and where: degrees
 NATS = (0.02, 0.1, 0.5, 2, 8)  # ticks of a wide axis
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#c8c8c8"
 # Okabe and Ito's palette, safe for colour-blind readers.
@@ -178,16 +179,29 @@ def label_points(
         given = {"xycoords": "data", "textcoords": "offset points", "va": "center", "fontsize": 8}
         told = ax.annotate(name, point, (0, 0), color=colours[name], arrowprops=line, **given)
         told.set(in_layout=False, path_effects=[withStroke(linewidth=2, foreground="white")])
-        for far, angle in product(FAR, ANGLES):
-            across = math.cos(math.radians(angle))
-            told.set_position((far * across, far * math.sin(math.radians(angle))))
-            told.set_horizontalalignment("center" if abs(across) < 0.1 else "left" if across > 0 else "right")
-            told.update_positions(renderer)
-            box = Text.get_window_extent(told, renderer)
-            if not box.count_overlaps(taken) and all(inside.contains(*corner) for corner in box.corners()):
-                break
+        places = sorted(
+            (_misplaced(told, far, angle, renderer, inside, taken), number, far, angle)
+            for number, (far, angle) in enumerate(product(FAR, ANGLES))
+        )
+        *_, far, angle = places[0]
+        taken.append(_placed(told, far, angle, renderer))
         told.arrow_patch.set_visible(far > FAR[0])
-        taken.append(box)
+
+
+def _misplaced(told: plt.Annotation, far: float, angle: float, renderer, inside: Bbox, taken: list) -> int:
+    """How many marks and names a name would cover there; more than any where it would leave the axes."""
+    box = _placed(told, far, angle, renderer)
+    outside = not all(inside.contains(*corner) for corner in box.corners())
+    return box.count_overlaps(taken) + outside * (len(taken) + 1)
+
+
+def _placed(told: plt.Annotation, far: float, angle: float, renderer) -> Bbox:
+    """Put a name so many points away from its point, in that direction (degrees); what it covers."""
+    across = math.cos(math.radians(angle))
+    told.set_position((far * across, far * math.sin(math.radians(angle))))
+    told.set_horizontalalignment("center" if abs(across) < 0.1 else "left" if across > 0 else "right")
+    told.update_positions(renderer)
+    return Text.get_window_extent(told, renderer)
 
 
 def spread(places: list[float], gap: float) -> list[float]:
