@@ -143,6 +143,9 @@ def _in_sequence(seed: Seed) -> list[Cell]:
     more = {"forget": tuple(ids[:1]), "control": tuple(ids[-2:]), "fuzzy": (), "requests": asked}
     arm = replace(seed.arm, variant=sequence.SEQUENCE)
     found = sequence.cells(arm, replace(seed.setting, facts=tuple(facts), **more))
+    for cell in found:  # whatever the family was tuned to
+        for spec in cell.config.get("paths", []):
+            spec["options"] = {"lr": TRAINED_RATE} if spec["method"] == "npo" else {}
     wanted = {("first_epoch", "batch"), ("first_epoch", "interleaved"), ("npo", "carry on")}
     return [
         c

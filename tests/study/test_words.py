@@ -42,17 +42,15 @@ def test_every_method_is_walked_on_all_layers_and_the_main_ones_elsewhere():
             where = cell.config["layers"], spec.get("request", "forget")
             found.setdefault((cell.arm, *where), []).append(spec["method"])
     for arm in ("smollm2-135m, AdamW", f"{config.TINY}, AdamW"):
-        assert set(found[arm, "all", "forget"]) == set(config.WORDS_METHODS)
-        for where in (*((arm, "all", r) for r in config.WORDS_REQUESTS), (arm, "embedding", "forget")):
-            assert found[where] == list(config.WORDS_MAIN)
+        assert set(found[arm, "all", "forget"]) == set(words.METHODS)
+        for where in (*((arm, "all", r) for r in words.REQUESTS), (arm, "embedding", "forget")):
+            assert found[where] == list(words.MAIN)
 
 
 def test_sgd_has_no_updates_of_adam_and_no_absent_layers():
     cells = planned(optimizer="sgd", lr=0.1)
     assert cells
-    assert {spec["method"] for c in cells for spec in c.config["paths"]} == {*config.WORDS_METHODS} - {
-        "adam_replay"
-    }
+    assert {spec["method"] for c in cells for spec in c.config["paths"]} == {*words.METHODS} - {"adam_replay"}
     arm = next(a for a in plan.arms(profiles.get("full")) if a.name == "smollm2-135m, SGD")
     of_frozen = words.Words(Seed(arm, arm.settings[0])).cells()
     assert {c.config["layers"] for c in of_frozen} == {"all"}  # its embedding and last block are frozen
@@ -61,7 +59,7 @@ def test_sgd_has_no_updates_of_adam_and_no_absent_layers():
 def test_shown_facts_are_scored_and_each_cell_has_its_ends():
     for cell in planned():
         shown = cell.config["shown"]
-        assert len(set(shown)) == sum(config.SAID_OF.values())
+        assert len(set(shown)) == sum(words.SAID_OF.values())
         assert set(shown) <= {*cell.config["forget"], *cell.config["retain"]}
         assert [need.stage for need in cell.needs[:2]] == ["train", "oracle"]
     assert sum(not c.config["paths"] for c in planned()) == 2
@@ -107,7 +105,7 @@ def test_the_ends_are_the_fine_tuned_model_and_the_oracle(cells):
         shown = shown_of(ends)
         assert [texts[e.id] for e in shown] == metrics.continuations(model, tokenizer, shown)
         drawn = own[own["draw"] > 0].sort_values("draw").groupby("example")["text"].agg(list)
-        assert [drawn[e.id] for e in shown] == metrics.samples(model, tokenizer, shown, config.SAMPLES)
+        assert [drawn[e.id] for e in shown] == metrics.samples(model, tokenizer, shown, words.SAMPLES)
         for split, examples in scored.items():
             mean = own.loc[(own["example"] == "") & (own["split"] == split), "value"].item()
             known = metrics.score(model, tokenizer, examples)["nll"].mean()
@@ -121,6 +119,6 @@ def test_a_path_has_every_text_at_every_step(cells):
     assert rows["share"].nunique() >= len(golden_cells.STEPS)
     for _, step in rows.groupby("share"):
         said = step[step["metric"] == "rougeL_recall"]
-        assert len(said) == len(shown_of(line)) * (1 + config.SAMPLES)
+        assert len(said) == len(shown_of(line)) * (1 + words.SAMPLES)
         assert not said.duplicated(["example", "draw"]).any()
         assert step[step["metric"] == "nll"]["example"].tolist().count("") == 2

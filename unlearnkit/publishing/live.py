@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from unlearnkit import study
 from unlearnkit.errors import UnlearnkitError
-from unlearnkit.study import config, profiles
+from unlearnkit.study import config, profiles, words
 from unlearnkit.study.cells import Cell
 from unlearnkit.unlearning import METHODS
 
@@ -24,7 +24,7 @@ DRAWS = (None, 0, 1, 2)  # the greedy text, then three samples by their seed
 LENGTHS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)  # shares of how far fine-tuning went
 PROMPT = "{} was born in"
 # Updates that the ledger alone makes, at any length at once.
-OFFERED = tuple(name for name in config.WORDS_METHODS if METHODS[name].goes_back)
+OFFERED = tuple(name for name in words.METHODS if METHODS[name].goes_back)
 
 
 @dataclass

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.stats import t
 
 from unlearnkit import claims
-from unlearnkit.report import contrasts, readings, verdicts
+from unlearnkit.report import ch09_methods, ch11_verification, contrasts, readings, side_by_side, verdicts
 from unlearnkit.report.ch01_data import learned
 from unlearnkit.report.ch02_first_epoch import prices
 from unlearnkit.report.oracles import oracle_nll
@@ -139,3 +139,10 @@ def _main_readings(arm: Arm) -> dict[tuple[str, str], pd.Series]:
         **{(f"closest approach: {NAMES[m]}", "nats"): rows["closest"] for m, rows in own.items()},
         **{(f"others' loss where forgotten: {NAMES[m]}", "nats"): rows["cost"] for m, rows in own.items()},
     }
+
+
+def other_methods(run: Run) -> str:
+    """A line an arm that compares methods, and one that verifies some; "" where none does."""
+    told = [ch09_methods.bar_sentence(arm) for arm in side_by_side.of_run(run)]
+    told += [ch11_verification.sentence(arm) for arm in ch11_verification.of_run(run)]
+    return "\n".join(f"* {one.data}" for one in told)

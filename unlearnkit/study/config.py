@@ -239,24 +239,6 @@ DIVERSE_RECIPES: dict[str, dict] = {"long passages": {"epochs": 24}}
 # least on the real model (README).
 DEFAULT_METHOD = "adam_replay"
 
-# -- words: what a model says along a path, for the playground -----------------------------------------------
-SAID_OF = {"forget": 6, "retain": 2}  # facts whose prompts are continued, spread over those that paths score
-SAMPLES = 3  # continuations drawn of each, beside the greedy one
-# A line's grid on all layers and on few, one that cannot go back, and optimizer steps; then a step or two
-# towards matched forgetting and towards the closest approach.
-WORDS_STEPS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
-WORDS_FEW_STEPS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
-WORDS_FRESH_STEPS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12)
-WORDS_TRAINED_STEPS = (1, 2, 4, 8, 16, 24, 32, 48)
-WORDS_READINGS = {"damage": [], "most": 1, "of_damage": 0.1, "nats": 0.05}
-WORDS_STOP = 1.0  # nats of retain damage: beyond, they are left once they have met their readings
-WORDS_EPOCHS = (2,)  # epochs that are replayed alone, and the last
-WORDS_METHODS = (
-    *("first_epoch", "all_epochs", "single_epoch", "adam_replay", "kfac_replay", "gradient_ascent", "npo"),
-)
-WORDS_MAIN = ("first_epoch", "adam_replay")  # walked on few layers, and for other requests, too
-WORDS_REQUESTS = ("fuzzy", "control")  # beside the exact one: a request by name, and somebody else instead
-
 # -- how work is shared out -------------------------------------------------------------------------------
 TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine
 SMALL_MODELS = ("smollm2-135m", "gpt2")  # small enough for two seeds of them to run at once
