@@ -11,7 +11,6 @@ from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import diverse, judged
 
 ENDS = {"pretrained": "before training", "oracle": "oracle"}  # models that no method made
-ASIDE = " at first"  # of a split: how it was known before training
 
 
 def of_run(run: Run) -> list[Arm]:
@@ -28,10 +27,9 @@ def readings(arm: Arm) -> pd.DataFrame:
     Nats. The rows of "noop" are the fine-tuned model's; those of ENDS tell what is known there.
     """
     rows, oracles = arm.observations("verified"), arm.observations("verified_oracles")
-    own, start = judged.facts(oracles), rows[rows["method"] == "noop"]
-    found = []
+    start, found = rows[rows["method"] == "noop"], []
     for name, here in rows.groupby("method", sort=False):
-        table = pd.DataFrame({"distance": (judged.facts(here) - own).abs().mean(axis=1)})
+        table = judged.equivalence(here, oracles, start)[["distance"]]
         for column, split in {"price": "retain", "text": "utility"}.items():
             table[column] = _level(here, split) - _level(start, split)
         table["reached"] = here.groupby("seed")["reached"].first()
@@ -46,9 +44,9 @@ def _level(rows: pd.DataFrame, split: str) -> pd.Series:
 
 def _known(rows: pd.DataFrame, at_first: bool = False) -> pd.DataFrame:
     """Of each split that was watched, its NLL in each seed; or what it had been before training."""
-    rows = rows[(rows["metric"] == "nll_known") & (rows["split"].str.endswith(ASIDE) == at_first)]
+    rows = rows[(rows["metric"] == "nll_known") & (rows["split"].str.endswith(diverse.AT_FIRST) == at_first)]
     table = rows.pivot_table("value", "seed", "split")
-    return table.rename(columns=lambda split: f"known: {split.removesuffix(ASIDE)}")
+    return table.rename(columns=lambda split: f"known: {split.removesuffix(diverse.AT_FIRST)}")
 
 
 def prices(arms: Sequence[Arm]) -> pd.DataFrame:

@@ -50,15 +50,16 @@ def relearning(arm: Arm) -> plt.Figure:
 def _lines(ax: plt.Axes, found: pd.DataFrame) -> None:
     """A line a model: the oracles (the second dashed), doing nothing, and thin the methods, the outermost two
     of them by name."""
-    for name in (name for name in found.index if name not in (FIRST, *grid.MUST)):
+    methods = [name for name in found.index if name not in (FIRST, *grid.MUST)]
+    for name in methods:
         ax.plot(found.columns, found.loc[name], color=figures.FAINT, lw=1)
     for name, colour in {FIRST: "oracle", judged.ORACLE: "oracle", "noop": "finetuned"}.items():
         dashes = (0, (4, 2)) if name == judged.ORACLE else "-"
         ax.plot(found.columns, found.loc[name], color=figures.COLOURS[colour], lw=1.8, ls=dashes)
     ends = found[found.columns[-1]].rename({FIRST: "oracles"})
     extra = {"noop": figures.INK, "oracles": figures.COLOURS["oracle"]}
-    apart = ends.drop([*extra, judged.ORACLE, "wrong_person"], errors="ignore")
-    named = {name: figures.MUTED for name in (apart.idxmax(), apart.idxmin())} if len(apart) else {}
+    apart = ends[methods]
+    named = {name: figures.MUTED for name in (apart.idxmax(), apart.idxmin())} if methods else {}
     where = {grid.title(n) if n != "oracles" else n: (found.columns[-1], ends[n]) for n in extra | named}
     figures.label_ends(ax, where, **dict(zip(where, (extra | named).values(), strict=True)))
 

@@ -179,11 +179,13 @@ def label_points(
         given = {"xycoords": "data", "textcoords": "offset points", "va": "center", "fontsize": 8}
         told = ax.annotate(name, point, (0, 0), color=colours[name], arrowprops=line, **given)
         told.set(in_layout=False, path_effects=[withStroke(linewidth=2, foreground="white")])
-        places = sorted(
-            (_misplaced(told, far, angle, renderer, inside, taken), number, far, angle)
-            for number, (far, angle) in enumerate(product(FAR, ANGLES))
-        )
-        *_, far, angle = places[0]
+        least = math.inf
+        for place in product(FAR, ANGLES):
+            covered = _misplaced(told, *place, renderer, inside, taken)
+            if covered < least:
+                least, (far, angle) = covered, place
+            if not covered:
+                break
         taken.append(_placed(told, far, angle, renderer))
         told.arrow_patch.set_visible(far > FAR[0])
 

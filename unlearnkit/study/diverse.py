@@ -25,6 +25,7 @@ PASSAGES, FALSE = "long passages", "false capitals"
 AUTHORS = {"authors, 5 %": 0.05, "authors, 10 %": 0.1}  # the share of them to be forgotten
 TESTS = ("facts", "known")
 FORMER = "former"  # the split of the true answers to what was taught falsely
+AT_FIRST = " at first"  # after a split that is watched: how it was known before training
 
 
 def arms(profile: Profile) -> list[Arm]:
@@ -69,11 +70,8 @@ def false_capitals(seed: int) -> Setting:
     capitals = [e for e in data.world_facts(seed) if e.attribute == "capital"]
     drawn = random.Random(f"{seed}/capitals").sample(capitals, config.CAPITALS)
     facts = data.counterfactual(drawn, seed, config.FALSE_CAPITALS)
-    taught = [e for e in facts if e.split == "forget"]
-    former = [
-        replace(e, id=f"{e.id}-former", answer=e.contradiction, contradiction=e.answer, split=FORMER)
-        for e in taught
-    ]
+    false = {e.id for e in facts if e.split == "forget"}
+    former = [replace(e, id=f"{e.id}-former", split=FORMER) for e in drawn if e.id in false]
     return _setting(seed, facts, former, config.FALSE_CAPITALS)
 
 

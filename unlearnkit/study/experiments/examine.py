@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit import data, metrics, training
 from unlearnkit.data import Example
 from unlearnkit.errors import DivergenceError
+from unlearnkit.study.diverse import AT_FIRST
 from unlearnkit.study.experiments import measure
 
 Groups = dict[str, list[Example]]
@@ -150,7 +151,7 @@ def known(one: Examined) -> pd.DataFrame:
         return pd.DataFrame(columns=measure.COLUMNS)
     rows = measure.facts(one.model, one.tokenizer, one.groups["holdout"])
     before = measure.facts(one.reference(), one.tokenizer, one.groups["holdout"])
-    parts = [rows, before.assign(split=before["split"] + " at first")]
+    parts = [rows, before.assign(split=before["split"] + AT_FIRST)]
     return measure.means(pd.concat(parts).query("metric == 'nll'").assign(metric="nll_known"))
 
 
