@@ -18,6 +18,7 @@ from unlearnkit.forward import target_logits
 from unlearnkit.influence import conjugate_gradient
 
 LIPSCHITZ = 2**0.5 / 27**0.5  # of softmax's Hessian: (sqrt 2)^3 / (6 sqrt 3), from a third central moment
+TOKENS = 128  # at once, in the Hessian's product: (tokens, V) is read three times and stays near the processor
 
 
 @dataclass
@@ -65,11 +66,15 @@ class Head:
     def product(self, w: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
         """U -> the Hessian of L at W times U."""
         p = (self.logits + self.features @ w.T).softmax(-1)
+        parts = list(zip(*(t.split(TOKENS) for t in (self.features, p, self.shares * p)), strict=True))
 
         def times(u: torch.Tensor) -> torch.Tensor:
-            ahead = self.features @ u.T
-            inner = self.shares * p * (ahead - (p * ahead).sum(-1, keepdim=True))
-            return inner.T @ self.features + self.lam * self.n * u
+            found = self.lam * self.n * u
+            for features, likely, shared in parts:
+                ahead = features @ u.T
+                ahead -= torch.linalg.vecdot(likely, ahead)[:, None]
+                found.addmm_(ahead.mul_(shared).T, features)
+            return found
 
         return times
 
