@@ -1,5 +1,7 @@
 """Cells: cached by content, resumed, and their cost."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -105,6 +107,17 @@ def test_what_a_cell_needs_is_computed_where_only_its_rows_are_published(counted
     assert [c.stage for c in counted] == ["train", "path", "portraits"]
     reader.run()
     assert len(counted) == 3
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_published_rows_are_enough_where_this_checkout_has_them(counted, here):
+    """A cluster's worker may have older data than the checkout that asks for the run."""
+    rows = pd.DataFrame({"metric": ["nll"], "value": [2.0]})
+    walk = replace(cell("path"), restore=lambda _cell: rows if here else None)
+    cell("portraits", (walk,)).run()
+    assert [c.stage for c in counted] == (["portraits"] if here else ["path", "portraits"])
+    assert pd.read_csv(walk.observations)["value"].tolist() == [2.0 if here else 1.0]
+    assert walk.is_made() is not here
 
 
 def test_a_fine_tuning_without_its_ledger_is_repeated_for_a_reader_only(counted):

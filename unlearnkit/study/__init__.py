@@ -74,7 +74,7 @@ def _restored(cell: Cell, known: set[str]) -> tuple[Cell, ...]:
         return cell.needs
     count = 1 if cell.config["paths"] else 2  # the training, and at the ends the oracle that speaks
     oracles = cell.needs[count:]
-    restored = (replace(need, restore=collect.rows) if need.key in known else need for need in oracles)
+    restored = (replace(need, restore=collect.restored) if need.key in known else need for need in oracles)
     return *cell.needs[:count], *restored
 
 

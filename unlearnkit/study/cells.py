@@ -93,7 +93,7 @@ class Cell(Step):
     config     JSON values: all that the result depends on, beside the versions and `needs`
     needs      cells whose folders it reads
     published  its rows are in the published data, and count
-    restore    gives its published rows, where these are all that a cell which needs it reads
+    restore    gives its published rows, or None, where these are all that a cell which needs it reads
     """
 
     stage: str
@@ -103,7 +103,7 @@ class Cell(Step):
     config: dict
     needs: tuple["Cell", ...] = ()
     published: bool = False
-    restore: Callable[["Cell"], pd.DataFrame] | None = None
+    restore: Callable[["Cell"], pd.DataFrame | None] | None = None
 
     @cached_property
     def key(self) -> str:
@@ -166,11 +166,12 @@ class Cell(Step):
             self._compute()
 
     def _provide(self) -> None:
-        """Its published rows where these are enough, else its work."""
-        if self.restore is None:
+        """Its published rows where these are enough and here, else its work."""
+        rows = self.restore(self) if self.restore else None
+        if rows is None:
             self._compute()
         else:  # not made here: its folder has rows, and nothing says that it is done
-            files.write_text(self.observations, self.restore(self).to_csv(index=False))
+            files.write_text(self.observations, rows.to_csv(index=False))
 
     def _compute(self) -> None:
         """The work itself, after what it needs and the cache lacks (a published cell, a deleted ledger)."""

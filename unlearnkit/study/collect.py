@@ -182,6 +182,11 @@ def rows(cell: Cell) -> pd.DataFrame:
     return _labelled(frame, cell)
 
 
+def restored(cell: Cell) -> pd.DataFrame | None:
+    """`rows`, or None where the published data lack them: a cluster's worker may have older data."""
+    return rows(cell) if cell.is_made() or cell.key in published_keys() else None
+
+
 def _said(cell: Cell) -> pd.DataFrame:
     """What the models of a close-up said: example, model, text."""
     if not cell.is_made():
