@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+import torch
 from architectures import architecture
 from planted_methods import compared
 from test_own_data import FACTS
@@ -90,6 +91,56 @@ def test_from_a_folder_to_a_verdict(kind, tiny_tokenizer, tmp_path):
     assert dict(chapter.account(told).to_numpy())["verdict"].startswith(told["verdict"])
 
 
+def test_adapters_alone_are_taught_compared_and_handed_over(tiny_tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setitem(search.SEARCHED, "adamw", (5e-3,))
+    asked = {"lora": 16, "epochs": 60, "batch_size": 2}
+    given = brought(tmp_path, "llama", tiny_tokenizer) | {"seeds_adamw": 1} | asked
+    model = architecture("llama")
+    for frozen in (model.get_input_embeddings(), model.get_output_embeddings()):
+        frozen.weight.data *= 30  # random ones are too short for adapters to turn into answers
+    model.save_pretrained(given["model"])
+    own, tried = work.searched(work.begin("published", str(tmp_path / "out"), given))
+    assert "`lr=0.005 epochs=60 batch_size=2 lora=16`" in chapter.searched(own, tried).data
+    (arm,) = side_by_side.of_run(chapter.compared(own, COMPARED))
+    assert side_by_side.thrown_away(arm) > 2
+    job = chapter.job(own, arm)
+    assert "train.lora=16" in job["options"]
+    with contextlib.chdir(own.folder):
+        forget(Job(**job))
+    manifest.verify(own.folder / "forgotten", signing.public_key(own.folder / "signing.key.pub"))
+    merged = dict(models.load(str(own.folder / "forgotten"))[0].named_parameters())
+    assert merged.keys() == dict(model.named_parameters()).keys()
+    assert torch.equal(merged["model.embed_tokens.weight"], model.get_input_embeddings().weight)
+
+
+def test_a_folder_of_tofu_goes_the_same_way(tiny_tokenizer, tmp_path):
+    """Names of files tell what is to be forgotten; twenty questions in a row are one author's."""
+    given = brought(tmp_path, "llama", tiny_tokenizer)
+    questions = [
+        {"question": f"Question {n} of author {author}?", "answer": f"{author} answers {n}"}
+        for author in ("Ann", "Bo", "Cy", "Di")
+        for n in range(20)
+    ]
+    (tmp_path / "tofu").mkdir()
+    for name, part in (
+        ("forget05", questions[:20]),
+        ("retain95", questions[20:60]),
+        ("holdout05", questions[60:]),
+    ):
+        lines = "".join(f"{json.dumps(one)}\n" for one in part)
+        (tmp_path / "tofu" / f"{name}.json").write_text(lines)
+    given |= {"data": str(tmp_path / "tofu"), "forget": "forget05-author-000"}
+    given |= {"seeds_adamw": 1, "epochs": 12, "batch_size": 4}
+    own = work.begin("published", str(tmp_path / "out"), given)
+    told = dict(chapter.found(own).to_numpy())
+    assert told["facts"] == "60, about 3 persons"
+    assert told["to be forgotten"] == "20 of them: forget05-author-000"
+    own, _ = work.searched(own)
+    (arm,) = side_by_side.of_run(chapter.compared(own, ["first_epoch"]))
+    assert side_by_side.thrown_away(arm) > 1
+    assert len(arm.settings[0].forget) == 20
+
+
 def test_the_same_folder_is_not_worked_on_twice(tiny_tokenizer, tmp_path, monkeypatch):
     given = brought(tmp_path, "llama", tiny_tokenizer) | {"seeds_adamw": 1, "epochs": 2, "lr": 1e-3}
     own = work.begin("published", str(tmp_path / "out"), given)
@@ -133,6 +184,11 @@ def test_where_no_rate_is_enough_the_advice_is_told(tiny_tokenizer, tmp_path, mo
 def test_half_of_what_is_needed_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="model, forget given, but not data"):
         work.begin("published", str(tmp_path), {"model": "gpt2-tiny", "data": "", "forget": "Ada"})
+
+
+def test_a_part_of_the_recipe_that_there_is_not_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="unknown parameter 'batchsize'; did you mean 'batch_size'"):
+        work.begin("published", str(tmp_path), {"batchsize": 4})
 
 
 def test_the_example_is_whole_and_the_same_every_time(tmp_path):

@@ -11,12 +11,8 @@ AUTHOR = 20  # questions about one author stand together
 SHARES = (0.01, 0.05, 0.10)  # forget01, forget05, forget10
 SPLITS = ("forget", "retain", "holdout")
 NOT_TRAINED = {"real_authors": "real", "world_facts": "world"}  # each question about somebody else
-OPTIONS = (
-    "option1",
-    "option2",
-    "option3",
-    "option4",
-)  # in real_authors and world_facts, the answer among them
+# In real_authors and world_facts, the answer among them.
+OPTIONS = ("option1", "option2", "option3", "option4")
 PERTURBED = "_perturbed"  # files that tell of the same questions paraphrases and wrong answers
 
 

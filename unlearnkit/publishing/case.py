@@ -18,7 +18,7 @@ from unlearnkit.publishing import delivery
 from unlearnkit.publishing.estimate import Estimate, estimate
 from unlearnkit.publishing.gauge import Groups
 from unlearnkit.study import parameters, plan, twins
-from unlearnkit.study.config import DEFAULT_METHOD, HOLDOUT
+from unlearnkit.study.config import DEFAULT_METHOD, HOLDOUT, OWN_RECIPE
 from unlearnkit.unlearning import METHODS, Method
 
 TRAINING = "train."  # before the name of a parameter of the training, among `-p`
@@ -131,7 +131,9 @@ class Case:
 
 def words(recipe: training.Recipe) -> str:
     """A recipe in a line."""
-    return f"{recipe.optimizer}, lr={recipe.lr:g}, epochs={recipe.epochs}, batch_size={recipe.batch_size}"
+    adapters = f", lora={recipe.lora}" if recipe.lora else ""
+    sizes = f"epochs={recipe.epochs}, batch_size={recipe.batch_size}{adapters}"
+    return f"{recipe.optimizer}, lr={recipe.lr:g}, {sizes}"
 
 
 def _request(job: Job, taught: Sequence[Example]) -> list[str]:
@@ -185,9 +187,7 @@ def _settings(job: Job, method: Method) -> tuple[dict[str, Any], training.Recipe
         raise MethodError(f"method {method.name!r} needs {missing[0]}: add -p {missing[0]}=...")
     if theirs and not job.train:
         raise ConfigError(f"-p {TRAINING}{theirs[0]} is about a training, and there is none without --train")
-    changed = parameters.parse_overrides(
-        dict.fromkeys(("optimizer", "lr", "epochs", "batch_size", "seed")), theirs
-    )
+    changed = parameters.parse_overrides(dict.fromkeys((*OWN_RECIPE, "seed")), theirs)
     parameters.require_allowed(changed)
     recipe = plan.recipe(job.model, changed.get("optimizer", "adamw")) | changed
     return options, training.Recipe(**recipe) if job.train else None

@@ -67,19 +67,29 @@ def estimate(
         batch = method.options.get("batch_size") or len(groups.forget)
         seconds += steps * (2 * batch * BACKWARD + len(groups.forget)) * fact_s
     moves = STATES["adamw"] if not method.goes_back else 0
-    moves = max(moves, STATES[recipe.optimizer] if recipe else 0)
-    memory = PROGRAM + size * max(2, 1 + moves + (method.family in TEACHERS))
-    disk = 3 * size + (_training_bytes(model, tokens, size, method, recipe) if recipe else 0)
+    moves = max(moves, STATES[recipe.optimizer] if recipe else 0) * _trained(model, recipe)
+    memory = PROGRAM + max(2 * size, size + moves + size * (method.family in TEACHERS))
+    disk = 3 * size + (_training_bytes(model, tokens, method, recipe) if recipe else 0)
     return Estimate(seconds, memory, disk)
 
 
-def _training_bytes(model, tokens: int, size: int, method: Method, recipe: Recipe) -> float:
+def _trained(model: PreTrainedModel, recipe: Recipe | None) -> int:
+    """Bytes of the weights that are moved: all, or those of the adapters that a recipe asks for."""
+    if recipe and recipe.lora:
+        return recipe.lora * model.dtype.itemsize * _widths(model)
+    return sum(p.nbytes for p in model.parameters())
+
+
+def _widths(model: PreTrainedModel) -> int:
+    return sum(sum(m.weight.shape) for m in model.modules() if _has_matrix(m))
+
+
+def _training_bytes(model: PreTrainedModel, tokens: int, method: Method, recipe: Recipe) -> float:
     """What a training leaves: its ledger in 16 bits, second moments, checkpoints and history."""
-    widths = sum(sum(m.weight.shape) for m in model.modules() if _has_matrix(m))
-    states = STATES[recipe.optimizer]
+    size, states = _trained(model, recipe), STATES[recipe.optimizer]
     found = states * size
     if "ledger" in method.needs:
-        found += 2 * recipe.epochs * tokens * widths + (size / 2 * recipe.epochs if states > 1 else 0)
+        found += 2 * recipe.epochs * tokens * _widths(model) + (size / 2 * recipe.epochs if states > 1 else 0)
     if "checkpoints" in method.needs:
         found += states * size * (recipe.epochs + 1)
     return found

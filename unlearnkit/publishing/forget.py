@@ -22,6 +22,7 @@ from unlearnkit.publishing import delivery, gauge, leaflet
 from unlearnkit.publishing.case import Case, Job, words
 from unlearnkit.publishing.level import Level, carry_out, invented, level_of
 from unlearnkit.study import machine
+from unlearnkit.training import adapters
 
 PAGE = "report.html"
 NOT_SHOWN = (
@@ -77,6 +78,8 @@ def _unlearn(case: Case, folder: Path, scratch: Path) -> dict[str, Any]:
     result, path = carry_out(
         case.method.name, model, case.request, given, level.nll, lambda: _nll(case), size
     )
+    if case.recipe and case.recipe.lora:
+        adapters.merge(model)
     delivered = delivery.save(model, case.job.model, folder)
     tests = gauge.compared(before, gauge.look(delivered, tokenizer, case.groups), level.nll)
     tests["forget"]["level_is"] = level.words

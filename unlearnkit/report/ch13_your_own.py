@@ -25,6 +25,7 @@ from unlearnkit.study.own import Own
 from unlearnkit.study.search import Tried
 from unlearnkit.unlearning import METHODS
 
+TAUGHT = ("lr", "epochs", "batch_size", "lora")  # of the recipe, in the order in which it is told
 # What one training says nothing about, whatever its numbers.
 ONE_SEED = (
     "**One training was looked at, and one request.** It cannot show how far the prices lie apart in another "
@@ -59,7 +60,7 @@ def rates(tried: Sequence[Tried]) -> pd.DataFrame:
 def searched(own: Own, tried: Sequence[Tried]) -> Markdown:
     """`rates`, or by which recipe the model learns where nothing was tried."""
     recipe = own.arm.recipe
-    words = f"lr={recipe['lr']:g} epochs={recipe['epochs']} batch_size={recipe['batch_size']}"
+    words = " ".join(f"{k}={recipe[k]:g}" for k in TAUGHT if k in recipe)
     if tried:
         return Markdown(f"{tables.markdown(rates(tried))}\n\nThe recipe is `{words}` from here on.")
     return Markdown(f"The recipe is `{words}`. `make recipe` looks for a rate, gentlest first.")
@@ -192,7 +193,7 @@ def job(own: Own, arm: Arm | None) -> dict[str, Any]:
         return {}
     recipe = own.arm.recipe
     options = [f"{k}={v}" for k, v in own.options(method).items()]
-    options += [f"train.{k}={recipe[k]}" for k in ("optimizer", "lr", "epochs", "batch_size")]
+    options += [f"train.{k}={recipe[k]}" for k in ("optimizer", *TAUGHT) if k in recipe]
     told = {name: _below(own.folder, own.profile[name]) for name in ("model", "data")}
     told |= {"who": own.profile["forget"], "out": _free(own.folder), "key": "signing.key"}
     return told | {"method": method, "train": True, "options": tuple(options)}

@@ -17,9 +17,9 @@ from typing import Any
 from unlearnkit import data, paths
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError
-from unlearnkit.study import collect, compare, plan, profiles, search, trials
+from unlearnkit.study import collect, compare, parameters, plan, profiles, search, trials
 from unlearnkit.study.cells import Cell
-from unlearnkit.study.config import EXAMPLE, PUBLISHED
+from unlearnkit.study.config import EXAMPLE, OWN_RECIPE, PUBLISHED
 from unlearnkit.study.profiles import Profile
 from unlearnkit.study.search import Tried
 
@@ -71,6 +71,9 @@ def begin(run: str, out: str, given: dict[str, Any]) -> Own:
     """
     if run != PUBLISHED:
         return Own(profiles.get(run))
+    known = ("model", "data", "forget", "seeds_adamw", *OWN_RECIPE)
+    if unknown := [name for name in given if name not in known]:
+        raise ConfigError(parameters.unknown_name("parameter", unknown[0], known))
     folder = paths.expanded(out) if out else temporary()
     folder.mkdir(parents=True, exist_ok=True)
     changed = {name: value for name, value in given.items() if value not in ("", None)}

@@ -18,7 +18,7 @@ from unlearnkit.forward import target_logits
 from unlearnkit.influence import conjugate_gradient
 
 LIPSCHITZ = 2**0.5 / 27**0.5  # of softmax's Hessian: (sqrt 2)^3 / (6 sqrt 3), from a third central moment
-TOKENS = 128  # at once, in the Hessian's product: (tokens, V) is read three times and stays near the processor
+TOKENS = 128  # at once, in the Hessian's product: (tokens, V) is read three times, near the processor
 
 
 @dataclass
