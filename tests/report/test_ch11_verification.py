@@ -82,6 +82,18 @@ def test_every_cell_can_be_traced_to_its_seeds(arm):
     assert len(chapter.means(arm)) == len(chapter.verdicts(arm))
 
 
+def test_attacks_at_a_low_share_of_false_alarms(arm):
+    """Of 40 strangers a seed one threshold of all seeds lets one in a hundred through."""
+    table = chapter.low_fpr(arm).set_index("method").astype(float)
+    scores = arm.tables["verified"].query("method == @GOOD and metric == 'mia_zlib'")
+    members, others = (scores[scores["split"] == split]["value"] for split in ("forget", "holdout"))
+    threshold = others.nlargest(len(others) // 100 + 1).iloc[-1]
+    assert table.loc[chapter.title(GOOD), "zlib"] == pytest.approx((members > threshold).mean(), abs=6e-3)
+    assert (table.loc["nothing done"] == 1).all()
+    assert (table.loc["another oracle"] < 0.1).all()
+    assert chapter.low_fpr(PlantedArm(study(2, GOOD, HIDING))).empty
+
+
 def test_a_run_without_verification_says_so(arm):
     arm.run.manifest = {"run": "full", "parameters": {}}
     assert chapter.warnings(arm.run) is None

@@ -12,13 +12,15 @@ import pandas as pd
 from IPython.display import Markdown
 from matplotlib.colors import ListedColormap
 
+from unlearnkit import stats
 from unlearnkit.claims import verification
 from unlearnkit.claims.judging import FAIL, NO_POWER, PASS, Judgement
+from unlearnkit.errors import DataError
 from unlearnkit.report import contrasts, figures, tables
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import judged
 from unlearnkit.study.judged import Evidence, Observed
-from unlearnkit.study.verified import COINS, CONTROLS, POPULATION
+from unlearnkit.study.verified import ATTACKS, COINS, CONTROLS, POPULATION
 from unlearnkit.unlearning import METHODS
 
 TITLES = {
@@ -199,6 +201,30 @@ def means(arm: Arm) -> pd.DataFrame:
     told = table.map(lambda value: tables.number(value, ".2f"))
     told.insert(0, "method", [title(name) for name in table.index])
     return told
+
+
+def low_fpr(arm: Arm) -> pd.DataFrame:
+    """The TPR of each attack at an FPR of 1 % (Carlini et al. 2022), one threshold for all seeds.
+
+    Facts of a seed are not independent, so that there is no interval. No rows where hold-out facts are too
+    few for such a share.
+    """
+    worlds = evidence(arm).worlds
+    try:
+        found = {title(name): _low_fpr(worlds.of(name)) for name in judgements(arm)}
+    except DataError:
+        return pd.DataFrame()
+    return (
+        pd.DataFrame.from_dict(found, orient="index").map("{:.2f}".format).rename_axis("method").reset_index()
+    )
+
+
+def _low_fpr(scored: pd.DataFrame) -> dict[str, float]:
+    found = {}
+    for attack in ATTACKS:
+        of = scored[scored["metric"] == f"mia_{attack}"].groupby("split")["value"]
+        found[attack] = stats.tpr_at_fpr(of.get_group("forget"), of.get_group("holdout")).tpr
+    return found
 
 
 def elsewhere(arms: Sequence[Arm]) -> pd.DataFrame:
