@@ -57,7 +57,9 @@ def test_tuning_worlds_are_no_test_worlds_and_forget_others():
 
 
 def test_each_trial_is_a_cell_of_its_own():
-    found = compare.trial_cells(config.TINY, plan.built_in(TUNING_SEEDS[0]), ["npo", "retrain"])
+    found = compare.trial_cells(
+        config.TINY, plan.built_in(TUNING_SEEDS[0]), {n: trials.space(n) for n in ("npo", "retrain")}
+    )
     assert list(found) == [*(("npo", k) for k in range(6)), ("retrain", 0)]
     assert len({cell.key for cell in found.values()}) == len({cell.title for cell in found.values()}) == 7
 

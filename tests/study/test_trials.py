@@ -6,7 +6,7 @@ import json
 import pandas as pd
 import pytest
 
-from unlearnkit.claims.methods import HAVE, NEVER_ADVISED, PRINCIPAL, TRIALS, sees
+from unlearnkit.claims.methods import BEYOND, HAVE, NEVER_ADVISED, PRINCIPAL, TRIALS, sees
 from unlearnkit.study import config, plan, trials
 from unlearnkit.unlearning import METHODS
 
@@ -56,6 +56,40 @@ def test_the_cheapest_is_chosen_and_of_equals_the_closest():
     ]
     table = pd.DataFrame(rows, columns=["method", "trial", "seed", "price", "closest"])
     assert dict(trials.best(table)) == {"npo": '{"rate": 2}', "dpo": '{"rate": 2}'}
+
+
+def tried(best, rates=(0.25, 0.5, 2.0), betas=(0.1, 0.5), **also):
+    """Trials of a method of which the one named is the cheapest."""
+    told = [{"rate": rate, "beta": beta} for rate in rates for beta in betas] + list(also.get("more", ()))
+    rows = [("npo", json.dumps(one), 40, 1.0 - (one == best), 1.0) for one in told]
+    return pd.DataFrame(rows, columns=["method", "trial", "seed", "price", "closest"])
+
+
+def test_where_the_best_rate_is_at_an_end_the_next_one_is_tried():
+    assert trials.beyond("npo", tried({"rate": 2.0, "beta": 0.5})) == {"rate": 8.0, "beta": 0.5}
+    assert trials.beyond("npo", tried({"rate": 0.25, "beta": 0.1})) == {"rate": 0.125, "beta": 0.1}
+    assert trials.beyond("npo", tried({"rate": 0.5, "beta": 0.1})) is None  # within
+    further = {"rate": 8.0, "beta": 0.1}
+    assert trials.beyond("npo", tried(further, more=[further])) == {"rate": 32.0, "beta": 0.1}
+    # An end of the rates beside the same other options, not of all.
+    assert trials.beyond("npo", tried({"rate": 2.0, "beta": 0.5}, more=[further])) == {
+        "rate": 8.0,
+        "beta": 0.5,
+    }
+    assert trials.beyond("npo", tried({"rate": 2.0, "beta": 0.1}, more=[further])) is None
+
+
+def test_there_is_an_end_to_more_rates():
+    more = [{"rate": 2.0 * 4**k, "beta": 0.1} for k in range(1, BEYOND + 1)]
+    assert trials.beyond("npo", tried(more[-2], more=more[:-1])) == more[-1]
+    assert trials.beyond("npo", tried(more[-1], more=more)) is None
+
+
+def test_a_method_without_a_rate_is_tried_no_further():
+    rows = pd.DataFrame([("msa", '{"b": 0.5}', 40, 1.0, 1.0), ("msa", '{"b": 0.1}', 40, 2.0, 1.0)])
+    assert (
+        trials.beyond("msa", rows.set_axis(["method", "trial", "seed", "price", "closest"], axis=1)) is None
+    )
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 What others' texts or gradients a method sees are never of the facts that its path scores. Imports no torch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -103,12 +104,12 @@ def chosen(profile: Profile, names: list[str]) -> list[Cell]:
     return found
 
 
-def trial_cells(model: str, setting: Setting, names: list[str]) -> dict[tuple[str, int], Cell]:
-    """By (method, number of the trial), the cells of a tuning world."""
+def trial_cells(model: str, setting: Setting, told: Mapping[str, list[dict]]) -> dict[tuple[str, int], Cell]:
+    """By (method, number of the trial), the cells of a tuning world; `told` are each method's trials."""
     one = Comparison(Arm(model, "adamw", plan.recipe(model, "adamw"), (setting,), False), setting)
     return {
         (name, number): replace(cell, title=f"{cell.title}, trial {number + 1}")
-        for name in names
-        for number, told in enumerate(trials.space(name))
-        for cell in [one.walk(name, trials.options(name, told, one.arm.recipe))]
+        for name, settings in told.items()
+        for number, given in enumerate(settings)
+        for cell in [one.walk(name, trials.options(name, given, one.arm.recipe))]
     }

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from unlearnkit.claims.methods import TRIALS
+from unlearnkit.claims.methods import BEYOND, TRIALS
 from unlearnkit.study import config
 from unlearnkit.unlearning import METHODS
 
@@ -119,6 +119,23 @@ def best(trials: pd.DataFrame) -> pd.Series:
     means = trials.groupby(["method", "trial"], sort=False)[["price", "closest"]].mean().reset_index()
     ordered = means.sort_values(["price", "closest"], kind="stable")
     return ordered.drop_duplicates("method").set_index("method")["trial"]
+
+
+def beyond(name: str, trials: pd.DataFrame) -> dict[str, Any] | None:
+    """What is to be tried further of a method after these trials of its own: a rate beyond the best's.
+
+    As far again as the last two rates lie apart, in ratio. None where it has no rate, where the best lies
+    within those tried beside the same other options, and where there have been `BEYOND` more.
+    """
+    every = [json.loads(told) for told in trials["trial"].unique()]
+    chosen = json.loads(best(trials)[name])
+    if "rate" not in chosen or len(every) >= len(space(name)) + BEYOND:
+        return None
+    rates = sorted(told["rate"] for told in every if told | {"rate": 0} == chosen | {"rate": 0})
+    for end, before in (rates[-1], rates[-2]), (rates[0], rates[1]):
+        if chosen["rate"] == end:
+            return chosen | {"rate": end * end / before}
+    return None
 
 
 @cache

@@ -5,7 +5,7 @@ family of models, is the plan's from then on: `trials.chosen`. The rule is `clai
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -30,18 +30,36 @@ def tune(model: str) -> str:
     if family not in config.TUNED:
         raise ConfigError(f"--model: methods are tuned on {', '.join(config.TUNED)}, not on {model!r}")
     name, names, seeds = config.TUNED[family], _names(family), TUNING_SEEDS[: config.TUNING_WORLDS[family]]
-    worlds = {seed: compare.trial_cells(name, plan.built_in(seed), names) for seed in seeds}
-    todo = steps([cell for cells in worlds.values() for cell in cells.values()])
     models.fetch(name)
     print(f"Tuning {len(names)} methods on {name} in {len(seeds)} worlds")
-    scheduler.print_plan(todo)
-    if failures := scheduler.run([step for step in todo if not step.done()]):
-        raise failures[0]
-    rows = [_row(told, seed, cell) for seed, cells in worlds.items() for told, cell in cells.items()]
+    told = {method: list(trials.space(method)) for method in names}
+    further = told
+    while further:
+        table = _tried(name, seeds, told)
+        own = {method: table[table["method"] == method] for method in names}
+        further = {m: more for m, rows in own.items() if (more := trials.beyond(m, rows))}
+        for method, more in further.items():
+            told[method].append(more)
     path = trials.FOLDER / f"{family}.csv"
-    files.write_text(path, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
+    files.write_text(path, table.to_csv(index=False, float_format="%.6g"))
     trials.reread()
     return str(path)
+
+
+def _tried(model: str, seeds: Iterable[int], told: Mapping[str, list[dict]]) -> pd.DataFrame:
+    """A row for each of these trials in each world; those that no call has made are made."""
+    worlds = {seed: compare.trial_cells(model, plan.built_in(seed), told) for seed in seeds}
+    todo = steps([cell for cells in worlds.values() for cell in cells.values()])
+    if missing := [step for step in todo if not step.done()]:
+        scheduler.print_plan(missing)
+        if failures := scheduler.run(missing):
+            raise failures[0]
+    rows = [
+        _row(method, told[method][number], seed, cell)
+        for seed, cells in worlds.items()
+        for (method, number), cell in cells.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def _names(family: str) -> list[str]:
@@ -57,9 +75,8 @@ def steps(cells: Iterable[Cell]) -> list[Step]:
     return list(found.values())
 
 
-def _row(told: tuple[str, int], seed: int, cell: Cell) -> dict:
+def _row(name: str, told: dict, seed: int, cell: Cell) -> dict:
     """One trial: its price at matched forgetting, how close it comes, seconds."""
-    name, number = told
     train, *oracles = cell.needs
     seen, given = read_table(cell.observations), cell.config
     trained, target = read_table(train.observations), oracle_level(oracles)
@@ -68,7 +85,7 @@ def _row(told: tuple[str, int], seed: int, cell: Cell) -> dict:
     forgotten, nearest = path.read("forgetting"), path.read("closest")
     return {
         "method": name,
-        "trial": json.dumps(trials.space(name)[number]),
+        "trial": json.dumps(told),
         "seed": seed,
         "price": forgotten["price"],
         "reached": forgotten["reached"],
