@@ -221,6 +221,19 @@ def test_a_gpu_makes_other_cells_and_the_published_ones_stay_the_processor_s(wit
         keys(device="tpu")
 
 
+def test_a_machine_may_compute_published_cells_on_its_gpu(with_gpu, monkeypatch):
+    built_in, names = keys(), {"device": "cpu"}
+    assert (devices.of({}), devices.of(names)) == ("cpu", "cpu")
+    monkeypatch.setenv(devices.VARIABLE, "cuda")
+    assert (devices.of({}), devices.of(names)) == ("cuda", "cpu")
+    assert keys() == built_in
+    found = [c for c in study.steps(profiles.get("quick"), fresh=True) if isinstance(c, cells.Cell)]
+    assert {c.chain for c in found} == {""}
+    monkeypatch.setenv(devices.VARIABLE, "tpu")
+    with pytest.raises(ConfigError, match="UNLEARNKIT_DEVICE='tpu': nothing is proven there"):
+        devices.of({})
+
+
 def test_seeds_take_a_gpu_in_turn_and_the_record_names_it(with_gpu, monkeypatch):
     found = [c for c in study.steps(profiles.get("quick", {"device": "cuda"})) if isinstance(c, cells.Cell)]
     assert {c.config["device"] for c in found} == {"cuda"}

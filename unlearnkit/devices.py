@@ -6,6 +6,7 @@ devices add up in another order, and a GPU does so from run to run.
 """
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from unlearnkit.errors import ConfigError, ModelError
@@ -16,16 +17,17 @@ if TYPE_CHECKING:
 AUTO, CPU, CUDA = "auto", "cpu", "cuda"
 DEVICES = (AUTO, CPU, CUDA)
 PROVEN = (CPU, CUDA)  # types of device that tests hold against each other
+VARIABLE = "UNLEARNKIT_DEVICE"  # where a machine computes cells that name no device
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # files of a GPU's driver: on Linux, and on Linux within Windows
 
 
-def resolved(name: str) -> str:
+def resolved(name: str, asked: str = "device") -> str:
     """The device that a name stands for: "cpu", "cuda", or "auto", which is "cuda" where there is a GPU.
 
-    ConfigError for another name, and for "cuda" where torch finds no GPU.
+    ConfigError for another name, and for "cuda" where torch finds no GPU; `asked` is what was given it.
     """
     if name not in DEVICES:
-        raise ConfigError(f"device={name!r}: nothing is proven there; use one of {', '.join(DEVICES)}")
+        raise ConfigError(f"{asked}={name!r}: nothing is proven there; use one of {', '.join(DEVICES)}")
     if name == CPU or name == AUTO and not any(map(os.path.exists, DRIVERS)):
         return CPU
     import torch  # here: planning asks too
@@ -34,10 +36,18 @@ def resolved(name: str) -> str:
         return CUDA
     if name == CUDA:
         raise ConfigError(
-            f"device='cuda': torch {torch.__version__} finds no GPU. Use device='cpu', or install the GPU's "
-            "driver and a build of torch with CUDA"
+            f"{asked}='cuda': torch {torch.__version__} finds no GPU. Use {asked}='cpu', or install the "
+            "GPU's driver and a build of torch with CUDA"
         )
     return CPU
+
+
+def of(config: Mapping) -> str:
+    """Where a cell of this configuration computes: where that says, or `VARIABLE` does; else on the CPU.
+
+    A published cell names no device: it is the same cell to rounding, and tells where it was made.
+    """
+    return config.get("device") or resolved(os.environ.get(VARIABLE, CPU), VARIABLE)
 
 
 def described(device: str) -> str:

@@ -25,8 +25,7 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
-from unlearnkit import packages, paths
-from unlearnkit.devices import CPU
+from unlearnkit import devices, packages, paths
 from unlearnkit.study import collect, compare, grid, plan, variants, verified, words
 from unlearnkit.study.cells import TRAININGS, Cell, Step, Task, Tidy
 from unlearnkit.study.config import FEW_CORES, MODEL_SECONDS, SEED_BYTES, SMALL_MODELS, TINY_FAMILIES
@@ -153,7 +152,7 @@ def _chain(cell: Cell) -> str:
     Tiny models' seeds do, and small models' on a small machine: a larger model's matrix products can use all
     cores, if not quite well; and a GPU is one.
     """
-    if cell.config.get("device", CPU) != CPU:
+    if devices.of(cell.config) != devices.CPU:
         return ""
     model, cores = cell.config["model"], os.cpu_count() or 1
     fits = model in SMALL_MODELS and cores <= FEW_CORES and _memory() >= cores * SEED_BYTES

@@ -20,8 +20,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from unlearnkit import files, paths
-from unlearnkit.devices import CPU
+from unlearnkit import devices, files, paths
 from unlearnkit.study import machine
 from unlearnkit.study.versions import VERSION
 
@@ -190,7 +189,7 @@ class Cell(Step):
             seconds = time.perf_counter() - started
             files.write_text(self.observations, frame.to_csv(index=False))
             cost = {"seconds": round(seconds, 2), "peak_bytes": machine.peak_memory()}
-            cost["made"] = machine.describe(self.config.get("device", CPU))
+            cost["made"] = machine.describe(devices.of(self.config))
             files.write_text(self.folder / DONE, json.dumps(cost))
 
 

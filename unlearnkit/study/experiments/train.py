@@ -9,9 +9,8 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import data, ledger, models, training, weights
+from unlearnkit import data, devices, ledger, models, training, weights
 from unlearnkit.data import Example
-from unlearnkit.devices import CPU
 from unlearnkit.ledger.store import Store
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure
@@ -28,7 +27,7 @@ def examples_of(config: dict, key: str = "facts") -> list[Example]:
 
 def loaded(config: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model as it is published, where the configuration says; and its tokenizer."""
-    return models.load(config["model"], device=config.get("device", CPU))
+    return models.load(config["model"], device=devices.of(config))
 
 
 def start(config: dict, after: Iterable[Cell] = ()):

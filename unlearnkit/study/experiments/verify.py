@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 from transformers import PreTrainedModel
 
-from unlearnkit import models, training, weights
+from unlearnkit import training, weights
 from unlearnkit.errors import DivergenceError
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure
 from unlearnkit.study.experiments.examine import Examined
 from unlearnkit.study.experiments.matched import Approach
 from unlearnkit.study.experiments.setting import groups_of
-from unlearnkit.study.experiments.train import WEIGHTS, start, told
+from unlearnkit.study.experiments.train import WEIGHTS, loaded, start, told
 from unlearnkit.study.experiments.unlearn import Walk, mean_nll
 from unlearnkit.study.tables import read as read_table
 
@@ -36,7 +36,7 @@ def verified_oracles(cell: Cell) -> pd.DataFrame:
         rows.append(pd.concat([one.rows(), told(model, run)]).assign(order=order))
         if folder := config["keeps"]:
             weights.save(cell.folder / folder / f"{order}-{WEIGHTS}", weights.parameters(model))
-            first = _first(config["model"], cell)
+            first = _first(cell)
     return pd.concat(rows).assign(method="oracle", layers="all")
 
 
@@ -54,7 +54,7 @@ def verified(cell: Cell) -> pd.DataFrame:
         result, reached = way.go()
     except DivergenceError:  # at the first step: there is no model to look at
         return pd.DataFrame(columns=[*measure.COLUMNS, "method"])
-    first = _first(config["model"], oracles)
+    first = _first(oracles)
     one = Examined(walk.model, walk.tokenizer, walk.groups, config, *_beside(cell), first)
     where = {"layers": "all", "norm": result.norm, "reached": reached, "seconds": result.seconds}
     return one.rows().assign(method=spec["label"], **where)
@@ -62,24 +62,20 @@ def verified(cell: Cell) -> pd.DataFrame:
 
 def _beside(cell: Cell) -> tuple[Callable[[], PreTrainedModel], Callable[[], PreTrainedModel]]:
     """How to get the model at theta_0, and at theta_T."""
-    name = cell.config["model"]
     trained = cell.needs[0].folder / WEIGHTS if cell.needs else Path()
-    return _model(name), _model(name, trained)
+    return partial(_loaded, cell.config), partial(_loaded, cell.config, trained)
 
 
-def _first(model: str, oracles: Cell) -> Callable[[], PreTrainedModel] | None:
+def _first(oracles: Cell) -> Callable[[], PreTrainedModel] | None:
     """How to get the oracle that others are held against, where its weights are kept."""
     folder = oracles.config["keeps"]
-    return _model(model, oracles.folder / folder / f"1-{WEIGHTS}") if folder else None
+    path = oracles.folder / folder / f"1-{WEIGHTS}"
+    return partial(_loaded, oracles.config, path) if folder else None
 
 
-def _model(name: str, path: Path | None = None) -> Callable[[], PreTrainedModel]:
-    return partial(_loaded, name, path)
-
-
-def _loaded(name: str, path: Path | None) -> PreTrainedModel:
-    """A model with its own weights, or with those of a file."""
-    model, _ = models.load(name)
+def _loaded(config: dict, path: Path | None = None) -> PreTrainedModel:
+    """The model of a configuration with its own weights, or with those of a file."""
+    model, _ = loaded(config)
     if path is not None:
         weights.copy_into(path, {n: p.data for n, p in model.named_parameters()})
     return model
