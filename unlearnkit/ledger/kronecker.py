@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from unlearnkit.layers import Layers, select
-from unlearnkit.ledger.algebra import Factors
+from unlearnkit.ledger.algebra import Factors, gram
 from unlearnkit.ledger.book import GradientLedger
 from unlearnkit.ledger.reader import Key
 from unlearnkit.ledger.sites import Site
@@ -92,7 +92,9 @@ def _squares(book: GradientLedger, site: Site, keys: Sequence[Key], is_weight: b
 
 def _second(rows: torch.Tensor, diagonal: bool = False) -> torch.Tensor:
     """Sum of outer products of rows, or of their squares alone, as where they are wide."""
-    return (rows.square().sum(0) if diagonal or rows.shape[1] > WIDEST else rows.T @ rows).double()
+    if diagonal or rows.shape[1] > WIDEST:
+        return rows.square().sum(0).double()
+    return gram(rows.T).double()
 
 
 def _trace(moment: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 
 from unlearnkit.layers import Slot
 from unlearnkit.ledger.algebra import Factors
-from unlearnkit.ledger.shard import Shard
+from unlearnkit.ledger.shard import WHOLE, Shard
 from unlearnkit.ledger.sites import Site
 from unlearnkit.ledger.store import Store
 
@@ -77,15 +77,23 @@ class Reader:
         """(site, is it its weight and not its bias) for each site that adds to a parameter."""
         return [(site, slot == site.weight) for site, slot in self._adding[parameter] if slot in chosen]
 
-    def placed(self, site: Site, keys: Sequence[Key], bias_only: bool) -> Iterator[tuple[int, Factors]]:
+    def placed(
+        self, site: Site, keys: Sequence[Key], bias_only: bool, cut: slice = WHOLE
+    ) -> Iterator[tuple[int, Factors]]:
         """Chunks of factors with the place of their first key."""
         place = 0
-        for factors in self.read(site, keys, bias_only):
+        for factors in self.read(site, keys, bias_only, cut):
             yield place, factors
             place += factors.n
 
-    def read(self, site: Site, keys: Sequence[Key], bias_only: bool = False) -> Iterator[Factors]:
-        """Factors of the keys at a site, in order, in chunks of bounded size and of one kind."""
+    def read(
+        self, site: Site, keys: Sequence[Key], bias_only: bool = False, cut: slice = WHOLE
+    ) -> Iterator[Factors]:
+        """Factors of the keys at a site, in order, in chunks of bounded size and of one kind.
+
+        Those along a factored weight's leading dimension (`d` of a linear module, else `x`) have its rows
+        `cut` only.
+        """
         run: list[Key] = []
         size, kind = 0, None
         for key in keys:
@@ -94,16 +102,19 @@ class Reader:
             rows = 1 if dense else int(shard.lengths("targets" if site.on_targets else "live")[place])
             width = site.width_in * site.width_out if dense else site.width_in + site.width_out
             if run and (size + rows * width * 4 > BUDGET or dense != kind):
-                yield self._load(site, run, kind, bias_only)
+                yield self._load(site, run, kind, bias_only, cut)
                 run, size = [], 0
             run, size, kind = [*run, key], size + rows * width * 4, dense
         if run:
-            yield self._load(site, run, kind, bias_only)
+            yield self._load(site, run, kind, bias_only, cut)
 
-    def _load(self, site: Site, keys: Sequence[Key], dense: bool, bias_only: bool) -> Factors:
+    def _load(self, site: Site, keys: Sequence[Key], dense: bool, bias_only: bool, cut: slice) -> Factors:
+        leading = "d" if site.kind == "linear" else "x"
+
         def read(suffix: str, module: str = site.module) -> torch.Tensor:
             runs, there = self._runs(keys), self.device
-            parts = [self.shard(n).read(f"{module}/{suffix}", places, there) for n, places in runs]
+            columns = cut if suffix == leading and not bias_only else WHOLE
+            parts = [self.shard(n).read(f"{module}/{suffix}", places, there, columns) for n, places in runs]
             return torch.cat(parts) if len(parts) > 1 else parts[0]
 
         factors = Factors(site, len(keys))

@@ -34,6 +34,7 @@ TABLES = ("offsets", "exponents", "checksums")  # first in every shard
 ROWS = ("live", "targets", "one")  # row sets: every live token; predicting positions; one row an example
 WRITE_BYTES = 1 << 20  # at a time: for more the kernel seeks large pages, memory that nobody has touched yet
 SIGNED = struct.Struct("<q")  # a checksum in the tables
+WHOLE = slice(None)
 GAP_BYTES = 1 << 16  # of records that nobody asked for, read over rather than asking twice
 
 
@@ -204,14 +205,15 @@ class Shard:
                 self._damaged(f"has a damaged part {name!r}", self.examples[k])
         return view
 
-    def read(self, name: str, places: Sequence[int], device: torch.device | str = "cpu") -> torch.Tensor:
+    def read(
+        self, name: str, places: Sequence[int], device: torch.device | str = "cpu", columns: slice = WHOLE
+    ) -> torch.Tensor:
         """Rows of the examples at ascending places, scaled back to true size, float32 (or int32), there."""
-        parts = [self._rows(name, stretch) for stretch in self._stretches(name, places)]
+        parts = [self._rows(name, stretch)[:, columns] for stretch in self._stretches(name, places)]
         rows = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(device)  # as stored: half the bytes
         if rows.dtype == torch.int32:
             return rows
-        exponents = self.exponents[self._place[name], places]
-        rows = rows.float()
+        rows, exponents = rows.float(), self.exponents[self._place[name], places]
         if exponents.any():
             scale = np.exp2(-exponents.astype(np.float64)).astype(np.float32)
             scale = scale.repeat(self.lengths(self.rows_of[name])[places])

@@ -12,14 +12,14 @@ from itertools import groupby
 import torch
 
 from unlearnkit.layers import Layers, Slot, select
+from unlearnkit.ledger import algebra
 from unlearnkit.ledger.algebra import Factors
 from unlearnkit.ledger.book import GradientLedger
 from unlearnkit.ledger.reader import Key
-from unlearnkit.ledger.sites import Site
 
 BLOCK_BYTES = 128 << 20  # of sums held at a time
 Term = tuple[GradientLedger, Key, float]  # a record and its weight
-Metric = Callable[[str], torch.Tensor]  # a parameter's weights, of its shape or one for all
+Metric = Callable[[str], torch.Tensor]  # a parameter's weights, none below 0, of its shape or one for all
 
 
 def gram(sums: Sequence[Sequence[Term]], layers: Layers, metric: Metric) -> torch.Tensor:
@@ -38,8 +38,7 @@ def gram(sums: Sequence[Sequence[Term]], layers: Layers, metric: Metric) -> torc
             cut = slice(start, min(start + size, rows))
             block = torch.zeros(len(sums), cut.stop - start, width, device=book.device)
             _fill(block, sums, name, slots, cut)
-            flat = block.flatten(1)
-            found += (flat * weights[cut].flatten() @ flat.T).double()
+            found += algebra.gram(block.flatten(1).mul_(weights[cut].flatten().sqrt())).double()
     return ((found + found.T) / 2).cpu()
 
 
@@ -76,7 +75,7 @@ def _fill(
         scales = torch.tensor([weight for _, _, weight, _ in terms])[order].to(block.device)
         into = torch.tensor([k for *_, k in terms])[order].to(block.device)
         for site, is_weight in book.reader.sites_of(chosen, name):
-            for place, factors in book.reader.placed(site, keys, not is_weight):
+            for place, factors in book.reader.placed(site, keys, not is_weight, cut):
                 here = slice(place, place + factors.n)
                 _add(block, factors, is_weight, cut, scales[here], into[here])
 
@@ -89,6 +88,7 @@ def _add(
     scales: torch.Tensor,
     into: torch.Tensor,
 ) -> None:
+    """block[k] += these records' rows `cut`, each times its scale, where `into` says k."""
     site, owner = factors.site, factors.owner
     if not is_weight or site.kind == "norm" or factors.dense is not None:
         vectors = _vectors(factors, is_weight)[:, cut] * scales[:, None, None]
@@ -98,18 +98,13 @@ def _add(
         places = into[owner[here]] * block.shape[1] + factors.ids[here] - cut.start
         block.flatten(0, 1).index_add_(0, places, (factors.d * scales[owner, None])[here])
     else:
-        tall, wide = _sides(site, factors)
-        tall = tall[:, cut] * scales[owner, None]
+        tall, wide = (factors.d, factors.x) if site.kind == "linear" else (factors.x, factors.d)
+        tall = tall * scales[owner, None]  # of which `cut` was read
         by_sum = into[owner].argsort(stable=True)
         counts = torch.bincount(into[owner], minlength=len(block)).tolist()
         for k, rows in enumerate(by_sum.split(counts)):
             if len(rows):
                 block[k].addmm_(tall[rows].T, wide[rows])
-
-
-def _sides(site: Site, factors: Factors) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors along the weight's leading dimension, and along the other."""
-    return (factors.d, factors.x) if site.kind == "linear" else (factors.x, factors.d)
 
 
 def _vectors(factors: Factors, is_weight: bool) -> torch.Tensor:

@@ -38,4 +38,5 @@ def inverse(moment: "torch.Tensor", damping: float) -> "torch.Tensor":
         return torch.ones_like(diagonal)
     if moment.dim() == 1:
         return (moment + damping * size).reciprocal()
-    return torch.linalg.inv(moment + damping * size * torch.eye(len(moment)).to(moment))
+    damped = moment + damping * size * torch.eye(len(moment)).to(moment)
+    return torch.cholesky_inverse(torch.linalg.cholesky(damped))  # symmetric: in half the time
