@@ -57,6 +57,9 @@ def test_the_sentence_names_them(arm):
     assert "1 of 2 methods forget" in told
     assert "AdamW's updates" in told
     assert f"{WORLDS} seeds" in told
+    assert "Each of them passes: " in told
+    distance = float(chapter.means(arm).set_index("method").loc["AdamW's updates", "equivalent: distance"])
+    assert f"comes AdamW's updates: {distance:.2f} nats" in told
 
 
 def test_the_figure_can_be_read_without_colour(arm):

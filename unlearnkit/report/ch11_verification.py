@@ -127,17 +127,29 @@ def grid(arm: Arm) -> plt.Figure:
 
 
 def sentence(arm: Arm) -> Markdown:
-    """Which methods are shown to forget, and of how many nothing can be said."""
+    """Which methods forget, what nothing can be said of, what all pass or fail, and which comes nearest."""
     found = verdicts(arm)
-    found = found.loc[[name for name in found.index if name not in MUST], VERDICT]
-    names = [title(name) for name in found.index[found == PASS]]
-    open_ = int((found == NO_POWER).sum())
+    found = found.loc[[name for name in found.index if name not in MUST]]
+    names = [title(name) for name in found.index[found[VERDICT] == PASS]]
+    open_ = int((found[VERDICT] == NO_POWER).sum())
     seeds = tables.count(len(evidence(arm).seeds), "seed")
-    first = f"On {arm.name}, {seeds}: **{len(names)} of {tables.count(len(found), 'method')} forget**"
-    told = f"{first}{': ' + ', '.join(names) if names else ''}."
-    return Markdown(
-        told + (f" Of {open_} more nothing can be said at this number of seeds." if open_ else "")
-    )
+    told = f"On {arm.name}, {seeds}: **{len(names)} of {tables.count(len(found), 'method')} forget**"
+    told += f"{': ' + ', '.join(names) if names else ''}."
+    told += f" Of {open_} more nothing can be said at this number of seeds." if open_ else ""
+    for verb, verdict in ("passes", PASS), ("fails", FAIL):
+        if every := [TITLES[row] for row in found.columns.drop(VERDICT) if (found[row] == verdict).all()]:
+            told += f" Each of them {verb}: {', '.join(every)}."
+    apart = {name: _apart(arm, name) for name in found.index}
+    nearest = min(apart, key=lambda name: apart[name][0])
+    ours, oracles = apart[nearest]
+    told += f" Nearest to an oracle comes {title(nearest)}: {ours:.2f} nats a fact (D_F)"
+    return Markdown(f"{told}, where another oracle lies {oracles:.2f} away.")
+
+
+def _apart(arm: Arm, method: str) -> tuple[float, float]:
+    """D_F of a method and of another oracle, means over seeds."""
+    own, control = judged.numbers(evidence(arm), method, "equivalence")
+    return own["distance"].mean(), control["distance"].mean()
 
 
 def controls_behave(arm: Arm) -> bool:
