@@ -7,7 +7,7 @@ from planted_methods import DEARNESS, FEW, SEEDS, compared, price
 from planted_run import KEPT, TRAINED_IN, World, standing
 
 from unlearnkit.claims.methods import PRINCIPAL
-from unlearnkit.report import side_by_side
+from unlearnkit.report import ch09_methods, side_by_side
 from unlearnkit.study import config
 
 PRICED = [m for m, dear in DEARNESS.items() if dear is not None]
@@ -101,6 +101,15 @@ def test_without_measured_sizes_nothing_is_said(arm, monkeypatch):
 
 def test_retraining_is_timed_by_the_oracles(arm):
     assert side_by_side.retraining_seconds(arm) == TRAINED_IN
+
+
+def test_seconds_of_another_device_are_no_measure(arm, monkeypatch):
+    costs = arm.run.costs
+    there = costs["device"].mask(costs["stage"] == "compared", "cuda (Planted 9)")
+    monkeypatch.setitem(vars(arm.run), "costs", costs.assign(device=there))
+    assert np.isnan(side_by_side.retraining_seconds(arm))
+    heading = ch09_methods.every_number(arm).columns
+    assert "seconds (retraining –)" in heading
 
 
 def test_sharded_training_keeps_as_many_states_as_the_report_says():

@@ -78,7 +78,7 @@ def every_number(arm: Arm) -> pd.DataFrame:
 
 def _for_people(arm: Arm, found: pd.DataFrame) -> pd.DataFrame:
     """Rows of `summary` in words."""
-    retraining = f"seconds (retraining {side_by_side.retraining_seconds(arm):.0f})"
+    retraining = f"seconds (retraining {tables.number(side_by_side.retraining_seconds(arm), '.0f')})"
     return pd.DataFrame(
         {
             "method": found["title"].to_numpy(),

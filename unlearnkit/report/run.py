@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from unlearnkit import data, paths
+from unlearnkit.devices import CPU
 from unlearnkit.errors import DataError
 from unlearnkit.study import collect, plan
 from unlearnkit.study.config import DAMAGE_NATS, PUBLISHED
@@ -69,10 +70,11 @@ class Run:
 
     @cached_property
     def costs(self) -> pd.DataFrame:
-        """Of every cell: arm, seed, stage, title, seconds, peak_gb."""
+        """Of every cell: arm, seed, stage, title, seconds, peak_gb, device ("cpu", or a GPU's name)."""
         told = pd.DataFrame(self.manifest["cells"])
-        return told.assign(peak_gb=told["peak_bytes"] / 1e9)[
-            ["arm", "seed", "stage", "title", "seconds", "peak_gb"]
+        device = [made.get("device", CPU) for made in told["made"]]
+        return told.assign(peak_gb=told["peak_bytes"] / 1e9, device=device)[
+            ["arm", "seed", "stage", "title", "seconds", "peak_gb", "device"]
         ]
 
 

@@ -143,7 +143,13 @@ def paraphrases(arm: Arm) -> float:
 
 
 def retraining_seconds(arm: Arm) -> float:
-    """Seconds that an oracle's training took, the median; NaN where it was not measured."""
+    """Seconds that an oracle's training took, the median; NaN where it was not measured, or elsewhere.
+
+    Seconds of a GPU say nothing of a processor's.
+    """
+    places = arm.run.costs.query("arm == @arm.name").groupby("stage")["device"].agg(set)
+    if places.get("oracle") != places.get("compared"):
+        return np.nan
     rows = arm.observations("oracle")
     return float(rows.loc[rows["metric"] == "training_seconds", "value"].median())
 
