@@ -1,6 +1,7 @@
 """A ledger knows its own model."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from worlds import (
     weights_of,
 )
 
-from unlearnkit import ledger, unlearning
+from unlearnkit import ledger, unlearning, weights
 from unlearnkit.errors import LedgerError
+from unlearnkit.ledger import identity
 
 
 def test_other_weights_of_the_same_shapes_are_refused(train, trained, tiny_model):
@@ -101,3 +103,22 @@ def test_an_unfinished_ledger_knows_the_weights_of_its_last_commit(train, tmp_pa
         else:
             with pytest.raises(LedgerError, match="neither"):
                 ledger.GradientLedger.open(tmp_path / "l", model)
+
+
+def test_at_an_epoch_s_end_only_what_is_trained_is_looked_at(train, tmp_path, monkeypatch):
+    """Beside adapters on a billion parameters, a look at all of them is many steps' work."""
+    looked, whole = [], weights.digest
+    recipe = dataclasses.replace(RECIPE, lora=2)
+
+    def go(epoch, _model):
+        if epoch == 1:  # before its commit; all were looked at as the ledger began
+            seen = SimpleNamespace(digest=lambda p: looked.append(p.numel()) or whole(p))
+            monkeypatch.setattr(identity, "weights", seen)
+
+    model, _ = train(recipe=recipe, on_epoch=go)
+    trained = [p.numel() for p in model.parameters() if p.requires_grad]
+    assert looked == trained * recipe.epochs
+    assert 0 < sum(trained) < sum(p.numel() for p in model.parameters()) / 2
+    monkeypatch.undo()
+    known = ledger.GradientLedger.open(tmp_path / "l", model).store.head["weights"]
+    assert known["theta_T"] == identity.digests(model)

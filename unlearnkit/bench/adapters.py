@@ -28,11 +28,12 @@ def adapters(options: Options) -> dict:
 def _adapters(options: Options) -> dict:
     setting = Setting.make(options)
     whole = sum(p.numel() for p in setting.model.parameters())
+    steps = sides.STEPS if setting.model.device.type == CUDA else 1  # of which each takes long on a processor
     with scratch() as folder:
         book = setting.recorded(folder / "kept", batches=BATCHES)
         every = {
-            PLAIN: sides.plain(setting, 1),
-            LEDGERS[DTYPE]: sides.with_ledger(setting, folder / "ledger", DTYPE, 1),
+            PLAIN: sides.plain(setting, steps),
+            LEDGERS[DTYPE]: sides.with_ledger(setting, folder / "ledger", DTYPE, steps),
             REQUEST.format(len(book.example_ids)): simple(partial(request, setting, book)),
         }
         found = compared(every, PLAIN, options)

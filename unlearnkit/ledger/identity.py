@@ -38,8 +38,11 @@ def note_change(model: nn.Module, before: int) -> int:
 
 
 def note_end(store: Store, model: nn.Module) -> None:
-    """Put theta_T into the index, which the caller publishes."""
-    store.head["weights"][END] = digests(model)
+    """Put theta_T into the index, which the caller publishes. What is not trained is as it was at theta_0."""
+    before: Digests = store.head["weights"][START]
+    store.head["weights"][END] = {
+        name: weights.digest(p) if p.requires_grad else before[name] for name, p in model.named_parameters()
+    }
 
 
 def require_known(store: Store, model: nn.Module) -> None:
