@@ -28,6 +28,8 @@ def test_adapters_are_all_that_is_trained_and_told():
 def test_a_device_is_measured_at_every_point_and_kept_apart(monkeypatch, tmp_path):
     monkeypatch.setattr(device, "MODELS", (SMALL.model,))
     monkeypatch.setattr(adapters, "in_child", lambda function, *given: function(*given))
+    assert device.DTYPES[SMALL.device] == ("float32",)
+    monkeypatch.setitem(device.DTYPES, SMALL.device, device.DTYPES["cuda"])
     result = command.measure("device", SMALL)
     assert [point["dtype"] for point in result["points"]] == ["float32", "bfloat16"]
     for point, worst in zip(result["points"], (1e-3, 5e-2), strict=True):
