@@ -59,7 +59,7 @@ def test_the_sentence_names_them(arm):
     assert f"{WORLDS} seeds" in told
     assert "Each of them passes: " in told
     distance = float(chapter.means(arm).set_index("method").loc["AdamW's updates", "equivalent: distance"])
-    assert f"comes AdamW's updates: {distance:.2f} nats" in told
+    assert f"AdamW's updates comes nearest: {distance:.2f} nats" in told
 
 
 def test_the_figure_can_be_read_without_colour(arm):

@@ -9,7 +9,7 @@ from unlearnkit.bench.cases import CASES, LARGE, PLAIN, Results
 from unlearnkit.bench.timing import ratios
 from unlearnkit.report.figures import COLOURS, INK, MUTED, figure, note
 from unlearnkit.report.run import Arm, Run
-from unlearnkit.report.tables import frame
+from unlearnkit.report.tables import bytes_of, frame
 
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200)
 
@@ -64,6 +64,20 @@ def rounds(results: Results, what: str) -> pd.DataFrame:
         for value in ratios(told["seconds"], result["sides"][result["baseline"]]["seconds"])
     ]
     return pd.DataFrame(rows, columns=["model", "side", "ratio"])
+
+
+def points(results: Results) -> pd.DataFrame:
+    """What `bench device` found, for people: a row a model, type of its weights and device."""
+    rows = []
+    for result in of(results, "device").values():
+        for point in result["points"]:
+            step, ledger, request = point["sides"].values()
+            sizes = (f"{point[count] / 1e6:,.1f} million" for count in ("parameters", "trained"))
+            times = (f"{step['median']:.3g} s", f"{ledger['ratio']:.3g} ×", f"{request['ratio']:.3g} ×")
+            room = (bytes_of(point["bytes_an_example"]), bytes_of(point["peak_bytes"]))
+            rows.append((point["model"], result["device"], point["dtype"], *sizes, *times, *room))
+    counted = ("parameters", "trained", "plain step", "with the ledger", "request of 20")
+    return frame(rows, "model", "device", "weights", *counted, "record", "peak memory")
 
 
 def speedup(result: dict, examples: int, epochs: int) -> float:

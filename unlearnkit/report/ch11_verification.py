@@ -15,6 +15,7 @@ from matplotlib.colors import ListedColormap
 from unlearnkit import stats
 from unlearnkit.claims import verification
 from unlearnkit.claims.judging import FAIL, NO_POWER, PASS, Judgement
+from unlearnkit.claims.methods import NEAR
 from unlearnkit.errors import DataError
 from unlearnkit.report import contrasts, figures, tables
 from unlearnkit.report.run import Arm, Run
@@ -139,17 +140,18 @@ def sentence(arm: Arm) -> Markdown:
     for verb, verdict in ("passes", PASS), ("fails", FAIL):
         if every := [TITLES[row] for row in found.columns.drop(VERDICT) if (found[row] == verdict).all()]:
             told += f" Each of them {verb}: {', '.join(every)}."
-    apart = {name: _apart(arm, name) for name in found.index}
-    nearest = min(apart, key=lambda name: apart[name][0])
-    ours, oracles = apart[nearest]
-    told += f" Nearest to an oracle comes {title(nearest)}: {ours:.2f} nats a fact (D_F)"
-    return Markdown(f"{told}, where another oracle lies {oracles:.2f} away.")
+    apart = pd.DataFrame({name: _apart(arm, name) for name in found.index}).T
+    arrived = apart[apart["gap"].abs() <= NEAR].sort_values("distance")
+    for name, one in arrived.head(1).iterrows():
+        told += f" Of those at matched forgetting {title(name)} comes nearest: {one['distance']:.2f} nats"
+        told += f" a fact (D_F), where another oracle lies {one['oracle']:.2f} away."
+    return Markdown(told)
 
 
-def _apart(arm: Arm, method: str) -> tuple[float, float]:
-    """D_F of a method and of another oracle, means over seeds."""
+def _apart(arm: Arm, method: str) -> pd.Series:
+    """distance (D_F) and gap of a method, and the distance of another oracle; means over seeds."""
     own, control = judged.numbers(evidence(arm), method, "equivalence")
-    return own["distance"].mean(), control["distance"].mean()
+    return pd.concat([own.mean(), pd.Series({"oracle": control["distance"].mean()})])
 
 
 def controls_behave(arm: Arm) -> bool:
