@@ -224,12 +224,12 @@ def test_a_gpu_makes_other_cells_and_the_published_ones_stay_the_processor_s(wit
 def test_a_machine_may_compute_published_cells_on_its_gpu(with_gpu, monkeypatch):
     built_in, names = keys(), {"device": "cpu"}
     assert (devices.of({}), devices.of(names)) == ("cpu", "cpu")
-    monkeypatch.setenv(devices.VARIABLE, "cuda")
+    monkeypatch.setenv("UNLEARNKIT_DEVICE", "cuda")
     assert (devices.of({}), devices.of(names)) == ("cuda", "cpu")
     assert keys() == built_in
     found = [c for c in study.steps(profiles.get("quick"), fresh=True) if isinstance(c, cells.Cell)]
     assert {c.chain for c in found} == {""}
-    monkeypatch.setenv(devices.VARIABLE, "tpu")
+    monkeypatch.setenv("UNLEARNKIT_DEVICE", "tpu")
     with pytest.raises(ConfigError, match="UNLEARNKIT_DEVICE='tpu': nothing is proven there"):
         devices.of({})
 

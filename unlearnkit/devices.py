@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 AUTO, CPU, CUDA = "auto", "cpu", "cuda"
 DEVICES = (AUTO, CPU, CUDA)
 PROVEN = (CPU, CUDA)  # types of device that tests hold against each other
-VARIABLE = "UNLEARNKIT_DEVICE"  # where a machine computes cells that name no device
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # files of a GPU's driver: on Linux, and on Linux within Windows
 
 
@@ -43,11 +42,11 @@ def resolved(name: str, asked: str = "device") -> str:
 
 
 def of(config: Mapping) -> str:
-    """Where a cell of this configuration computes: where that says, or `VARIABLE` does; else on the CPU.
+    """Where a cell of this configuration computes: where that says, or UNLEARNKIT_DEVICE; else on the CPU.
 
     A published cell names no device: it is the same cell to rounding, and tells where it was made.
     """
-    return config.get("device") or resolved(os.environ.get(VARIABLE, CPU), VARIABLE)
+    return config.get("device") or resolved(os.environ.get("UNLEARNKIT_DEVICE", CPU), "UNLEARNKIT_DEVICE")
 
 
 def described(device: str) -> str:
