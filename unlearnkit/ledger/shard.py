@@ -208,7 +208,7 @@ class Shard:
     def read(
         self, name: str, places: Sequence[int], device: torch.device | str = "cpu", columns: slice = WHOLE
     ) -> torch.Tensor:
-        """Rows of examples at ascending places, or their columns, at true size in float32 (or int32), there."""
+        """Rows of examples at ascending places, or some columns, at true size: float32 (or int32), there."""
         parts = [self._rows(name, stretch)[:, columns] for stretch in self._stretches(name, places)]
         rows = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(device)  # as stored: half the bytes
         if rows.dtype == torch.int32:
