@@ -49,4 +49,4 @@ def test_the_notebook_runs_on_these_results(measured, tmp_path, monkeypatch):
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), space)
     assert len(list(tmp_path.glob("*.svg"))) == 5
-    assert len(list(tmp_path.glob("tables/*.csv"))) == 5
+    assert len(list(tmp_path.glob("tables/*.csv"))) == 6
