@@ -18,9 +18,14 @@ ROOMS = (
     *("attacks", "manifest", "stats", "claims", "study", "bench", "report", "publishing", "__main__"),
 )
 FUNCTION_LINES, MODULE_LINES = 45, 250
-# MALLOC_MMAP_MAX_ is noted beside a benchmark: whether freed memory was kept.
-VARIABLES = {"UNLEARNKIT_CACHE", "UNLEARNKIT_RUNS", "UNLEARNKIT_BUILD", "UNLEARNKIT_DEVICE", "TQDM_DISABLE"}
-VARIABLES |= {"MALLOC_MMAP_MAX_"}
+VARIABLES = {
+    "UNLEARNKIT_CACHE",
+    "UNLEARNKIT_RUNS",
+    "UNLEARNKIT_BUILD",
+    "UNLEARNKIT_DEVICE",
+    "TQDM_DISABLE",
+    "MALLOC_MMAP_MAX_",  # noted beside a benchmark: whether freed memory was kept
+}
 HEAVY = {"torch", "transformers"}
 
 
