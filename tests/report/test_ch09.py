@@ -9,7 +9,7 @@ import pytest
 from planted_methods import DEARNESS, FEW, SEEDS, compared, price
 
 from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED, SHARE
-from unlearnkit.report import ch09_figures, ch09_tuning, side_by_side
+from unlearnkit.report import ch09_advice, ch09_figures, ch09_tuning, side_by_side
 from unlearnkit.report import ch09_methods as chapter
 from unlearnkit.study import trials
 
@@ -59,12 +59,12 @@ def test_one_seed_shows_nothing(tmp_path_factory):
     with compared(tmp_path_factory, seeds=1) as run:
         arm = side_by_side.of_run(run)[0]
         assert not chapter.bar(arm)["cheaper"].any()
-        assert all(len(alike) == 1 for alike in chapter.advice(arm)["alike"])
+        assert all(len(alike) == 1 for alike in ch09_advice.advice(arm)["alike"])
         assert not chapter.every_number(arm)["others lose [95 %]"].str.contains(r"\[").any()
 
 
 def test_advice_is_the_cheapest_that_one_can_run_and_ties_go_to_the_quickest(arm):
-    found = chapter.advice(arm).set_index("have")
+    found = ch09_advice.advice(arm).set_index("have")
     assert list(found.index) == list(HAVE)
     assert set(found.loc["the ledger", "alike"]) == {"adam_replay", "kfac_replay"}
     assert set(found.loc["retain texts", "alike"]) == {"npo", "dpo"}
@@ -84,16 +84,16 @@ def test_advice_is_the_cheapest_that_one_can_run_and_ties_go_to_the_quickest(arm
 
 def test_two_that_are_within_the_margin_by_chance_alone_are_not_as_good():
     near = pd.DataFrame({"a": [1.0, 1.0, 1.0, 1.0], "b": [1.04, 1.05, 1.06, 1.05], "c": [0.6, 1.4, 0.6, 1.5]})
-    assert chapter._as_good(near) == ["a", "b"]  # c's mean is 0.025 above a's, its interval far wider
+    assert ch09_advice._as_good(near) == ["a", "b"]  # c's mean is 0.025 above a's, its interval far wider
     same = near.assign(b=near["a"] + 0.05)  # a difference without variance has no interval
-    assert chapter._as_good(same) == ["a", "b"]
+    assert ch09_advice._as_good(same) == ["a", "b"]
 
 
 def test_where_nothing_forgets_nothing_is_advised(arm, monkeypatch):
     never = side_by_side.summary(arm).assign(reached=0)
-    monkeypatch.setattr(chapter, "summary", lambda _: never)
-    assert set(chapter.advice(arm)["use"]) == {""}
-    assert set(chapter.advice_table(arm)["use"]) == {"none forgets"}
+    monkeypatch.setattr(ch09_advice, "summary", lambda _: never)
+    assert set(ch09_advice.advice(arm)["use"]) == {""}
+    assert set(ch09_advice.advice_table(arm)["use"]) == {"none forgets"}
 
 
 def test_the_readme_has_the_bar_and_the_advice_of_each_arm(arm):
@@ -133,16 +133,44 @@ def test_what_the_page_says_is_checked_where_the_run_can_tell(arm):
     def dear(summary):
         return summary.loc["npo", "price"] > 0.1
 
-    assert chapter.checked(arm, ["npo"], dear, "NPO is dear") is None
-    found = chapter.checked(arm, ["npo"], lambda summary: not dear(summary), "NPO is cheap")
+    assert chapter.checked([arm], ["npo"], dear, "NPO is dear") is None
+    found = chapter.checked([arm], ["npo"], lambda summary: not dear(summary), "NPO is cheap")
     assert "Not so here" in found.data
-    for one, needed in ((None, ["npo"]), (arm, ["npo", "quark"])):
-        assert chapter.checked(one, needed, lambda _: False, "nothing") is None
+    for asked, needed in (([], ["npo"]), ([arm], ["npo", "quark"])):
+        assert chapter.checked(asked, needed, lambda _: False, "nothing") is None
+
+
+def test_a_sentence_must_hold_of_every_arm_that_can_tell(arms):
+    first = chapter.summary(arms[0])
+    assert chapter.checked(arms, ["npo"], lambda _: True, "always") is None
+    assert "Not so here" in chapter.checked(arms, ["npo"], lambda t: t is first, "of the first alone").data
+
+
+def test_the_arm_with_the_most_paths_is_reported_beside_the_headline(arms):
+    assert [chapter.model(arm) for arm in arms] == ["smollm2-135m", "gpt2-tiny"]
+    assert chapter.reported(arms) == arms[:1]  # it has more seeds of the principal methods
+    assert chapter.reported(arms[::-1]) == arms[::-1]
+    assert chapter.reported([]) == []
+    assert not len(chapter.of_each([], chapter.every_number))
+
+
+def test_a_table_of_several_arms_names_the_model_and_keeps_a_methods_rows_together(arms):
+    told = chapter.shown(arms, "ascent").data.split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")][:2] for line in told]
+    assert cells[0] == ["method", "model"]
+    assert cells[2:] == [
+        [title, model]
+        for title in ("gradient difference", "gradient ascent")
+        for model in ("smollm2-135m", "gpt2-tiny")
+    ]
+    assert f"{FEW} to {SEEDS} seeds of {arms[0].name} (retraining takes" in chapter.note(arms)
+    assert f"and {FEW} seeds of {arms[1].name}" in chapter.note(arms)
 
 
 def test_a_family_without_a_path_is_said_to_have_none(arm):
-    assert "none of these" in chapter.shown(arm, "reward").data
-    told = chapter.shown(arm, "preference").data
+    assert chapter.shown([], "reward") is None
+    assert "none of these" in chapter.shown([arm], "reward").data
+    told = chapter.shown([arm], "preference").data
     assert "| NPO |" in told
     assert f"{FEW} to {SEEDS} seeds" in told
     assert (arm.run.figures / "tables" / "methods_preference.csv").is_file()
@@ -225,3 +253,9 @@ def test_marks_grow_with_the_time_that_a_method_takes():
     sizes = [ch09_figures.area(seconds) for seconds in (np.nan, 0, 1, 10, 1000)]
     assert sizes == sorted(sizes)
     assert sizes[-1] > 4 * sizes[0]
+
+
+def test_the_figure_of_another_arm_is_saved_by_its_model(arms):
+    ch09_figures.show(arms, ch09_figures.pareto, "methods_by_arm")
+    for name in ("methods_by_arm", "methods_by_arm_gpt2-tiny"):
+        assert (arms[0].run.figures / f"{name}.png").is_file()

@@ -1,15 +1,16 @@
 """Chapter 09's figures: what each method gets and what it costs, and every price with its interval."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import display
 from matplotlib.lines import Line2D
 
 from unlearnkit.claims.methods import PRINCIPAL, SHARE
-from unlearnkit.report import figures, side_by_side
-from unlearnkit.report.ch09_methods import PAPER
+from unlearnkit.report import figures, side_by_side, tables
+from unlearnkit.report.ch09_methods import PAPER, model
 from unlearnkit.report.oracles import oracle_floor
 from unlearnkit.report.run import Arm
 from unlearnkit.report.side_by_side import reading, summary
@@ -31,6 +32,13 @@ FAMILIES = {
 }
 SECONDS = (1, 10, 100)  # in the legend of sizes
 LEFT, RIGHT = -0.05, 1.15  # of the price axis, as shares of what throwing the fine-tuning away costs
+
+
+def show(arms: Sequence[Arm], draw: Callable[[Arm], plt.Figure], name: str) -> None:
+    """Display the figure of every arm; saved as NAME, after the first with the model's name added."""
+    for arm in arms:
+        own = name if arm is arms[0] else f"{name}_{model(arm)}"
+        display(figures.save(draw(arm), arm.run, own))
 
 
 def pareto_points(arm: Arm) -> pd.DataFrame:
@@ -65,6 +73,7 @@ def pareto(arm: Arm) -> plt.Figure:
     """Distance against what others lose; size is seconds, colour the family; hollow ones never forget."""
     points, taught = pareto_points(arm).dropna(subset=["lost", "distance"]), side_by_side.thrown_away(arm)
     drawn, ax = figures.figure(5.8)
+    ax.set_title(tables.short(arm.name), fontsize=9, loc="left")
     ax.axvline(taught, color=figures.MUTED, lw=1, ls=(0, (4, 3)), zorder=0)
     if floor := oracle_floor(arm):
         ax.axhspan(0, floor, color=figures.COLOURS["oracle"], alpha=0.15, lw=0, zorder=0)
@@ -127,7 +136,8 @@ def price_rows(arm: Arm) -> plt.Figure:
     """Every price with its 95 % interval, the cheapest first; lines: the bar, and all that was taught."""
     found = summary(arm).sort_values("price", kind="stable")
     taught = side_by_side.thrown_away(arm)
-    drawn, ax = figures.figure(0.9 + 0.215 * len(found))
+    drawn, ax = figures.figure(1.1 + 0.215 * len(found))
+    ax.set_title(tables.short(arm.name), fontsize=9, loc="left", pad=16)
     for y, row in enumerate(found.itertuples()):
         colour = FAMILIES[row.family]
         ax.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=1.6, alpha=0.6, solid_capstyle="butt")

@@ -1,7 +1,4 @@
-"""Chapter 09: methods side by side; which is far cheaper than the paper's, and which one would use.
-
-The rules are `claims.methods`'s: the bar and the advice.
-"""
+"""Chapter 09: methods side by side, and which is far cheaper than the paper's (`claims.methods`)."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -10,18 +7,37 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED, SHARE, sees
+from unlearnkit.claims.methods import NEVER_ADVISED, SHARE, sees
 from unlearnkit.claims.rule import ALPHA
 from unlearnkit.report import contrasts, side_by_side, tables
+from unlearnkit.report.ch09_advice import advice_table
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.side_by_side import methods, prices, reading, summary
 from unlearnkit.study.config import DAMAGE_LEVELS
 from unlearnkit.unlearning import METHODS
 
 PAPER = "first_epoch"
-NOTE = (
-    "{arm}; mean over {seeds}, others lose with 95 % t intervals; nats a token. D_F: distance to the oracle."
-)
+NOTE = "Means over {seeds}; others lose with 95 % t intervals; nats a token. D_F: distance to the oracle."
+
+
+def reported(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms whose every number the page shows: the headline, and the one with the most paths."""
+    widest = max(arms, key=lambda arm: len(side_by_side.walks(arm)), default=None)
+    return [arm for arm in arms if arm in (arms[0], widest)]
+
+
+def model(arm: Arm) -> str:
+    """The model's name without what most share."""
+    return tables.short(arm.name).partition(",")[0]
+
+
+def of_each(arms: Sequence[Arm], tell: Callable[[Arm], pd.DataFrame]) -> pd.DataFrame:
+    """`tell` of every arm, one below the other; where there are several, the second column names the model."""
+    found = [tell(arm) for arm in arms]
+    if len(arms) > 1:
+        for table, arm in zip(found, arms, strict=True):
+            table.insert(1, "model", model(arm))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def seeds(arm: Arm) -> str:
@@ -30,9 +46,14 @@ def seeds(arm: Arm) -> str:
     return tables.count(most, "seed") if least == most else f"{least} to {most} seeds"
 
 
-def note(arm: Arm) -> str:
+def note(arms: Sequence[Arm]) -> str:
     """What stands below a table of methods."""
-    return NOTE.format(arm=arm.name, seeds=seeds(arm))
+    told = []
+    for arm in arms:
+        again = side_by_side.retraining_seconds(arm)
+        takes = f" (retraining takes {tables.duration(again)})" if again == again else ""
+        told.append(f"{seeds(arm)} of {arm.name}{takes}")
+    return NOTE.format(seeds=" and ".join(told))
 
 
 # -- tables -----------------------------------------------------------------------------------------------
@@ -40,45 +61,48 @@ def note(arm: Arm) -> str:
 
 def rows(arm: Arm, family: str) -> pd.DataFrame:
     """The methods of one family in words, the few columns that its paragraph is about."""
-    return _for_people(arm, summary(arm).query("family == @family"))
+    return _for_people(summary(arm).query("family == @family"))
 
 
-def shown(arm: Arm, family: str) -> Markdown:
-    """`rows` saved and for display; a line where the arm walked none of the family."""
-    found = rows(arm, family)
+def shown(arms: Sequence[Arm], family: str) -> Markdown | None:
+    """`rows` of every arm, saved and for display, a method's together; a line where nobody walked one."""
+    if not arms:
+        return None
+    found = of_each(arms, lambda arm: rows(arm, family))
     if not len(found):
         return Markdown("*This run walked none of these.*")
-    return tables.show(found, arm.run, f"methods_{family}", note(arm))
+    order = [method.title for method in METHODS.values()]
+    found = found.sort_values("method", key=lambda titles: titles.map(order.index), kind="stable")
+    return tables.show(found, arms[0].run, f"methods_{family}", note(arms))
 
 
 def checked(
-    arm: Arm | None, needed: Sequence[str], so: Callable[[pd.DataFrame], bool], text: str
+    arms: Sequence[Arm], needed: Sequence[str], so: Callable[[pd.DataFrame], bool], text: str
 ) -> Markdown | None:
-    """Nothing where `so(summary)` holds, as the page says in `text`; a warning where it does not.
+    """Nothing where `so(summary)` holds of every arm, as the page says in `text`; a warning where it does not.
 
-    Nothing, too, where the run did not walk all of the `needed` methods: then the page says nothing of it.
+    An arm that did not walk all of the `needed` methods is not asked: the page says nothing of it.
     """
-    if arm is None or not set(needed) <= set(methods(arm)):
-        return None
-    return contrasts.unless(bool(so(summary(arm))), text)
+    asked = [summary(arm) for arm in arms if set(needed) <= set(methods(arm))]
+    return contrasts.unless(all(bool(so(found)) for found in asked), text)
 
 
 def every_number(arm: Arm) -> pd.DataFrame:
     """Every method with all that the comparison measured, by price."""
     found = summary(arm).sort_values("price", kind="stable")
-    told, stored = _for_people(arm, found), side_by_side.kept(arm).reindex(found.index)
+    told, stored = _for_people(found), side_by_side.kept(arm).reindex(found.index)
     told.insert(1, "family", found["family"].to_numpy())
     told["running text rises"] = _numbers(found["utility_rise"])
-    told[f"other words, NLL (oracle {side_by_side.paraphrases(arm):.2f})"] = _numbers(found["paraphrase_nll"])
+    told["other words, NLL"] = _numbers(found["paraphrase_nll"])
+    told["to the oracle"] = tables.number(side_by_side.paraphrases(arm), ".2f")
     told["peak memory, GB"] = _numbers(found["peak_gb"])
     told["kept from training"] = [tables.bytes_of(b) if b > 0 else "–" for b in stored]
     told["source"] = [METHODS[m].source or "–" for m in found.index]
     return told
 
 
-def _for_people(arm: Arm, found: pd.DataFrame) -> pd.DataFrame:
+def _for_people(found: pd.DataFrame) -> pd.DataFrame:
     """Rows of `summary` in words."""
-    retraining = f"seconds (retraining {tables.number(side_by_side.retraining_seconds(arm), '.0f')})"
     return pd.DataFrame(
         {
             "method": found["title"].to_numpy(),
@@ -88,7 +112,7 @@ def _for_people(arm: Arm, found: pd.DataFrame) -> pd.DataFrame:
             "D_F there": _numbers(found["distance"]),
             "closest": _numbers(found["closest"]),
             "neighbours lose": _numbers(found["neighbour_damage"]),
-            retraining: _numbers(found["seconds"], ".1f"),
+            "seconds": _numbers(found["seconds"], ".1f"),
         }
     )
 
@@ -169,49 +193,6 @@ def bar_sentence(arm: Arm) -> Markdown:
     )
 
 
-# -- what would you use -----------------------------------------------------------------------------------
-
-
-def advice(arm: Arm) -> pd.DataFrame:
-    """By what a user still has, the method to use: a row for each of HAVE.
-
-    Columns: have, use (a method; "" where none that may be advised ever forgets), alike (those as good, the
-    one to use among them, cheapest first), n (seeds that all candidates walked, over which means are taken).
-    """
-    found = []
-    for have, enough in HAVE.items():
-        able = [m for m in methods(arm) if set(METHODS[m].needs) <= enough and m not in NEVER_ADVISED]
-        able = [m for m in able if METHODS[m].family != "control" and summary(arm).loc[m, "reached"]]
-        chosen = _as_good(prices(arm)[able]) if able else []
-        use = summary(arm).loc[chosen, "seconds"].idxmin() if chosen else ""
-        found.append((have, use, tuple(chosen), len(prices(arm)[able].dropna()) if able else 0))
-    return tables.frame(found, "have", "use", "alike", "n")
-
-
-def _as_good(paid: pd.DataFrame) -> list[str]:
-    """The cheapest on the mean over seeds that all walked, and those shown to cost less than MARGIN more."""
-    order = paid.dropna().mean().sort_values(kind="stable").index
-    best = order[0]
-    more = contrasts.family({m: (paid[m], paid[best]) for m in order[1:]}).set_index("against")
-    less = more["ci_high"].where(more["ci_high"].notna() | (more["n"] < 2), more["difference"])  # no variance
-    return [best, *less.index[less < MARGIN]]
-
-
-def advice_table(arm: Arm) -> pd.DataFrame:
-    """`advice` in words."""
-    found, told = summary(arm), []
-    for row in advice(arm).itertuples():
-        if not row.use:
-            told.append((row.have, "none forgets", "–", "–", "–", "–"))
-            continue
-        one = found.loc[row.use]
-        price = tables.estimate(one["price"], one["ci_low"], one["ci_high"], ".2f")
-        ties = ", ".join(METHODS[m].title for m in row.alike if m != row.use) or "–"
-        gets = f"{one['reached']} of {one['seeds']}"
-        told.append((row.have, one["title"], price, gets, tables.number(one["seconds"], ".1f"), ties))
-    return tables.frame(told, "if you have", "use", "others lose [95 %]", "forgets in", "seconds", "as good")
-
-
 def readme(run: Run) -> str:
     """The answer for the README: the bar's sentence and the advice of each arm; "" without a comparison."""
     parts = []
@@ -222,12 +203,17 @@ def readme(run: Run) -> str:
     return lead + "".join(parts) if parts else ""
 
 
+def answer(arms: Sequence[Arm]) -> Markdown | None:
+    """The bar's sentence of each arm."""
+    return Markdown("\n".join(f"* {bar_sentence(arm).data}" for arm in arms)) if arms else None
+
+
 # -- elsewhere --------------------------------------------------------------------------------------------
 
 
 def elsewhere(arms: Sequence[Arm]) -> pd.DataFrame:
-    """Each method's price by arm, as a share of what throwing the fine-tuning away costs there."""
-    found = {tables.short(arm.name): summary(arm)["price"] / side_by_side.thrown_away(arm) for arm in arms}
+    """Each method's price by arm, as a share of all that there was to lose (`summary`)."""
+    found = {tables.short(arm.name): summary(arm)["share"] for arm in arms}
     return pd.DataFrame(found).reindex(methods(arms[0]))
 
 

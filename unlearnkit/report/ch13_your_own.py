@@ -17,7 +17,7 @@ from IPython.display import Markdown
 from unlearnkit.claims.methods import MARGIN, sees
 from unlearnkit.paths import runs_below
 from unlearnkit.report import figures, side_by_side, tables
-from unlearnkit.report.ch09_methods import advice
+from unlearnkit.report.ch09_advice import advice
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.side_by_side import reading, summary
 from unlearnkit.study import own as study_own

@@ -108,8 +108,8 @@ def summary(arm: Arm) -> pd.DataFrame:
     """Means over seeds at matched forgetting, a row a method (the index).
 
     Columns: title, family, seeds, reached (how many of them get there), price with ci_low and ci_high (95 %
-    t interval; NaN of one seed), distance (D_F there), closest (the least D_F) with closest_damage, the
-    columns of READ, peak_gb (the largest), control. A path that never gets there has the price of throwing
+    t interval; NaN of one seed), share (price over `thrown_away`), distance (D_F there), closest (the least
+    D_F) with closest_damage, the columns of READ, peak_gb (the largest), control. A path that never gets there has the price of throwing
     the fine-tuning away, and is read for the rest where it costs most.
     """
     there, near = (reading(arm, kind).groupby("method") for kind in ("forgetting", "closest"))
@@ -117,6 +117,7 @@ def summary(arm: Arm) -> pd.DataFrame:
     found = found.assign(
         seeds=there.size(),
         reached=there["reached"].sum().astype(int),
+        share=found["price"] / thrown_away(arm),
         closest=near["distance"].mean(),
         closest_damage=near["damage"].mean(),
         peak_gb=walks(arm).groupby("method")["peak_gb"].max(),
