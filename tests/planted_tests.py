@@ -66,8 +66,8 @@ def study(worlds=WORLDS, good="good", hiding="hiding"):
         original = np.full(FACTS, BEFORE)
         models = {"noop": original, "wrong_person": original + world.rng.normal(0.3, 0.05, FACTS)}
         for name, nll in (models | {good: world.oracle()}).items():
-            methods.append(world.observed(nll, method=name))
-        methods.append(world.observed(world.oracle(), hidden=True, method=hiding))
+            methods.append(world.observed(nll, method=name, reached=name == good))
+        methods.append(world.observed(world.oracle(), hidden=True, method=hiding, reached=True))
     return Observed(pd.concat(methods), pd.concat(oracles))
 
 

@@ -8,10 +8,12 @@ from planted_tests import WORLDS, population, study, thrown
 from unlearnkit.claims.judging import FAIL, NO_POWER, PASS
 from unlearnkit.claims.verification import ROWS
 from unlearnkit.report import ch10_practice as practice
+from unlearnkit.report import ch11_numbers
 from unlearnkit.report import ch11_verification as chapter
 from unlearnkit.report import ch12_stress as stress
 from unlearnkit.study import config, judged
 from unlearnkit.study.config import VERIFIED
+from unlearnkit.study.judged import Observed
 from unlearnkit.study.verified import COINS, POPULATION
 
 GOOD, HIDING = "adam_replay", "npo"
@@ -58,8 +60,17 @@ def test_the_sentence_names_them(arm):
     assert "AdamW's updates" in told
     assert f"{WORLDS} seeds" in told
     assert "Each of them passes: " in told
-    distance = float(chapter.means(arm).set_index("method").loc["AdamW's updates", "equivalent: distance"])
+    distance = float(ch11_numbers.means(arm).set_index("method").loc["AdamW's updates", "equivalent: distance"])
     assert f"AdamW's updates comes nearest: {distance:.2f} nats" in told
+
+
+def test_what_did_not_get_there_is_not_called_nearest():
+    observed = study(good=GOOD, hiding=HIDING)
+    never = observed.methods.assign(reached=observed.methods["reached"] & (observed.methods["method"] != GOOD))
+    assert chapter.nearest(PlantedArm(Observed(never, observed.oracles))) == HIDING
+    nobody = PlantedArm(Observed(observed.methods.assign(reached=False), observed.oracles))
+    assert chapter.nearest(nobody) is None
+    assert "comes nearest" not in chapter.sentence(nobody).data
 
 
 def test_the_figure_can_be_read_without_colour(arm):
@@ -74,27 +85,27 @@ def test_the_figure_can_be_read_without_colour(arm):
 def test_every_cell_can_be_traced_to_its_seeds(arm):
     known = chapter.evidence(arm)
     for row in judged.NUMBERS:
-        table = chapter.numbers_table(arm, GOOD, row)
+        table = ch11_numbers.numbers_table(arm, GOOD, row)
         assert list(table["seed"]) == known.seeds
         own, control = judged.numbers(known, GOOD, row)
         assert table.shape[1] == 1 + 2 * own.shape[1]
         assert float(table.iloc[0, 1]) == pytest.approx(own.iloc[0, 0], abs=6e-4)
         assert float(table.iloc[0, 2]) == pytest.approx(control.iloc[0, 0], abs=6e-4)
-    told = chapter.rows(arm, GOOD)
+    told = ch11_numbers.rows(arm, GOOD)
     assert list(told["verdict"]) == list(chapter.verdicts(arm).loc[GOOD].drop(chapter.VERDICT))
-    assert len(chapter.means(arm)) == len(chapter.verdicts(arm))
+    assert len(ch11_numbers.means(arm)) == len(chapter.verdicts(arm))
 
 
 def test_attacks_at_a_low_share_of_false_alarms(arm):
     """Of 40 strangers a seed one threshold of all seeds lets one in a hundred through."""
-    table = chapter.low_fpr(arm).set_index("method").astype(float)
+    table = ch11_numbers.low_fpr(arm).set_index("method").astype(float)
     scores = arm.tables["verified"].query("method == @GOOD and metric == 'mia_zlib'")
     members, others = (scores[scores["split"] == split]["value"] for split in ("forget", "holdout"))
     threshold = others.nlargest(len(others) // 100 + 1).iloc[-1]
     assert table.loc[chapter.title(GOOD), "zlib"] == pytest.approx((members > threshold).mean(), abs=6e-3)
     assert (table.loc["nothing done"] == 1).all()
     assert (table.loc["another oracle"] < 0.1).all()
-    assert chapter.low_fpr(PlantedArm(study(2, GOOD, HIDING))).empty
+    assert ch11_numbers.low_fpr(PlantedArm(study(2, GOOD, HIDING))).empty
 
 
 def test_a_run_without_verification_says_so(arm):

@@ -12,16 +12,13 @@ import pandas as pd
 from IPython.display import Markdown
 from matplotlib.colors import ListedColormap
 
-from unlearnkit import stats
 from unlearnkit.claims import verification
 from unlearnkit.claims.judging import FAIL, NO_POWER, PASS, Judgement
-from unlearnkit.claims.methods import NEAR
-from unlearnkit.errors import DataError
 from unlearnkit.report import contrasts, figures, tables
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import judged
 from unlearnkit.study.judged import Evidence, Observed
-from unlearnkit.study.verified import ATTACKS, COINS, CONTROLS, POPULATION
+from unlearnkit.study.verified import COINS, CONTROLS, POPULATION
 from unlearnkit.unlearning import METHODS
 
 TITLES = {
@@ -127,10 +124,23 @@ def grid(arm: Arm) -> plt.Figure:
     return drawn
 
 
+def tested(arm: Arm) -> pd.DataFrame:
+    """`verdicts` of the methods, without what must pass or fail."""
+    found = verdicts(arm)
+    return found[~found.index.isin(MUST)]
+
+
+def nearest(arm: Arm) -> str | None:
+    """Of the methods that got to matched forgetting in most seeds, the one with the least mean D_F."""
+    walked = arm.observations("verified").groupby(["method", "seed"])["reached"].first()
+    often = walked.eq(True).groupby("method").mean()
+    apart = {name: _apart(arm, name)["distance"] for name in tested(arm).index if often[name] > 0.5}
+    return min(apart, key=apart.get, default=None)
+
+
 def sentence(arm: Arm) -> Markdown:
     """Which methods forget, what nothing can be said of, what all pass or fail, and which comes nearest."""
-    found = verdicts(arm)
-    found = found.loc[[name for name in found.index if name not in MUST]]
+    found = tested(arm)
     names = [title(name) for name in found.index[found[VERDICT] == PASS]]
     open_ = int((found[VERDICT] == NO_POWER).sum())
     seeds = tables.count(len(evidence(arm).seeds), "seed")
@@ -140,18 +150,17 @@ def sentence(arm: Arm) -> Markdown:
     for verb, verdict in ("passes", PASS), ("fails", FAIL):
         if every := [TITLES[row] for row in found.columns.drop(VERDICT) if (found[row] == verdict).all()]:
             told += f" Each of them {verb}: {', '.join(every)}."
-    apart = pd.DataFrame({name: _apart(arm, name) for name in found.index}).T
-    arrived = apart[apart["gap"].abs() <= NEAR].sort_values("distance")
-    for name, one in arrived.head(1).iterrows():
-        told += f" Of those at matched forgetting {title(name)} comes nearest: {one['distance']:.2f} nats"
+    if best := nearest(arm):
+        one = _apart(arm, best)
+        told += f" Of those at matched forgetting {title(best)} comes nearest: {one['distance']:.2f} nats"
         told += f" a fact (D_F), where another oracle lies {one['oracle']:.2f} away."
     return Markdown(told)
 
 
 def _apart(arm: Arm, method: str) -> pd.Series:
-    """distance (D_F) and gap of a method, and the distance of another oracle; means over seeds."""
-    own, control = judged.numbers(evidence(arm), method, "equivalence")
-    return pd.concat([own.mean(), pd.Series({"oracle": control["distance"].mean()})])
+    """The distance (D_F) of a method, and of another oracle; means over seeds."""
+    own, control = (t["distance"].mean() for t in judged.numbers(evidence(arm), method, "equivalence"))
+    return pd.Series({"distance": own, "oracle": control})
 
 
 def controls_behave(arm: Arm) -> bool:
@@ -160,85 +169,6 @@ def controls_behave(arm: Arm) -> bool:
     must_fail = [name for name in CONTROLS if name in found.index]
     passes = FAIL not in set(found.loc[judged.ORACLE].drop(VERDICT))
     return bool(passes and (found.loc[must_fail, VERDICT] == FAIL).all())
-
-
-# -- behind a cell of the grid ----------------------------------------------------------------------------
-
-
-def rows(arm: Arm, method: str) -> pd.DataFrame:
-    """Every row of the protocol for one method, in words."""
-    found, about = judgements(arm)[method], {row.id: row for row in verification.ROWS}
-    return pd.DataFrame(
-        {
-            "test": [TITLES[name] for name in found],
-            "passes if": [about[name].passes for name in found],
-            "verdict": [one.verdict for one in found.values()],
-            "estimate": [tables.estimate(one.estimate, *one.interval, ".2f") for one in found.values()],
-            "power": [one.power for one in found.values()],
-        }
-    )
-
-
-def numbers(arm: Arm, method: str) -> pd.DataFrame:
-    """What a method is judged on, a row a number: row, column, seed, value, oracle (the control's)."""
-    parts = []
-    for name in judged.NUMBERS:
-        own, control = (
-            table.rename_axis("seed").reset_index().melt("seed", var_name="column", value_name=of)
-            for table, of in zip(
-                judged.numbers(evidence(arm), method, name), ("value", "oracle"), strict=True
-            )
-        )
-        parts.append(own.merge(control, how="outer").assign(row=name))
-    return pd.concat(parts)[["row", "column", "seed", "value", "oracle"]]
-
-
-def numbers_table(arm: Arm, method: str, row: str) -> pd.DataFrame:
-    """The numbers behind one cell of the grid: a row a seed, the method's beside another oracle's."""
-    found = numbers(arm, method).query("row == @row")
-    told = found.pivot_table(["value", "oracle"], "seed", "column", sort=False).swaplevel(axis=1)
-    order = [(c, of) for c in found["column"].unique() for of in ("value", "oracle") if (c, of) in told]
-    told = told[order].map(lambda value: tables.number(value, ".3f"))
-    called = {"value": title(method), "oracle": "another oracle"}
-    told.columns = [f"{column}: {called[of]}" for column, of in order]
-    return told.reset_index()
-
-
-def means(arm: Arm) -> pd.DataFrame:
-    """Means over seeds of every number, a row a method and a column a number, for people."""
-    parts = {
-        name: numbers(arm, name).groupby(["row", "column"], sort=False)["value"].mean()
-        for name in judgements(arm)
-    }
-    table = pd.DataFrame(parts).T
-    table.columns = [f"{TITLES[row]}: {column}" for row, column in table.columns]
-    told = table.map(lambda value: tables.number(value, ".2f"))
-    told.insert(0, "method", [title(name) for name in table.index])
-    return told
-
-
-def low_fpr(arm: Arm) -> pd.DataFrame:
-    """The TPR of each attack at an FPR of 1 % (Carlini et al. 2022), one threshold for all seeds.
-
-    Facts of a seed are not independent, so that there is no interval. No rows where hold-out facts are too
-    few for such a share.
-    """
-    worlds = evidence(arm).worlds
-    try:
-        found = {title(name): _low_fpr(worlds.of(name)) for name in judgements(arm)}
-    except DataError:
-        return pd.DataFrame()
-    return (
-        pd.DataFrame.from_dict(found, orient="index").map("{:.2f}".format).rename_axis("method").reset_index()
-    )
-
-
-def _low_fpr(scored: pd.DataFrame) -> dict[str, float]:
-    found = {}
-    for attack in ATTACKS:
-        of = scored[scored["metric"] == f"mia_{attack}"].groupby("split")["value"]
-        found[attack] = stats.tpr_at_fpr(of.get_group("forget"), of.get_group("holdout")).tpr
-    return found
 
 
 def elsewhere(arms: Sequence[Arm]) -> pd.DataFrame:
