@@ -60,13 +60,15 @@ def test_the_sentence_names_them(arm):
     assert "AdamW's updates" in told
     assert f"{WORLDS} seeds" in told
     assert "Each of them passes: " in told
-    distance = float(ch11_numbers.means(arm).set_index("method").loc["AdamW's updates", "equivalent: distance"])
+    means = ch11_numbers.means(arm).set_index("method")
+    distance = float(means.loc["AdamW's updates", "equivalent: distance"])
     assert f"AdamW's updates comes nearest: {distance:.2f} nats" in told
 
 
 def test_what_did_not_get_there_is_not_called_nearest():
     observed = study(good=GOOD, hiding=HIDING)
-    never = observed.methods.assign(reached=observed.methods["reached"] & (observed.methods["method"] != GOOD))
+    others = observed.methods["reached"] & (observed.methods["method"] != GOOD)
+    never = observed.methods.assign(reached=others)
     assert chapter.nearest(PlantedArm(Observed(never, observed.oracles))) == HIDING
     nobody = PlantedArm(Observed(observed.methods.assign(reached=False), observed.oracles))
     assert chapter.nearest(nobody) is None

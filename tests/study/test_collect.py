@@ -120,6 +120,21 @@ def test_rows_read_back_whole(collected, profile):
         assert list(own.index[own["split"] == "holdout"]) == setting["holdout"]
 
 
+def test_a_setting_that_arms_share_is_written_once(tmp_path):
+    def arm(seeds, **more):
+        return {"model": "m", "settings": [{"seed": k, "forget": ["a"], "holdout": []} | more for k in seeds]}
+
+    whole = {"run": "r", "arms": [arm([0, 1]), arm([2], forget=["b"])], "variants": [arm([5])], "files": {}}
+    storage.write_manifest(tmp_path, whole)
+    written = json.loads((tmp_path / collect.MANIFEST).read_text())
+    assert written["settings"] == [{"forget": ["a"], "holdout": []}, {"forget": ["b"], "holdout": []}]
+    assert written["variants"][0]["settings"] == [[5, 0]]
+    assert storage.read_manifest(tmp_path) == whole
+    before = storage._sealed(whole)  # as it was written before
+    (tmp_path / collect.MANIFEST).write_text(before)
+    assert storage.read_manifest(tmp_path) == whole
+
+
 def test_the_manifest_tells_files_cells_and_arms(collected, profile):
     told = collect.manifest(collected)
     assert [c["key"] for c in told["cells"]] == [c.key for c in plan_of(profile)]

@@ -32,7 +32,7 @@ def model(arm: Arm) -> str:
 
 
 def of_each(arms: Sequence[Arm], tell: Callable[[Arm], pd.DataFrame]) -> pd.DataFrame:
-    """`tell` of every arm, one below the other; where there are several, the second column names the model."""
+    """`tell` of every arm, one below the other; of several, the second column names the model."""
     found = [tell(arm) for arm in arms]
     if len(arms) > 1:
         for table, arm in zip(found, arms, strict=True):
@@ -79,7 +79,7 @@ def shown(arms: Sequence[Arm], family: str) -> Markdown | None:
 def checked(
     arms: Sequence[Arm], needed: Sequence[str], so: Callable[[pd.DataFrame], bool], text: str
 ) -> Markdown | None:
-    """Nothing where `so(summary)` holds of every arm, as the page says in `text`; a warning where it does not.
+    """Nothing where `so(summary)` holds of every arm, as the page says in `text`; else a warning.
 
     An arm that did not walk all of the `needed` methods is not asked: the page says nothing of it.
     """

@@ -109,8 +109,8 @@ def summary(arm: Arm) -> pd.DataFrame:
 
     Columns: title, family, seeds, reached (how many of them get there), price with ci_low and ci_high (95 %
     t interval; NaN of one seed), share (price over `thrown_away`), distance (D_F there), closest (the least
-    D_F) with closest_damage, the columns of READ, peak_gb (the largest), control. A path that never gets there has the price of throwing
-    the fine-tuning away, and is read for the rest where it costs most.
+    D_F) with closest_damage, the columns of READ, peak_gb (the largest), control. A path that never gets
+    there has the price of throwing the fine-tuning away, and is read for the rest where it costs most.
     """
     there, near = (reading(arm, kind).groupby("method") for kind in ("forgetting", "closest"))
     found = there[["price", "distance", *READ]].mean()

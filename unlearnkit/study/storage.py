@@ -19,12 +19,13 @@ from unlearnkit.study import packing, tables
 MANIFEST = "manifest.json"
 ENDING = ".csv.bz2"  # bzip2's bytes are the same everywhere, and a quarter fewer than gzip's
 BLOCKS = "-blocks"  # after a table's name: what holds for many of its rows (`packing`)
+ARMS = ("arms", "variants")  # of a manifest: what has settings
 LARGEST = 900_000  # bytes of a file; a larger table is written in parts
 
 
 def write_manifest(folder: Path, whole: dict) -> None:
     """Write a manifest with a digest of what it says."""
-    files.write_text(folder / MANIFEST, _sealed(whole))
+    files.write_text(folder / MANIFEST, _sealed(_listed(whole)))
 
 
 def read_manifest(folder: Path) -> dict:
@@ -37,6 +38,31 @@ def read_manifest(folder: Path) -> dict:
         intact = False
     if not intact:
         raise _damaged(folder / MANIFEST)
+    return _whole(whole)
+
+
+def _listed(whole: dict) -> dict:
+    """A manifest whose arms' settings are listed once: arms share most of them, whole but for the seed."""
+    found: dict[str, int] = {}
+
+    def place(setting: dict) -> list[int]:
+        own = json.dumps({k: v for k, v in setting.items() if k != "seed"})
+        return [setting["seed"], found.setdefault(own, len(found))]
+
+    arms = {
+        k: [arm | {"settings": [*map(place, arm["settings"])]} for arm in whole[k]]
+        for k in ARMS
+        if k in whole
+    }
+    return whole | arms | {"settings": [*map(json.loads, found)]}
+
+
+def _whole(listed: dict) -> dict:
+    """`_listed` taken back; what was written before settings were listed has them already."""
+    whole = {k: v for k, v in listed.items() if k != "settings"}
+    for k in ARMS if "settings" in listed else ():
+        for arm in whole.get(k, ()):
+            arm["settings"] = [{"seed": seed} | listed["settings"][n] for seed, n in arm["settings"]]
     return whole
 
 
