@@ -110,6 +110,7 @@ STUBS = {
     "bench/cases": "def load():\n    return 4\n",
     "report/ch08_ledger": 'def readme(results):\n    return f"It costs {results}.\\n"\n',
     "report/ch09_methods": "def readme(run):\n    return ''\n",
+    "report/ch11_verification": "def readme(run):\n    return ''\n",
     "report/__init__": REPORT,
     "report/plots": PLOTS,
     "report/verdicts": 'def summary(run):\n    return f"The value is {run.value}."\n',

@@ -225,6 +225,7 @@ def refused(home, match, **changes):
         ({"ledger": ""}, r"'adam_replay' needs --ledger DIR.*npo.*or --train"),
         ({"method": "exact_replay"}, r"'exact_replay' needs --history DIR"),
         ({"method": "prompt_guard"}, "moves no weight"),
+        ({"method": "certified_removal", "train": True, "ledger": ""}, "something beside the weights"),
         (
             {"method": "single_epoch", "options": ("epohc=2",)},
             "unknown parameter 'epohc'; did you mean 'epoch'",

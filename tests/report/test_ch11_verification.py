@@ -65,6 +65,11 @@ def test_the_sentence_names_them(arm):
     assert f"AdamW's updates comes nearest: {distance:.2f} nats" in told
 
 
+def test_the_readme_has_the_sentence_of_each_arm(arm):
+    assert chapter.sentence(arm).data in chapter.readme(arm.run)
+    assert chapter.readme(type("Run", (), {"arms": []})()) == ""
+
+
 def test_what_did_not_get_there_is_not_called_nearest():
     observed = study(good=GOOD, hiding=HIDING)
     others = observed.methods["reached"] & (observed.methods["method"] != GOOD)
@@ -114,7 +119,7 @@ def test_a_run_without_verification_says_so(arm):
     arm.run.manifest = {"run": "full", "parameters": {}}
     assert chapter.warnings(arm.run) is None
     arm.run.manifest = {"run": "full-01234567", "parameters": config.PROFILES["full"] | {"seeds_audit": 5}}
-    assert "so far 5 of 24 of worlds of coins. The" in chapter.warnings(arm.run).data
+    assert "so far: worlds of coins: 5 of 24. The" in chapter.warnings(arm.run).data
     assert "verified no method" in chapter.warnings(type("Run", (), {"arms": []})()).data
 
 

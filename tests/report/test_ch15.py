@@ -40,7 +40,7 @@ def test_rows_are_ordered_by_what_is_kept_and_priced(arm):
 @pytest.mark.parametrize(
     ("method", "words"),
     [
-        ("first_epoch", "ledger, first epoch"),
+        ("first_epoch", "ledger, epoch 1"),
         ("kfac_replay", "ledger"),
         ("adam_replay", "ledger, moments"),
         ("amnesiac", "every step's update"),
@@ -48,8 +48,8 @@ def test_rows_are_ordered_by_what_is_kept_and_priced(arm):
         ("finetune_retain", "texts"),
     ],
 )
-def test_what_is_kept_in_words(method, words):
-    assert chapter.keeps(method) == words
+def test_what_is_kept_in_words(arm, method, words):
+    assert chapter.keeps(arm, method) == words
 
 
 def test_trials_are_told_by_epoch(arm, monkeypatch, tmp_path):

@@ -52,7 +52,17 @@ def test_a_line_is_read_where_its_mean_first_is_the_oracles(world):
     assert found["distance"] == pytest.approx(1.0)  # |5 - 4| and |5 - 6|
     assert found["utility_rise"] == pytest.approx(0.25)
     assert found["paraphrase_nll"] == pytest.approx(4.0)
-    assert found["seconds"] == pytest.approx(1.0)
+    assert found["seconds"] == 2.0  # the direction, once
+
+
+def test_seconds_are_those_of_the_steps_that_one_has_to_take(world):
+    """Looked at: a third of the first step, it, and the third; on the line to a step one has taken all of it."""
+    path = Path("rmu", walked((1, (9.0, 9.0), 3.0), (1 / 3, (3.0, 3.0), 1.0), (3, (9.0, 9.0), 4.0)), world)
+    assert path.steps["seconds"].to_dict() == {0: 0.0, 1 / 3: 2.0, 1: 2.0, 3: 4.0}
+    found = path.read("forgetting")
+    assert found["place"] == pytest.approx(5 / 9)
+    assert found["price"] == pytest.approx(5 / 3)
+    assert found["seconds"] == 2.0
 
 
 def test_the_other_readings(world):

@@ -89,3 +89,12 @@ def test_coins_see_through_what_was_not_unlearned(known):
     assert every == WORLDS * COIN_PERSONS // 2
     assert abs(right / every - 0.5) < 3 * 0.5 / every**0.5
     assert judged.audit(None, "good").verdict == NO_POWER
+
+
+def test_coins_of_seeds_that_a_method_has_no_model_of_count_as_guessed(known):
+    coins = known.coins
+    kept = coins.methods[(coins.methods["method"] != "good") | (coins.methods["seed"] < WORLDS // 2)]
+    found = judged.audit(Observed(kept, coins.oracles), "good")
+    assert found.verdict == FAIL
+    right, every = judged.guesses(coins.of("good").query("seed < @WORLDS // 2"))
+    assert found.estimate == pytest.approx((right + every) / (2 * every))

@@ -22,10 +22,10 @@ def observed(x, steep=400.0, speeds=(900.0, 1100.0)):
     return pd.DataFrame(rows, columns=["example", "metric", "value"])
 
 
-def walk(see=observed, steps=STEPS, stop=math.inf, readings=READINGS, goes_back=True):
+def walk(see=observed, steps=STEPS, stop=math.inf, readings=READINGS, goes_back=True, divides=False):
     """The lengths that a route takes where `see` is what is observed, and the route."""
     target = pd.Series(ORACLE, ["f0", "f1"]) if readings else pd.Series(dtype=float)
-    route, lengths = Route(steps, stop, ["r"], target, readings, goes_back), []
+    route, lengths = Route(steps, stop, ["r"], target, readings, goes_back, divides), []
     route.tell(see(0.0))
     for x in route:
         lengths.append(x)
@@ -90,6 +90,23 @@ def test_what_is_never_reached_costs_no_step():
 
 def test_a_method_that_cannot_go_back_keeps_its_grid():
     assert tuple(walk(goes_back=False)[0]) == STEPS
+
+
+def test_the_line_to_a_first_step_that_went_past_everything_is_looked_at():
+    """The readings lie at 0.11 and 0.35 of the first step, and at 0.55; no later step is needed for one."""
+
+    def see(x):
+        return observed(x, steep=4.0, speeds=(9.0, 11.0))
+
+    lengths, _ = walk(see, (1, 2, 4), goes_back=False, divides=True)
+    assert (lengths[0], lengths[-2:]) == (1, [2, 4])
+    assert all(0 < x < 1 for x in lengths[1:-2])
+    assert 10 * nearest(lengths, math.sqrt(0.3)) ** 2 == pytest.approx(ORACLE, abs=0.3)  # `most` looks
+    assert 4 * nearest(lengths, math.sqrt(0.125)) ** 2 == pytest.approx(0.5, rel=READINGS["of_damage"])
+    assert walk(see, (1, 2, 4), stop=1.0, goes_back=False, divides=True)[0] == lengths[:-2]
+    short, _ = walk(lambda x: see(x / 8), (1, 2, 4), goes_back=False, divides=True)
+    assert short[-2:] == [2, 4]
+    assert min(short) > 0.5  # of the first step's readings: the lower damage at most
 
 
 def test_a_path_is_left_beyond_its_stop_once_all_readings_are_met():

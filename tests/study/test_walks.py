@@ -96,6 +96,35 @@ def test_a_trained_path_is_looked_at_after_optimizer_steps(name, cells):
     assert ("stopped" in rows) == (name == "jang")
 
 
+@pytest.mark.smollm2
+def test_the_line_to_the_first_step_is_looked_at_and_the_steps_after_it_are_as_without(cells):
+    cell = cells["grad_diff"]
+    for need in cell.needs:
+        need.run()
+    walk = unlearn.Walk.from_cell(cell)
+    begin = walk.start()
+    at_first = begin[begin["metric"] == "nll"].set_index("example")["value"]
+    target = at_first.reindex(cell.config["forget"]) + 1e-3  # the first step goes past it
+
+    def rows(divided):
+        spec = cell.config["paths"][0] | {"divided": divided}
+        what = Route(spec["steps"], 99.0, cell.config["retain"], target, cell.config["readings"], False, divided)
+
+        def look():
+            return unlearn.measure.point(walk.model, walk.tokenizer, walk.groups)
+
+        return pd.concat(unlearn.points(walk, spec, begin, what, look)).drop(columns="seconds")
+
+    plain, divided = rows(False), rows(True)
+    on_the_line = divided[divided["step"] < 1]
+    assert 0 < on_the_line["step"].nunique() <= 4 * config.REFINED["most"]
+    first = plain.loc[plain["step"] == 1, "norm"].iloc[0]
+    assert on_the_line["norm"].to_numpy() == pytest.approx(first * on_the_line["step"].to_numpy(), rel=1e-5)
+    of = on_the_line[(on_the_line["metric"] == "nll") & (on_the_line["split"] == "forget")]
+    assert abs(of.groupby("step")["value"].mean() - target.mean()).min() < 0.05
+    pd.testing.assert_frame_equal(divided[divided["step"] >= 1], plain)
+
+
 def test_what_a_path_scores_is_not_seen_again_by_its_method():
     facts = [SimpleNamespace(id=i) for i in "abcde"]
     walk = SimpleNamespace(groups={"facts": facts, "retain": facts[1:3]})

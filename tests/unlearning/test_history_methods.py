@@ -88,11 +88,14 @@ def test_a_replay_of_some_layers_leaves_the_others(trained):
 def test_retraining_is_that_of_whoever_never_had_it(make, tiny_tokenizer, tmp_path):
     """In batches of their own: those of `fine_tune` on the others alone."""
     model, history = kept(make, tiny_tokenizer, RECIPE, tmp_path / "h")
+    stranger = dataclasses.replace(FACTS[0], id="stranger", answer="somewhere else")
     for seed in (None, 5):
         theirs = make()
         recipe = RECIPE if seed is None else dataclasses.replace(RECIPE, seed=seed)
         training.fine_tune(theirs, tiny_tokenizer, FACTS[3:], recipe, **QUIET)
-        result = unlearning.apply("retrain", model, **given(tiny_tokenizer, history), seed=seed)
+        told = given(tiny_tokenizer, history)
+        told["examples"] = [*told["examples"], stranger]  # whom the training never met
+        result = unlearning.apply("retrain", model, **told, seed=seed)
         assert same(weights_of(model), weights_of(theirs))
         result.revert()
 

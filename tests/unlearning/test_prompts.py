@@ -51,6 +51,22 @@ def test_it_is_the_text_written_out(name, arch, side, tiny_model, tiny_tokenizer
 
 
 @pytest.mark.parametrize("arch", SHAPES)
+def test_the_librarys_own_generation_reads_it_too(arch, tiny_model, tiny_tokenizer):
+    """`generate` brings an empty cache of its own."""
+    model, how = tiny_model(arch[0], tied=arch[1]), {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
+    how |= {"output_logits": True, "return_dict_in_generate": True}
+    prompt = torch.tensor([tiny_tokenizer(FACTS[0].prompt)["input_ids"]])
+    ahead = torch.tensor([tiny_tokenizer(text_of("prompt_guard"))["input_ids"]])
+    written = model.generate(torch.cat([ahead, prompt], 1), **how)
+    options = {"request": REQUEST, "examples": TOLD, "tokenizer": tiny_tokenizer}
+    result = unlearning.apply("prompt_guard", model, **options)
+    said = model.generate(prompt, **how)
+    result.revert()
+    assert said.sequences[0, prompt.shape[1] :].equal(written.sequences[0, -len(said.logits) :])
+    torch.testing.assert_close(torch.cat(said.logits), torch.cat(written.logits), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("arch", SHAPES)
 def test_what_it_says_is_what_it_would_say(arch, tiny_model, tiny_tokenizer):
     """Greedy, with the cache and in batches, against whole passes over the written-out text."""
     model = tiny_model(arch[0], tied=arch[1])

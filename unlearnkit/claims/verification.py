@@ -135,7 +135,7 @@ def audit(correct: int, guesses: int, original_correct: int) -> Judgement:
     sees = before.p < SEEN
     verdict = FAIL if found.p < ALPHA else PASS if sees else NO_POWER
     told = (
-        f"{guesses} guesses bound eps by at most {found.ceiling:.2f}; before unlearning they give "
+        f"{guesses} guesses can prove an eps of {found.ceiling:.2f} at most; before unlearning they prove "
         f"{before.eps:.2f} (p = {before.p:.1g})"
     )
     return Judgement(verdict, correct / guesses, (found.ci_low, found.ci_high), told)

@@ -22,6 +22,7 @@ from unlearnkit.study.config import DEFAULT_METHOD, HOLDOUT, OWN_RECIPE
 from unlearnkit.unlearning import METHODS, Method
 
 TRAINING = "train."  # before the name of a parameter of the training, among `-p`
+BESIDE = ("certified_removal",)  # methods whose result is not in the weights alone
 FILLED = ("until", "known", "fresh")  # options that the command fills in
 KEPT = {"ledger": "--ledger DIR", "checkpoints": "--history DIR"}  # what a training leaves, if asked to
 
@@ -154,6 +155,11 @@ def _method(job: Job) -> Method:
     if not method.moves:
         raise MethodError(
             f"method {method.name!r} moves no weight: a folder with a model cannot hold its result"
+        )
+    if method.name in BESIDE:
+        raise MethodError(
+            f"method {method.name!r} puts something beside the weights, and a folder with a model would hold "
+            "these alone: use unlearning.apply in Python, and keep the model in memory"
         )
     given = {"ledger": job.ledger, "checkpoints": job.history}
     if job.train and any(given.values()):

@@ -18,7 +18,7 @@ from unlearnkit import files, paths
 from unlearnkit.bench import cases
 from unlearnkit.errors import UnlearnkitError
 from unlearnkit.publishing import notebooks
-from unlearnkit.report import Run, ch08_ledger, ch09_methods, verdicts
+from unlearnkit.report import Run, ch08_ledger, ch09_methods, ch11_verification, verdicts
 from unlearnkit.study import collect, scheduler
 from unlearnkit.study.config import PUBLISHED
 
@@ -169,7 +169,8 @@ def readme(text: str) -> str:
     if not RESULTS.search(text):
         raise PublishError("README.md has no <!-- results:start --> and <!-- results:end --> lines to fill")
     run = Run(PUBLISHED)
-    summary = stable_text(verdicts.summary(run).strip() + "\n" + ch09_methods.readme(run), {})
+    parts = verdicts.summary(run).strip(), ch09_methods.readme(run) + ch11_verification.readme(run)
+    summary = stable_text("\n".join(parts), {})
     costs = ch08_ledger.readme(cases.load())
     text = RESULTS.sub(lambda match: match[1] + summary + match[2], text)
     return COSTS.sub(lambda match: match[1] + costs + match[2], text)

@@ -30,6 +30,7 @@ FAMILIES = {
     "own": figures.INK,
     "control": "#A0A0A0",
 }
+CHEAPEST = 6  # methods that are named in the first figure beside its front and the principal ones
 SECONDS = (1, 10, 100)  # in the legend of sizes
 LEFT, RIGHT = -0.05, 1.15  # of the price axis, as shares of what throwing the fine-tuning away costs
 
@@ -92,7 +93,9 @@ def pareto(arm: Arm) -> plt.Figure:
     ax.set_xlabel("what others have lost, nats a token")
     ax.set_ylabel("distance to the oracle, nats a token")
     _legends(drawn, [f for f in FAMILIES if f in set(points["family"])])
-    named = points[points.index.isin([*front(points[points["reached"]]), *PRINCIPAL, "retrain"])]
+    there = points[points["reached"]]
+    cheapest = there[there["family"] != "control"]["lost"].nsmallest(CHEAPEST).index
+    named = points[points.index.isin([*front(there), *cheapest, *PRINCIPAL, "retrain"])]
     named = named[named["distance"] < ax.get_ylim()[1]].set_index("title")
     places = dict(zip(named.index, zip(named["lost"], named["distance"], strict=True), strict=True))
     colours = {title: FAMILIES[family] for title, family in named["family"].items()}

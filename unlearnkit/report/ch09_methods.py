@@ -171,7 +171,7 @@ def bar_table(arm: Arm) -> pd.DataFrame:
             "price less a third [95 %]": tables.estimates(found, "difference"),
             "p (Holm)": [tables.p_value(p) for p in found["p_holm"]],
             "seeds": found["n"].to_numpy(),
-            "far cheaper": np.where(found["cheaper"], "yes", "not shown"),
+            "far cheaper": np.select([found["cheaper"], found["ci_low"] > 0], ["yes", "no"], "open"),
         }
     )
 
@@ -184,7 +184,9 @@ def bar_sentence(arm: Arm) -> Markdown:
         f"{side_by_side.thrown_away(arm):.2f} that they were taught, and forgets in {paper['reached']} of "
         f"{tables.count(paper['seeds'], 'seed')}."
     )
-    names = [METHODS[m].title for m in found.sort_values("difference").index if found.loc[m, "cheaper"]]
+    names = [
+        f"*{METHODS[m].title}*" for m in found.sort_values("difference").index if found.loc[m, "cheaper"]
+    ]
     if not names:
         return Markdown(f"{first} **No other method is shown to cost less than a third of that.**")
     told = f"{len(names)} of {tables.count(len(found), 'method')}"

@@ -157,6 +157,13 @@ def sentence(arm: Arm) -> Markdown:
     return Markdown(told)
 
 
+def readme(run: Run) -> str:
+    """The answer for the README: each arm's sentence; "" where a run verified nothing."""
+    told = [sentence(arm).data for arm in of_run(run)]
+    lead = "**Forgotten, or only hidden?** (`notebooks/11_verification`)"
+    return "".join(f"\n{lead} {one}\n" for one in told)
+
+
 def _apart(arm: Arm, method: str) -> pd.Series:
     """The distance (D_F) of a method, and of another oracle; means over seeds."""
     own, control = (t["distance"].mean() for t in judged.numbers(evidence(arm), method, "equivalence"))

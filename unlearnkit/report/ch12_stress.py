@@ -8,6 +8,7 @@ import pandas as pd
 
 from unlearnkit.report import ch11_verification as grid
 from unlearnkit.report import figures, tables
+from unlearnkit.report.ch09_figures import FAMILIES
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import judged, sequence
 from unlearnkit.study.config import VERIFIED
@@ -34,12 +35,22 @@ def _means(arm: Arm, metric: str, by: str) -> pd.DataFrame:
     return pd.DataFrame({name: part.groupby(by)["value"].mean() for name, part in rows.items()}).T
 
 
+def areas(arm: Arm) -> pd.DataFrame:
+    """Between each model's relearning curve and the first oracle's, nats x steps, a column a kind of TAUGHT.
+
+    Below 0 a model learns the facts held back sooner than that oracle.
+    """
+    found = {taught: curves(arm, taught) for taught in TAUGHT}
+    apart = {taught: lines - lines.loc[FIRST] for taught, lines in found.items()}
+    return pd.DataFrame({t: pd.Series(np.trapezoid(a, a.columns), a.index) for t, a in apart.items()})
+
+
 def relearning(arm: Arm) -> plt.Figure:
     """Relearning curves, a panel for each kind of facts that is taught."""
-    drawn, axes = figures.figure(3.4, columns=2, sharey=True)
+    drawn, axes = figures.figure(4.2, columns=2, sharey=True)
     for ax, (taught, words) in zip(axes, TAUGHT.items(), strict=True):
         found = curves(arm, taught)
-        _lines(ax, found)
+        _lines(ax, found, every=True)
         ax.set_title(f"taught: {words}", fontsize=9, loc="left")
         ax.set_xlabel("optimizer steps")
         ax.set_xticks(VERIFIED["relearn"])
@@ -47,19 +58,21 @@ def relearning(arm: Arm) -> plt.Figure:
     return drawn
 
 
-def _lines(ax: plt.Axes, found: pd.DataFrame) -> None:
-    """A line a model: the oracles (the second dashed), doing nothing, and thin the methods, the outermost two
-    of them by name."""
+def _lines(ax: plt.Axes, found: pd.DataFrame, every: bool = False) -> None:
+    """A line a model: the oracles (the second dashed), doing nothing, and thin the methods, in the colours of
+    their families. Named are the outermost two methods, or every one."""
     methods = [name for name in found.index if name not in (FIRST, *grid.MUST)]
-    for name in methods:
-        ax.plot(found.columns, found.loc[name], color=figures.FAINT, lw=1)
+    colours = {name: FAMILIES[METHODS[name].family] for name in methods}
+    for name, colour in colours.items():
+        ax.plot(found.columns, found.loc[name], color=colour, lw=1, alpha=0.8)
     for name, colour in {FIRST: "oracle", judged.ORACLE: "oracle", "noop": "finetuned"}.items():
         dashes = (0, (4, 2)) if name == judged.ORACLE else "-"
         ax.plot(found.columns, found.loc[name], color=figures.COLOURS[colour], lw=1.8, ls=dashes)
     ends = found[found.columns[-1]].rename({FIRST: "oracles"})
     extra = {"noop": figures.INK, "oracles": figures.COLOURS["oracle"]}
     apart = ends[methods]
-    named = {name: figures.MUTED for name in (apart.idxmax(), apart.idxmin())} if methods else {}
+    outermost = {apart.idxmax(), apart.idxmin()} if methods else ()
+    named = {name: colour for name, colour in colours.items() if every or name in outermost}
     where = {grid.title(n) if n != "oracles" else n: (found.columns[-1], ends[n]) for n in extra | named}
     figures.label_ends(ax, where, **dict(zip(where, (extra | named).values(), strict=True)))
 
@@ -94,13 +107,24 @@ def hidden(arm: Arm) -> pd.DataFrame:
 
 def asked_otherwise(arm: Arm) -> pd.DataFrame:
     """NLL of the forget facts by other ways of asking, less the oracle's, and of each fact's worst way."""
-    known, rows = grid.evidence(arm).worlds, []
-    level = _by_way(known.oracle())
-    for method in grid.judgements(arm):
-        apart = _by_way(known.of(method)) - level
+    rows = []
+    for method, apart in _asked(arm).items():
         told = {title: _mean(apart[way].dropna()) for way, title in (ASKED | {"worst": "worst way"}).items()}
         rows.append({"model": grid.title(method)} | told)
     return pd.DataFrame(rows)
+
+
+def worst_way(arm: Arm) -> pd.Series:
+    """By model, the mean over seeds of the fact's worst way, as `asked_otherwise` has it."""
+    return pd.Series({method: apart["worst"].mean() for method, apart in _asked(arm).items()})
+
+
+@cache
+def _asked(arm: Arm) -> dict[str, pd.DataFrame]:
+    """By model, NLL of the forget facts less the oracle's: a row a seed, a column a way of asking."""
+    known = grid.evidence(arm).worlds
+    level = _by_way(known.oracle())
+    return {method: _by_way(known.of(method)) - level for method in grid.judgements(arm)}
 
 
 def _by_way(rows: pd.DataFrame) -> pd.DataFrame:

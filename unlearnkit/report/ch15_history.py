@@ -11,7 +11,7 @@ from unlearnkit.report import figures, side_by_side, tables
 from unlearnkit.report.ch09_figures import FAMILIES
 from unlearnkit.report.ch09_tuning import options, tuning
 from unlearnkit.report.run import Arm
-from unlearnkit.report.side_by_side import READS_MOMENTS, kept, methods, summary
+from unlearnkit.report.side_by_side import kept, methods, summary
 from unlearnkit.unlearning import METHODS
 
 STATES = ("msa", "rewind", "exact_replay", "amnesiac", "thudi", "finetune_retain")
@@ -29,7 +29,7 @@ def rows(arm: Arm, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "method": found["title"].to_numpy(),
-            "keeps": [keeps(name) for name in found.index],
+            "keeps": [keeps(arm, name) for name in found.index],
             "bytes": [tables.bytes_of(size) if size > 0 else "–" for size in stored],
             "forgets in": [f"{row.reached} of {row.seeds}" for row in found.itertuples()],
             "others lose [95 %]": tables.estimates(found, "price", ".2f"),
@@ -40,12 +40,14 @@ def rows(arm: Arm, names: Sequence[str]) -> pd.DataFrame:
     )
 
 
-def keeps(name: str) -> str:
-    """What a method reads of a training, in words."""
+def keeps(arm: Arm, name: str) -> str:
+    """What a method reads of a training, as it was tuned, in words."""
     needs = METHODS[name].needs
-    if "ledger" in needs:
-        epochs = "ledger, first epoch" if name in side_by_side.ONE_EPOCH else "ledger"
-        return f"{epochs}, moments" if name in READS_MOMENTS else epochs
+    epochs, moments = side_by_side.reads(arm, name)
+    if epochs:
+        some = len(epochs) < arm.recipe["epochs"]
+        part = f"ledger, epoch {', '.join(map(str, epochs))}" if some else "ledger"
+        return f"{part}, moments" if moments else part
     if name == "amnesiac":
         return "every step's update"
     return "one state of the weights" if "checkpoints" in needs else "texts"
@@ -71,7 +73,7 @@ def by_epoch(arm: Arm) -> pd.DataFrame:
 def by_epoch_table(arm: Arm) -> pd.DataFrame:
     """`by_epoch` in words."""
     found = by_epoch(arm)
-    titles = {"price": "others lose", "closest": "closest D_F", "seconds": "seconds"}
+    titles = {"price": "others lose", "closest": "closest D_F", "seconds": "seconds, whole path"}
     told = {title: [f"{value:.2f}" for value in found[column]] for column, title in titles.items()}
     return pd.DataFrame(
         {"method": [METHODS[m].title for m in found["method"]], "epoch": found["epoch"].astype(int)}

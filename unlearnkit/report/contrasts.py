@@ -104,13 +104,13 @@ def interim(run: Run, wanted: Mapping[str, str]) -> str:
     if not run.manifest["run"].startswith(f"{config.REGISTERED}-"):
         return ""
     planned, given = config.PROFILES[config.REGISTERED], run.manifest["parameters"]
-    waited = ", ".join(
-        f"{given.get(seeds, 0)} of {planned[seeds]} of {name}"
+    waited = "; ".join(
+        f"{name}: {given.get(seeds, 0)} of {planned[seeds]}"
         for name, seeds in wanted.items()
         if given.get(seeds, 0) < planned[seeds]
     )
     return waited and (
-        f"> ⏳ **An interim look:** of the registered training seeds there are so far {waited}. The rule "
+        f"> ⏳ **An interim look.** Registered training seeds that are there so far: {waited}. The rule "
         "makes no allowance for looking early; what decides are the verdicts on all of them."
     )
 

@@ -13,12 +13,13 @@ from unlearnkit import stats
 from unlearnkit.report import contrasts
 from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.run import Arm, Run
+from unlearnkit.study import plan, trials
 from unlearnkit.study.compared import READ, Path, World
 from unlearnkit.study.grid import KINDS
 from unlearnkit.unlearning import METHODS
 
-READINGS = ("price", "reached", "distance", *READ)
-ONE_EPOCH = ("first_epoch", "single_epoch", "iterative", "wrong_person")  # whose records alone are read
+READINGS = ("price", "share", "reached", "distance", *READ)
+FIRST_EPOCH = ("first_epoch", "iterative", "wrong_person", "random_direction")  # whose records alone are read
 READS_MOMENTS = ("adam_replay", "projected_replay")
 SHARDED = 4 * 2 + 1  # weights of each shard after each slice, and of the start (`training.Shards`)
 SIZES = ["records", "ledger_bytes", "moments_bytes", "weights_bytes"]
@@ -90,11 +91,15 @@ def paths(arm: Arm) -> dict[tuple[str, int], Path]:
 
 @cache
 def reading(arm: Arm, kind: str = "forgetting", level: float = 0.0) -> pd.DataFrame:
-    """One reading (`study.compared.KINDS`) of every path: method, seed, and those of READINGS."""
-    rows = [
-        {"method": method, "seed": seed} | path.read(kind, level)
-        for (method, seed), path in paths(arm).items()
-    ]
+    """One reading (`study.compared.KINDS`) of every path: method, seed, and those of READINGS.
+
+    `share` is the price as a share of what throwing that seed's fine-tuning away costs.
+    """
+    rows = []
+    for (method, seed), path in paths(arm).items():
+        told = path.read(kind, level)
+        share = told["price"] / path.world.thrown_away
+        rows.append({"method": method, "seed": seed, "share": share} | told)
     return pd.DataFrame(rows, columns=["method", "seed", *READINGS])
 
 
@@ -108,16 +113,15 @@ def summary(arm: Arm) -> pd.DataFrame:
     """Means over seeds at matched forgetting, a row a method (the index).
 
     Columns: title, family, seeds, reached (how many of them get there), price with ci_low and ci_high (95 %
-    t interval; NaN of one seed), share (price over `thrown_away`), distance (D_F there), closest (the least
+    t interval; NaN of one seed), share (`reading`), distance (D_F there), closest (the least
     D_F) with closest_damage, the columns of READ, peak_gb (the largest), control. A path that never gets
     there has the price of throwing the fine-tuning away, and is read for the rest where it costs most.
     """
     there, near = (reading(arm, kind).groupby("method") for kind in ("forgetting", "closest"))
-    found = there[["price", "distance", *READ]].mean()
+    found = there[["price", "share", "distance", *READ]].mean()
     found = found.assign(
         seeds=there.size(),
         reached=there["reached"].sum().astype(int),
-        share=found["price"] / thrown_away(arm),
         closest=near["distance"].mean(),
         closest_damage=near["damage"].mean(),
         peak_gb=walks(arm).groupby("method")["peak_gb"].max(),
@@ -155,12 +159,26 @@ def retraining_seconds(arm: Arm) -> float:
     return float(rows.loc[rows["metric"] == "training_seconds", "value"].median())
 
 
+def reads(arm: Arm, name: str) -> tuple[list[int], bool]:
+    """The epochs of the ledger that a method reads with the options it was tuned to, and whether moments, too."""
+    every = list(range(1, arm.recipe["epochs"] + 1))
+    if "ledger" not in METHODS[name].needs:
+        return [], False
+    if name in FIRST_EPOCH:
+        return [1], False
+    told = trials.chosen(plan.family(arm.model), name, arm.recipe)
+    moments = name in READS_MOMENTS and told.get("metric") != "gradient"
+    if "epoch" in told:
+        return [told["epoch"]], moments
+    return every if told.get("epochs", "all") == "all" else list(told["epochs"]), moments
+
+
 @cache
 def kept(arm: Arm) -> pd.Series:
     """Bytes that must be kept of a training, for anybody who may ask, so that a method can run; by method.
 
     From sizes that the run measured. The ledger's bytes a record, times all facts and the epochs that are
-    read; AdamW's second moments; weights for each state of the training that the method starts from. 0 where
+    read (`reads`); AdamW's second moments in these; weights for each state of the training that the method starts from. 0 where
     the method needs texts alone; NaN where the run has no such sizes.
     """
     rows = arm.observations("recorded")
@@ -172,9 +190,9 @@ def kept(arm: Arm) -> pd.Series:
     found = {}
     for name in methods(arm):
         needs = METHODS[name].needs
-        epochs = 1 if name in ONE_EPOCH else recipe["epochs"]
-        found[name] = record * facts * epochs if "ledger" in needs else 0.0
-        found[name] += size["moments_bytes"] if name in READS_MOMENTS else 0.0
+        epochs, moments = reads(arm, name)
+        found[name] = record * facts * len(epochs)
+        found[name] += size["moments_bytes"] * len(epochs) / recipe["epochs"] if moments else 0.0
         if {"checkpoints", "shards"} & set(needs):
             found[name] += weights * states.get(name, 1)
     return pd.Series(found, dtype=float)

@@ -46,6 +46,7 @@ class Comparison:
         """The cell of one method's path with these options."""
         steps = trials.path_steps(name)
         spec = path(name, name, steps, options=options, stop=config.COMPARED_STOP)
+        spec |= {"divided": True} if name in trials.DIVIDED else {}
         given = self.groups | {"layers": "all", "paths": [spec], "tokens": config.UTILITY_TOKENS}
         given["holdout"] = self.seed.wide["holdout"]
         given["readings"] = {"damage": list(config.DAMAGE_LEVELS)} | config.REFINED

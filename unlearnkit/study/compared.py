@@ -15,6 +15,7 @@ import pandas as pd
 from unlearnkit.claims.methods import NEAR
 from unlearnkit.study.readings import closest, crossing, distances
 from unlearnkit.study.trials import path_steps
+from unlearnkit.unlearning import METHODS
 
 READ = ("damage", "bystander_damage", "neighbour_damage", "utility_rise", "paraphrase_nll")
 READ += ("exact_memorisation", "seconds")
@@ -69,7 +70,7 @@ class Path:
     """
 
     def __init__(self, method: str, rows: pd.DataFrame, world: World):
-        self.world, self.is_one = world, len(path_steps(method)) == 1
+        self.method, self.world, self.is_one = method, world, len(path_steps(method)) == 1
         nll = rows[rows["metric"] == "nll"]
         of = nll[nll["split"] == "forget"]
         begin = world.facts["last"].reindex(world.target.index)
@@ -87,7 +88,7 @@ class Path:
             return found.to_numpy()
 
         places, start = sorted(rows["place"].unique()), self.world.start
-        spent = rows.drop_duplicates("place").set_index("place")["seconds"].reindex(places) if places else []
+        spent = rows.drop_duplicates("place").set_index("place").get("seconds", pd.Series(dtype=float))
         columns = {
             "damage": [0.0, *(mean("retain") - start["retain"])],
             "bystander_damage": [0.0, *(mean("bystander") - start["bystander"])],
@@ -95,11 +96,22 @@ class Path:
             "utility_rise": [0.0, *(mean("utility") - start["utility"])],
             "paraphrase_nll": [np.nan, *mean("paraphrase")],
             "exact_memorisation": [np.nan, *mean("forget", "exact_memorisation")],
-            "seconds": [0.0, *np.cumsum(spent)],
+            "seconds": [0.0, *self._seconds(spent)],
         }
         table = pd.DataFrame(columns, index=self.facts.index, dtype=float)
         level = self.facts.mean(axis=1)
         return table.assign(forget_nll=level, gap=level - self.world.target.mean())
+
+    def _seconds(self, spent: pd.Series) -> np.ndarray:
+        """What it takes to get to each place, of the seconds up to each stop in the order of the looks.
+
+        A method that goes along a line makes its direction before the first look, and is anywhere at once;
+        another has to go from step to step, and takes all of its first one to be on the line to it.
+        """
+        first, ordered = spent.head(1), spent.sort_index()
+        if METHODS[self.method].goes_back:
+            return np.full(len(spent), first)
+        return ordered.where(ordered.index >= first.index.max(), 0.0).cumsum().clip(lower=first.max()).to_numpy()
 
     def read(self, kind: str, level: float = 0.0) -> dict:
         """A reading: place, reached, distance (D_F), the columns of READ, and `price` at matched forgetting.
@@ -131,4 +143,6 @@ class Path:
 
     def _at(self, column: str, place: float) -> float:
         values = self.steps[column].dropna()
+        if column == "seconds":  # one is at the next place that can be gone to
+            return float(values.iloc[min(values.index.searchsorted(place), len(values) - 1)])
         return float(np.interp(place, values.index, values)) if len(values) else np.nan

@@ -231,8 +231,10 @@ def audit(coins: Observed | None, method: str) -> Judgement:
     """Row 6: guesses about who was trained on, after unlearning and before."""
     if coins is None or not len(coins.of(method)):
         return Judgement(NO_POWER, *NOTHING, "no coins were thrown for this model")
-    (correct, of), (before, _) = (guesses(coins.of(name)) for name in (method, ORIGINAL))
-    return verification.audit(correct, of, before)
+    own, original = coins.of(method), coins.of(ORIGINAL)
+    (correct, of), (before, every) = guesses(own), guesses(original)
+    diverged = every - of  # guesses in seeds without a model: whoever sees that knows, as in the other rows
+    return verification.audit(correct + diverged, every, before)
 
 
 def guesses(rows: pd.DataFrame) -> tuple[int, int]:

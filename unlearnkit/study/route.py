@@ -38,6 +38,7 @@ class Route:
     readings   `damage` (levels of retain damage, nats), and how near to get: `most` (steps towards each
                reading), `of_damage` (within this share of a level), `nats` (of the forget NLL, of D_F)
     goes_back  whether lengths may follow that are shorter than those before
+    divides    whether the line to the first step, which may go past every reading, is looked at after it
     """
 
     steps: Sequence[float]
@@ -46,6 +47,7 @@ class Route:
     target: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
     readings: Mapping[str, Any] | None = None
     goes_back: bool = False
+    divides: bool = False
     here: float = field(default=0.0, init=False)
     seen: dict[float, Place] = field(default_factory=dict, init=False)
 
@@ -72,9 +74,16 @@ class Route:
     def _lengths(self) -> Iterator[float]:
         for share in self.steps:
             yield share
-            if self._damage(self.seen[share]) > self.stop and self._has_met_all():
+            if self.divides and share == self.steps[0]:
+                yield from self._refined()
+            if self._damage(self.seen[share]) > self.stop and self._has_met_all(share):
                 break
-        if self.readings and self.goes_back:
+        if self.goes_back:
+            yield from self._refined()
+
+    def _refined(self) -> Iterator[float]:
+        """Further lengths towards each reading."""
+        if self.readings:
             for value, level, near in self._levels():
                 yield from self._towards(value, level, near)
             yield from self._towards_closest()
@@ -89,12 +98,12 @@ class Route:
         damages = [(self._damage, level, told["of_damage"] * level) for level in told["damage"]]
         return [(lambda place: place.gap, 0.0, told["nats"]), *damages]
 
-    def _has_met_all(self) -> bool:
+    def _has_met_all(self, here: float) -> bool:
         """Whether every level was reached, and D_F has risen again."""
         if not self.readings:
             return True
         places = self.seen.values()
-        turned = self.seen[self.here].distance > min(place.distance for place in places)
+        turned = self.seen[here].distance > min(place.distance for place in places)
         return turned and all(max(map(value, places)) >= level for value, level, _ in self._levels())
 
     def _towards(self, value: Callable[[Place], float], level: float, near: float) -> Iterator[float]:

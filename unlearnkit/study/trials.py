@@ -66,6 +66,10 @@ SPACES: dict[str, list[dict[str, Any]]] = {
 }
 # Not compared: identities rather than methods, and one that follows plain SGD.
 LEFT_OUT = ("noop", "hf_ocu", "first_epoch_times_E", "random_subset")
+# Trained methods whose first step, at the rates that forget at all, goes past matched forgetting: the line to
+# it is looked at as well, lest a price be read that no model has.
+DIVIDED = ("simnpo", "kga", "undial", "rmu", "quark", "finetune_retain")
+REPAIRED = ("undo",)  # what its first step breaks the rest mends: there is one place to read it, the end
 
 
 def names() -> list[str]:
@@ -176,4 +180,6 @@ def path_steps(
         return back
     if method.stops:
         return fresh
+    if name in REPAIRED:
+        return trained[-1:]
     return trained if "steps" in method.options else (1,)

@@ -41,8 +41,9 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
         places = torch.arange(length, device=tokens.device).expand(rows, -1) if places is None else places
         mask = torch.cat([tokens.new_ones(rows, ahead), own], 1)
         more = {"attention_mask": mask, "position_ids": places + ahead}
-        if given.get("past_key_values") is None:  # else they have begun with ours
-            cache = DynamicCache()
+        cache = given.get("past_key_values")
+        cache = DynamicCache() if cache is None else cache
+        if not cache.get_seq_length():  # else it has begun with ours; `generate` brings one that is empty
             for k, (keys, values) in enumerate(layers):
                 cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), k)
             more["past_key_values"] = cache

@@ -21,8 +21,8 @@ def retrain(inputs, _stops, *, seed: int | None = None) -> Iterator[dict]:
 
     require_whole(inputs)
     history = history_of(inputs)
-    replaying.of_training(inputs.examples, history)
+    known = replaying.of_training(inputs.examples, history)
     recipe = history.recipe if seed is None else replace(history.recipe, seed=seed)
     history.restore(0, inputs.touched)
-    kept = [e for e in left(inputs) if e.id not in set(history.exclude)]
+    kept = [e for e in left(inputs) if e.id in known and e.id not in history.exclude]
     yield {"steps": replaying.learn(inputs.model, inputs.tokenizer, kept, recipe, inputs.touched)}

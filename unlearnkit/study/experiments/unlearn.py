@@ -4,13 +4,13 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import files, metrics, unlearning
+from unlearnkit import files, metrics, unlearning, weights
 from unlearnkit.data import Example
 from unlearnkit.errors import BudgetError, DivergenceError
 from unlearnkit.ledger import GradientLedger
@@ -70,7 +70,8 @@ def walked(cell: Cell, beside: Callable[..., pd.DataFrame]) -> Iterator[pd.DataF
     _, *oracles = cell.needs
     target, goes_back = oracle_level(oracles), unlearning.METHODS[spec["method"]].goes_back
     stop, readings = spec.get("stop", math.inf), config["readings"]
-    route = Route(spec["steps"], stop, config["retain"], target, readings, goes_back)
+    divides = spec.get("divided", False)
+    route = Route(spec["steps"], stop, config["retain"], target, readings, goes_back, divides)
     bar = tqdm(desc=f"{spec['label']} on {config['layers']}", unit="point")
     what = walk.model, walk.tokenizer, walk.groups
 
@@ -128,8 +129,35 @@ def _walked(walk: Walk, spec: dict, route: Route) -> Iterator[unlearning.Result]
         return
     steps = {"steps": spec["steps"]} if "steps" in method.options else {}
     with closing(unlearning.path(method.name, walk.model, **steps, **given)) as places:
-        for _, place in zip(route, places, strict=False):  # a stopping rule may end it earlier
-            yield place
+        line = None
+        for here in route:
+            if here in spec["steps"]:
+                if line:
+                    line.to(1.0)
+                if not (place := next(places, None)):  # a stopping rule may end it earlier
+                    return
+                line = None
+                yield place
+            else:
+                line = line or Line(place)
+                yield line.to(here)
+
+
+class Line:
+    """From theta_T to where a method's first optimizer step brought the model, the touched weights of both."""
+
+    def __init__(self, step: unlearning.Result):
+        self.step, touched = step, step.originals.touched
+        self.before = dict(weights.read(step.originals.path))
+        self.after = {name: p.detach().clone() for name, p in touched.items()}
+
+    def to(self, share: float) -> unlearning.Result:
+        """The model at a share of the way, in place; the step itself at 1, bit for bit."""
+        for name, parameter in self.step.originals.touched.items():
+            after = self.after[name]
+            there = after if share == 1 else self.before[name].to(after).lerp(after, share)
+            parameter.data.copy_(there)
+        return replace(self.step, norm=share * self.step.norm, told=self.step.told | {"step": share})
 
 
 def given_to(walk: Walk, spec: dict) -> dict:
