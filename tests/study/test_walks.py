@@ -108,7 +108,9 @@ def test_the_line_to_the_first_step_is_looked_at_and_the_steps_after_it_are_as_w
 
     def rows(divided):
         spec = cell.config["paths"][0] | {"divided": divided}
-        what = Route(spec["steps"], 99.0, cell.config["retain"], target, cell.config["readings"], False, divided)
+        what = Route(
+            spec["steps"], 99.0, cell.config["retain"], target, cell.config["readings"], False, divided
+        )
 
         def look():
             return unlearn.measure.point(walk.model, walk.tokenizer, walk.groups)

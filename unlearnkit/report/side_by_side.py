@@ -160,7 +160,7 @@ def retraining_seconds(arm: Arm) -> float:
 
 
 def reads(arm: Arm, name: str) -> tuple[list[int], bool]:
-    """The epochs of the ledger that a method reads with the options it was tuned to, and whether moments, too."""
+    """The epochs of the ledger that a method reads as it was tuned, and whether it reads moments, too."""
     every = list(range(1, arm.recipe["epochs"] + 1))
     if "ledger" not in METHODS[name].needs:
         return [], False
@@ -178,8 +178,8 @@ def kept(arm: Arm) -> pd.Series:
     """Bytes that must be kept of a training, for anybody who may ask, so that a method can run; by method.
 
     From sizes that the run measured. The ledger's bytes a record, times all facts and the epochs that are
-    read (`reads`); AdamW's second moments in these; weights for each state of the training that the method starts from. 0 where
-    the method needs texts alone; NaN where the run has no such sizes.
+    read (`reads`); AdamW's second moments in these; weights for each state of the training that the method
+    starts from. 0 where the method needs texts alone; NaN where the run has no such sizes.
     """
     rows = arm.observations("recorded")
     size = rows.groupby("metric")["value"].mean().reindex(SIZES)

@@ -111,7 +111,9 @@ class Path:
         first, ordered = spent.head(1), spent.sort_index()
         if METHODS[self.method].goes_back:
             return np.full(len(spent), first)
-        return ordered.where(ordered.index >= first.index.max(), 0.0).cumsum().clip(lower=first.max()).to_numpy()
+        return (
+            ordered.where(ordered.index >= first.index.max(), 0.0).cumsum().clip(lower=first.max()).to_numpy()
+        )
 
     def read(self, kind: str, level: float = 0.0) -> dict:
         """A reading: place, reached, distance (D_F), the columns of READ, and `price` at matched forgetting.

@@ -19,7 +19,8 @@ def path(label: str, method: str, steps: tuple[float, ...], **more) -> dict:
 
     `request` names the group of facts to forget (default "forget") or `ids` lists them, `options` go to the
     method, `stop` is the retain damage beyond which the path is left once it has met its readings, `coarse`
-    keeps it to its steps, `divided` has the line to its first optimizer step looked at too, `parts` are the layers that it moves where `layers` of its cell is a name for them.
+    keeps it to its steps, `divided` has the line to its first optimizer step looked at too, `parts` are the
+    layers that it moves where `layers` of its cell is a name for them.
     """
     return {"label": label, "method": method, "steps": list(steps)} | more
 

@@ -144,7 +144,7 @@ def _walked(walk: Walk, spec: dict, route: Route) -> Iterator[unlearning.Result]
 
 
 class Line:
-    """From theta_T to where a method's first optimizer step brought the model, the touched weights of both."""
+    """From theta_T to where the first optimizer step brought the model: the touched weights of both."""
 
     def __init__(self, step: unlearning.Result):
         self.step, touched = step, step.originals.touched
