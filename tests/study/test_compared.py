@@ -56,7 +56,7 @@ def test_a_line_is_read_where_its_mean_first_is_the_oracles(world):
 
 
 def test_seconds_are_those_of_the_steps_that_one_has_to_take(world):
-    """Looked at: the first step, a third of the way to it, and the third; on that line one has taken it all."""
+    """Looked at: the first step, a third of the way to it, and the third; it is taken whole for either."""
     path = Path("rmu", walked((1, (9.0, 9.0), 3.0), (1 / 3, (3.0, 3.0), 1.0), (3, (9.0, 9.0), 4.0)), world)
     assert path.steps["seconds"].to_dict() == {0: 0.0, 1 / 3: 2.0, 1: 2.0, 3: 4.0}
     found = path.read("forgetting")

@@ -9,6 +9,10 @@ Tuning    Every method gets the same budget: `TRIALS` settings of its options in
           and all paths whose options it changed were walked anew.)
 Readings  Those of the claims (`registered`). A method that goes to one place only, and has no path, is read
           there: it has forgotten if its forget facts' mean NLL is no more than `NEAR` below the oracles'.
+          Where the first optimizer step goes past the oracles, the line to it is looked at as well
+          (`trials.DIVIDED`), and what breaks the model first and mends it then is read at its end
+          (`trials.REPAIRED`). (Both added when all worlds of gpt2-tiny had been seen: prices had been read
+          between theta_T and a first step, of no model. The seven methods were tuned and walked anew.)
 Price     What the retain facts lose at matched forgetting, in nats, no more than what they lose by throwing
           the fine-tuning away, and so much where a path never gets there.
 The bar   A method is far cheaper than the paper's if the 95 % t interval of (its price less `SHARE` of the
