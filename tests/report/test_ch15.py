@@ -19,6 +19,17 @@ def arm(tmp_path_factory):
         yield side_by_side.of_run(run)[0]
 
 
+@pytest.fixture(autouse=True)
+def untuned(monkeypatch, tmp_path):
+    """Options are the methods' own, whatever was chosen for the study."""
+    monkeypatch.setattr(trials, "FOLDER", tmp_path)
+    trials.reread()
+    side_by_side.kept.cache_clear()
+    yield
+    trials.reread()
+    side_by_side.kept.cache_clear()
+
+
 def test_rows_are_ordered_by_what_is_kept_and_priced(arm):
     table = chapter.rows(arm, (*chapter.LEDGER, *chapter.BESIDE))
     assert list(table["method"]) == [

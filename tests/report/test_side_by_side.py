@@ -1,5 +1,7 @@
 """Readings of compared methods, and what they need kept, in a world whose truth is known."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from planted_run import KEPT, TRAINED_IN, World, standing
 
 from unlearnkit.claims.methods import PRINCIPAL
 from unlearnkit.report import ch09_methods, side_by_side
-from unlearnkit.study import config
+from unlearnkit.study import config, trials
 
 PRICED = [m for m, dear in DEARNESS.items() if dear is not None]
 
@@ -17,6 +19,17 @@ PRICED = [m for m, dear in DEARNESS.items() if dear is not None]
 def arms(tmp_path_factory):
     with compared(tmp_path_factory) as run:
         yield side_by_side.of_run(run)
+
+
+@pytest.fixture(autouse=True)
+def untuned(monkeypatch, tmp_path):
+    """Options are the methods' own, whatever was chosen for the study."""
+    monkeypatch.setattr(trials, "FOLDER", tmp_path)
+    trials.reread()
+    side_by_side.kept.cache_clear()
+    yield
+    trials.reread()
+    side_by_side.kept.cache_clear()
 
 
 @pytest.fixture
@@ -89,6 +102,23 @@ def test_what_is_kept_follows_from_the_sizes_that_were_measured(arm):
     assert kept["retrain"] == kept["msa"] == weights
     assert kept["sisa"] == side_by_side.SHARDED * weights
     assert kept["npo"] == kept["gradient_ascent"] == 0
+
+
+def test_what_is_kept_is_what_the_tuned_options_read(arm, tmp_path):
+    told = [("adam_replay", {"epochs": [2]}), ("single_epoch", {"epoch": 3})]
+    told.append(("projected_replay", {"metric": "gradient"}))
+    rows = [(method, json.dumps(options), 40, 1.0, True, 1.0, 1.0) for method, options in told]
+    columns = ["method", "trial", "seed", "price", "reached", "closest", "seconds"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "smollm2-135m.csv", index=False)
+    trials.reread()
+    every = list(range(1, arm.recipe["epochs"] + 1))
+    assert side_by_side.reads(arm, "adam_replay") == ([2], True)
+    assert side_by_side.reads(arm, "single_epoch") == ([3], False)
+    assert side_by_side.reads(arm, "projected_replay") == (every, False)
+    assert side_by_side.reads(arm, "first_epoch") == ([1], False)
+    assert side_by_side.reads(arm, "npo") == ([], False)
+    part = KEPT["ledger_bytes"] / KEPT["records"] * len(arm.settings[0].facts)
+    assert side_by_side.kept(arm)["adam_replay"] == pytest.approx(part + KEPT["moments_bytes"] / len(every))
 
 
 def test_without_measured_sizes_nothing_is_said(arm, monkeypatch):

@@ -53,10 +53,8 @@ def test_it_is_the_text_written_out(name, arch, side, tiny_model, tiny_tokenizer
 @pytest.mark.parametrize("arch", SHAPES)
 def test_the_librarys_own_generation_reads_it_too(arch, tiny_model, tiny_tokenizer):
     """`generate` brings an empty cache of its own."""
-    model, how = (
-        tiny_model(arch[0], tied=arch[1]),
-        {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0},
-    )
+    model = tiny_model(arch[0], tied=arch[1]).eval()
+    how = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
     how |= {"output_logits": True, "return_dict_in_generate": True}
     prompt = torch.tensor([tiny_tokenizer(FACTS[0].prompt)["input_ids"]])
     ahead = torch.tensor([tiny_tokenizer(text_of("prompt_guard"))["input_ids"]])

@@ -191,7 +191,7 @@ def kept(arm: Arm) -> pd.Series:
     for name in methods(arm):
         needs = METHODS[name].needs
         epochs, moments = reads(arm, name)
-        found[name] = record * facts * len(epochs)
+        found[name] = record * facts * len(epochs) if epochs else 0.0
         found[name] += size["moments_bytes"] * len(epochs) / recipe["epochs"] if moments else 0.0
         if {"checkpoints", "shards"} & set(needs):
             found[name] += weights * states.get(name, 1)

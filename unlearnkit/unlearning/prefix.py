@@ -36,17 +36,18 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
 
     def prefixed(_module, args: tuple, given: dict) -> tuple[tuple, dict]:
         rows, length = given["input_ids"].shape
-        own, places = given.get("attention_mask"), given.get("position_ids")
-        own = tokens.new_ones(rows, length) if own is None else own
-        places = torch.arange(length, device=tokens.device).expand(rows, -1) if places is None else places
-        mask = torch.cat([tokens.new_ones(rows, ahead), own], 1)
-        more = {"attention_mask": mask, "position_ids": places + ahead}
         cache = given.get("past_key_values")
         cache = DynamicCache() if cache is None else cache
         if not cache.get_seq_length():  # else it has begun with ours; `generate` brings one that is empty
             for k, (keys, values) in enumerate(layers):
                 cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), k)
-            more["past_key_values"] = cache
+        before = cache.get_seq_length() - ahead  # what was read of the prompt's own
+        own, places = given.get("attention_mask"), given.get("position_ids")
+        own = tokens.new_ones(rows, before + length) if own is None else own
+        here = torch.arange(before, before + length, device=tokens.device)
+        places = here.expand(rows, -1) if places is None else places
+        mask = torch.cat([tokens.new_ones(rows, ahead), own], 1)
+        more = {"attention_mask": mask, "position_ids": places + ahead, "past_key_values": cache}
         return args, {**given, **more}
 
     hook = model.register_forward_pre_hook(prefixed, with_kwargs=True)

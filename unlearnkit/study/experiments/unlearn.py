@@ -4,18 +4,19 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import files, metrics, unlearning, weights
+from unlearnkit import files, metrics, unlearning
 from unlearnkit.data import Example
 from unlearnkit.errors import BudgetError, DivergenceError
 from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure, portrait, ways
+from unlearnkit.study.experiments.line import Line
 from unlearnkit.study.experiments.setting import displacement_of, fine_tuned, groups_of
 from unlearnkit.study.experiments.train import loaded
 from unlearnkit.study.readings import crossing, curve, damages, oracle_level, start
@@ -141,23 +142,6 @@ def _walked(walk: Walk, spec: dict, route: Route) -> Iterator[unlearning.Result]
             else:
                 line = line or Line(place)
                 yield line.to(here)
-
-
-class Line:
-    """From theta_T to where the first optimizer step brought the model: the touched weights of both."""
-
-    def __init__(self, step: unlearning.Result):
-        self.step, touched = step, step.originals.touched
-        self.before = dict(weights.read(step.originals.path))
-        self.after = {name: p.detach().clone() for name, p in touched.items()}
-
-    def to(self, share: float) -> unlearning.Result:
-        """The model at a share of the way, in place; the step itself at 1, bit for bit."""
-        for name, parameter in self.step.originals.touched.items():
-            after = self.after[name]
-            there = after if share == 1 else self.before[name].to(after).lerp(after, share)
-            parameter.data.copy_(there)
-        return replace(self.step, norm=share * self.step.norm, told=self.step.told | {"step": share})
 
 
 def given_to(walk: Walk, spec: dict) -> dict:
