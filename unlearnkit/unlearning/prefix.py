@@ -1,6 +1,6 @@
 """A text before every prompt, as keys and values that a hook puts into the model's forward pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,6 +34,22 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
         read = model.base_model(tokens, past_key_values=DynamicCache(), use_cache=True).past_key_values
     layers = [(layer.keys, layer.values) for layer in read.layers]
 
+    hook = model.register_forward_pre_hook(_prefixing(tokens, layers), with_kwargs=True)
+    if limit:  # so many positions are left for what comes after: running text is cut into windows by this
+        model.config.max_position_embeddings = limit - ahead
+
+    def remove() -> None:
+        hook.remove()
+        if limit:
+            model.config.max_position_embeddings = limit
+
+    return remove
+
+
+def _prefixing(tokens: torch.Tensor, layers: Sequence[tuple]) -> Callable[..., tuple[tuple, dict]]:
+    """The hook: `tokens` (1 x ahead), whose keys and values by layer are `layers`, before what is given."""
+    ahead = tokens.shape[1]
+
     def prefixed(_module, args: tuple, given: dict) -> tuple[tuple, dict]:
         rows, length = given["input_ids"].shape
         cache = given.get("past_key_values")
@@ -50,13 +66,4 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
         more = {"attention_mask": mask, "position_ids": places + ahead, "past_key_values": cache}
         return args, {**given, **more}
 
-    hook = model.register_forward_pre_hook(prefixed, with_kwargs=True)
-    if limit:  # so many positions are left for what comes after: running text is cut into windows by this
-        model.config.max_position_embeddings = limit - ahead
-
-    def remove() -> None:
-        hook.remove()
-        if limit:
-            model.config.max_position_embeddings = limit
-
-    return remove
+    return prefixed
