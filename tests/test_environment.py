@@ -43,6 +43,20 @@ def test_lock_satisfies_every_direct_dependency(requirement):
     assert requirement.specifier.contains(version, prereleases=True)
 
 
+def test_every_pin_installs_on_the_oldest_python_that_is_promised():
+    """Debian 12 has 3.11.2: a pin that asks for a later patch shuts its users out."""
+    oldest = next(iter(SpecifierSet(PROJECT["requires-python"]))).version + ".0"
+    told = {name: importlib.metadata.metadata(name)["Requires-Python"] for name in pinned() if _is_here(name)}
+    assert [name for name, wants in told.items() if not SpecifierSet(wants or "").contains(oldest)] == []
+
+
+def _is_here(name: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:  # of another system
+        return False
+
+
 def test_conda_environment_installs_the_lock_and_the_project():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     requirements = [Requirement(item) for item in environment["dependencies"] if isinstance(item, str)]
