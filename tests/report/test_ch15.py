@@ -12,22 +12,13 @@ from unlearnkit.report import ch15_history as chapter
 from unlearnkit.report import side_by_side
 from unlearnkit.study import trials
 
+pytestmark = pytest.mark.usefixtures("untuned")
+
 
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory):
     with compared(tmp_path_factory) as run:
         yield side_by_side.of_run(run)[0]
-
-
-@pytest.fixture(autouse=True)
-def untuned(monkeypatch, tmp_path):
-    """Options are the methods' own, whatever was chosen for the study."""
-    monkeypatch.setattr(trials, "FOLDER", tmp_path)
-    trials.reread()
-    side_by_side.kept.cache_clear()
-    yield
-    trials.reread()
-    side_by_side.kept.cache_clear()
 
 
 def test_rows_are_ordered_by_what_is_kept_and_priced(arm):

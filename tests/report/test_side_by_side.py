@@ -12,6 +12,7 @@ from unlearnkit.claims.methods import PRINCIPAL
 from unlearnkit.report import ch09_methods, side_by_side
 from unlearnkit.study import config, trials
 
+pytestmark = pytest.mark.usefixtures("untuned")
 PRICED = [m for m, dear in DEARNESS.items() if dear is not None]
 
 
@@ -19,17 +20,6 @@ PRICED = [m for m, dear in DEARNESS.items() if dear is not None]
 def arms(tmp_path_factory):
     with compared(tmp_path_factory) as run:
         yield side_by_side.of_run(run)
-
-
-@pytest.fixture(autouse=True)
-def untuned(monkeypatch, tmp_path):
-    """Options are the methods' own, whatever was chosen for the study."""
-    monkeypatch.setattr(trials, "FOLDER", tmp_path)
-    trials.reread()
-    side_by_side.kept.cache_clear()
-    yield
-    trials.reread()
-    side_by_side.kept.cache_clear()
 
 
 @pytest.fixture
