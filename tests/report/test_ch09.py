@@ -9,7 +9,7 @@ import pytest
 from planted_methods import DEARNESS, FEW, SEEDS, compared, price
 
 from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED, SHARE
-from unlearnkit.report import ch09_advice, ch09_figures, ch09_tuning, side_by_side
+from unlearnkit.report import ch09_advice, ch09_figures, ch09_tuning, ch10_practice, side_by_side
 from unlearnkit.report import ch09_methods as chapter
 from unlearnkit.study import trials
 
@@ -53,6 +53,15 @@ def test_the_bar_shows_exactly_those_planted_below_it(arm):
     assert found["difference"]["npo"] == pytest.approx(price("npo") - SHARE * price("first_epoch"), abs=0.03)
     out = {"first_epoch", "random_direction", *NEVER_ADVISED}
     assert set(found.index) == set(DEARNESS) - out
+
+
+def test_chapter_10_names_beside_its_own_what_everybodys_records_buy(arm, monkeypatch):
+    use = ch09_advice.advice(arm).set_index("have").loc["the ledger", "use"]
+    found = side_by_side.summary(arm).loc[use]
+    told = ch10_practice.with_all_records(arm)
+    assert told == f"{found['title']}: {found['price']:.2f} ({found['seeds']} seeds)"
+    monkeypatch.setattr(ch10_practice.side_by_side, "walks", lambda _: pd.DataFrame())
+    assert ch10_practice.with_all_records(arm) == "–"
 
 
 def test_one_seed_shows_nothing(tmp_path_factory):

@@ -1,6 +1,7 @@
 """From observations to verdicts, on worlds whose truth is planted; and the file that holds the verdicts."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from planted_run import World, planted
@@ -143,6 +144,18 @@ def test_tables_have_a_column_an_arm_and_a_row_a_claim(monkeypatch, tmp_path):
     assert "● replicated" in said
     assert "0.31" not in said
     assert verdicts.summary(run).endswith("\n".join(lines))
+
+
+def test_units_and_margins_of_every_claim_are_told(monkeypatch):
+    told = verdicts.units()
+    assert (
+        "in nats with a margin of 0.1; C3a, C3b, C3c, C3d in standard deviations with a margin of 0.2."
+        in told
+    )
+    assert "but in C0 and C2b" in told
+    one = replace(claims.CLAIMS[0], margin=0.3)
+    monkeypatch.setattr(claims, "CLAIMS", (one, *claims.CLAIMS[1:]))
+    assert "C0 in nats with a margin of 0.3" in verdicts.units()
 
 
 def test_figure_draws_every_claim_and_arm(verdicts_in):

@@ -13,8 +13,8 @@ import pandas as pd
 
 from unlearnkit import claims
 from unlearnkit.claims.judging import FAIL, NO_POWER, PASS
+from unlearnkit.report import ch09_advice, side_by_side, tables
 from unlearnkit.report import ch11_verification as grid
-from unlearnkit.report import tables
 from unlearnkit.report.ch07_facts import RANDOM, WRONG, fact_readings
 from unlearnkit.report.claim_values import cost
 from unlearnkit.report.contrasts import contrast
@@ -82,6 +82,17 @@ def advised(arm: Arm) -> tuple[str, str] | None:
     """(layers, method) of the setting that the module's rule advises; None where it advises none."""
     chosen = ranked(arm).query("advised")
     return (chosen["layers"].iloc[0], chosen["method"].iloc[0]) if len(chosen) else None
+
+
+def with_all_records(arm: Arm) -> str:
+    """What chapter 09 advises whoever has everybody's records, in words; "–" where the arm did not look."""
+    if not len(side_by_side.walks(arm)):
+        return "–"
+    chosen = ch09_advice.advice(arm).set_index("have").loc["the ledger", "use"]
+    if not chosen:
+        return "nothing"
+    one = side_by_side.summary(arm).loc[chosen]
+    return f"{one['title']}: {one['price']:.2f} ({tables.count(one['seeds'], 'seed')})"
 
 
 def name(layers: str, method: str) -> str:

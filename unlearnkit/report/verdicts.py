@@ -92,6 +92,19 @@ def markdown_for_readme(run: Run) -> str:
     return re.sub("</?b>", "**", tables.markdown(told))  # asterisks in cells are escaped
 
 
+def units() -> str:
+    """What the numbers of `markdown_for_readme` are: their units and margins, as registered."""
+    groups: dict[str, list[str]] = {}
+    for claim in claims.CLAIMS:
+        groups.setdefault(f"{claim.unit} with a margin of {claim.margin:g}", []).append(claim.id)
+    most, *rest = sorted(groups.items(), key=lambda group: -len(group[1]))
+    told = [f"in {most[0]}", *(f"{', '.join(ids)} in {what}" for what, ids in rest)]
+    return (
+        f"A verdict, and the mean over seeds [95 % interval]: {'; '.join(told)}. Above zero speaks for the "
+        f"claim, but in {' and '.join(NONE)}, which claim little or none:"
+    )
+
+
 def summary(run: Run) -> str:
     """One screen: what forgetting costs by the first arm's updates, and the verdicts on all claims."""
     arm = run.arms[0]
@@ -105,14 +118,15 @@ def summary(run: Run) -> str:
         price = claim_values.cost(arm, ("all", method)).mean()
         told = (tables.NAMES[method], f"{there.sum()} of {len(there)}", f"{price:.2f}", f"{nearest:.2f}")
         rows.append(told)
-    columns = ["update", "seeds where it forgets as the oracle", "what others lose by then", "closest"]
+    others = "what others lose by then"
+    columns = ["update", "seeds where it forgets as the oracle", others, "closest to the oracle"]
     told = tables.markdown(pd.DataFrame(rows, columns=columns))
     head = (
         f"**{arm.name}**, {tables.count(len(arm.seeds), 'training seed')}. In "
         f"nats; the fine-tuned model is {start:.2f} from the retrained oracle, and all that the others were "
         f"taught is worth {claim_values.thrown_away(arm)['damage'].mean():.2f}:"
     )
-    parts = [head, told, markdown_for_readme(run)]
+    parts = [head, told, units(), markdown_for_readme(run)]
     if warned := contrasts.warnings(run):
         parts.insert(0, warned.data)
     return "\n\n".join(parts)
