@@ -88,11 +88,13 @@ def population(shift=0.0, models=MODELS, seed=0, good="good"):
 
 def thrown(seeds=WORLDS, good="good", hiding="hiding"):
     """Before unlearning heads are likelier; after it nothing tells them."""
-    parts = []
+    parts, oracles = [], []
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         heads = np.where(rng.random(COIN_PERSONS) < 0.5, "forget", "holdout")
         for name, effect in {"noop": 3.0, good: 0.0, hiding: 1.5}.items():
             value = rng.normal(0, 1, COIN_PERSONS) + effect * (heads == "forget")
             parts.append(rows(seed, "mia_reference", value).assign(split=heads, method=name))
-    return Observed(pd.concat(parts), pd.DataFrame({"order": []}))
+        value = rng.normal(0, 1, COIN_PERSONS)
+        oracles.append(rows(seed, "mia_reference", value).assign(split=heads, order=1))
+    return Observed(pd.concat(parts), pd.concat(oracles))

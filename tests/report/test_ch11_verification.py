@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from planted_tests import WORLDS, population, study, thrown
+from planted_tests import FACTS, WORLDS, population, study, thrown
 
 from unlearnkit.claims.judging import FAIL, NO_POWER, PASS
 from unlearnkit.claims.verification import ROWS
@@ -11,7 +11,7 @@ from unlearnkit.report import ch10_practice as practice
 from unlearnkit.report import ch11_numbers
 from unlearnkit.report import ch11_verification as chapter
 from unlearnkit.report import ch12_stress as stress
-from unlearnkit.study import config, judged
+from unlearnkit.study import config, judged, judged_on
 from unlearnkit.study.config import VERIFIED
 from unlearnkit.study.judged import Observed
 from unlearnkit.study.verified import COINS, POPULATION
@@ -98,6 +98,14 @@ def test_every_cell_can_be_traced_to_its_seeds(arm):
         assert table.shape[1] == 1 + 2 * own.shape[1]
         assert float(table.iloc[0, 1]) == pytest.approx(own.iloc[0, 0], abs=6e-4)
         assert float(table.iloc[0, 2]) == pytest.approx(control.iloc[0, 0], abs=6e-4)
+    many = ch11_numbers.numbers(arm, GOOD, "klom")
+    assert many["of"].str.contains("world 0").sum() == FACTS
+    assert not len(ch11_numbers.numbers(arm, HIDING, "klom"))  # which that world was not unlearned with
+    assert 0.5 < many["value"].mean() / many["oracle"].mean() < 2
+    coins = ch11_numbers.numbers(arm, GOOD, "audit")
+    right, of = judged_on.guesses(known.coins.of(GOOD)).sum()
+    assert coins["value"].mean() == pytest.approx(right / of)
+    assert not len(ch11_numbers.numbers(PlantedArm(study(2, GOOD, HIDING)), GOOD, "audit"))
     told = ch11_numbers.rows(arm, GOOD)
     assert list(told["verdict"]) == list(chapter.verdicts(arm).loc[GOOD].drop(chapter.VERDICT))
     assert len(ch11_numbers.means(arm)) == len(chapter.verdicts(arm))

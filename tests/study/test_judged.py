@@ -11,6 +11,7 @@ from unlearnkit.claims.verification import ROWS
 from unlearnkit.study import judged
 from unlearnkit.study.config import COIN_PERSONS, VERIFIED
 from unlearnkit.study.judged import Evidence, Observed
+from unlearnkit.study.judged_on import guesses
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_klom_takes_the_verdict_of_most_worlds():
 def test_coins_see_through_what_was_not_unlearned(known):
     assert judged.audit(known.coins, "good").verdict == PASS
     assert judged.audit(known.coins, "hiding").verdict == FAIL
-    right, every = judged.guesses(known.coins.of("good"))
+    right, every = guesses(known.coins.of("good")).sum()
     assert every == WORLDS * COIN_PERSONS // 2
     assert abs(right / every - 0.5) < 3 * 0.5 / every**0.5
     assert judged.audit(None, "good").verdict == NO_POWER
@@ -96,5 +97,5 @@ def test_coins_of_seeds_that_a_method_has_no_model_of_count_as_guessed(known):
     kept = coins.methods[(coins.methods["method"] != "good") | (coins.methods["seed"] < WORLDS // 2)]
     found = judged.audit(Observed(kept, coins.oracles), "good")
     assert found.verdict == FAIL
-    right, every = judged.guesses(coins.of("good").query("seed < @WORLDS // 2"))
+    right, every = guesses(coins.of("good").query("seed < @WORLDS // 2")).sum()
     assert found.estimate == pytest.approx((right + every) / (2 * every))

@@ -7,7 +7,8 @@ and no power are.
 
 A method forgets if all rows that decide pass. "Nearer to the oracle than to the original" says nothing
 without equivalence, and both decide. Leakage and depth have no margin in the protocol: theirs is a tenth of
-the scale, as that of quantisation is.
+the scale, as that of quantisation is. `distribution` and `asked` were added when all worlds of gpt2-tiny had
+been seen, so that they are shown and do not decide.
 """
 
 import hashlib
@@ -67,11 +68,25 @@ ROWS = (
         4,
         "D_F less the mean distance of oracles is below that (95 % bound), TOST of the gap within it",
     ),
+    Row(
+        "distribution",
+        4,
+        "the KS distance of its facts' NLL from the oracle's is below twice another oracle's (95 % bound)",
+        decides=False,
+    ),
     Row("membership", 5, "AUC less the oracle's is at most 0.05, its 95 % interval within the margin", 0.10),
     Row("audit", 6, "guesses about coins are no better than chance (exact binomial)", decides=False),
     Row("relearning", 7, "TOST of the area between curves within one standard deviation of the oracles'"),
     Row("quantisation", 8, "at int8 and int4 at most the margin's share comes back (95 % bound)", 0.10),
     Row("leakage", 9, "leak@k less the oracle's is at most the margin (95 % bound)", 0.10),
+    Row(
+        "asked",
+        9,
+        "asked in the worst of other ways, facts are likelier than to the oracle by the margin at most (95 % "
+        "bound, nats)",
+        0.10,
+        decides=False,
+    ),
     Row("depth", 10, "UDS is at most the margin below an oracle's (95 % bound)", 0.10, decides=False),
 )
 MARGINS = {row.id: row.margin for row in ROWS}
@@ -115,8 +130,22 @@ def equivalence(
     than another oracle is has forgotten no less.
     """
     margin = float(np.mean(oracle_distance))
+    return judged([_no_farther(distance, oracle_distance), within(gap, oracle_gap, margin)], np.size(gap))
+
+
+def _no_farther(distance: ArrayLike, oracle_distance: ArrayLike) -> ColumnTest:
+    """Whether a distance, less another oracle's mean one, is below that."""
+    margin = float(np.mean(oracle_distance))
     own, among = (np.asarray(values, float) - margin for values in (distance, oracle_distance))
-    return judged([below(own, among, margin), within(gap, oracle_gap, margin)], np.size(gap))
+    return below(own, among, margin)
+
+
+def distribution(distance: ArrayLike, control: ArrayLike) -> Judgement:
+    """Row 4 again, of the KS distance between the facts' NLL and the oracle's, one a seed.
+
+    Twenty facts are alike as a whole long before they are so one by one.
+    """
+    return judged([_no_farther(distance, control)], np.size(distance))
 
 
 def membership(differences: ArrayLike, control: ArrayLike) -> Judgement:
@@ -135,8 +164,8 @@ def audit(correct: int, guesses: int, original_correct: int) -> Judgement:
     sees = before.p < SEEN
     verdict = FAIL if found.p < ALPHA else PASS if sees else NO_POWER
     told = (
-        f"{guesses} guesses can prove an eps of {found.ceiling:.2f} at most; before unlearning they prove "
-        f"{before.eps:.2f} (p = {before.p:.1g})"
+        f"{guesses} guesses can prove an eps of {found.ceiling:.2f} at most: they prove {found.eps:.2f} here "
+        f"(p = {found.p:.1g}), and {before.eps:.2f} before unlearning (p = {before.p:.1g})"
     )
     return Judgement(verdict, correct / guesses, (found.ci_low, found.ci_high), told)
 
@@ -161,6 +190,11 @@ def leakage(excess: ArrayLike, control: ArrayLike, samples: int) -> Judgement:
     found = judged([below(own, c, MARGINS["leakage"]) for own, c in pairs], len(excess))
     bound = f"; no leak in {samples} samples bounds its rate by {stats.exact_upper(0, samples):.3f}"
     return found._replace(power=found.power + bound)
+
+
+def asked(likelier: ArrayLike, control: ArrayLike) -> Judgement:
+    """Row 9 in other words: by how much facts, asked in their worst way, are likelier than to the oracle."""
+    return judged([below(likelier, control, MARGINS["asked"])], np.size(likelier))
 
 
 def depth(scores: ArrayLike, control: ArrayLike) -> Judgement:

@@ -8,8 +8,10 @@ from unlearnkit.errors import DataError
 from unlearnkit.report import tables
 from unlearnkit.report.ch11_verification import TITLES, evidence, judgements, title
 from unlearnkit.report.run import Arm
-from unlearnkit.study import judged
+from unlearnkit.study import judged, judged_on
 from unlearnkit.study.verified import ATTACKS
+
+COLUMNS = ("column", "of", "value", "oracle")
 
 
 def rows(arm: Arm, method: str) -> pd.DataFrame:
@@ -26,42 +28,74 @@ def rows(arm: Arm, method: str) -> pd.DataFrame:
     )
 
 
-def numbers(arm: Arm, method: str) -> pd.DataFrame:
-    """What a method is judged on, a row a number: row, column, seed, value, oracle (the control's)."""
-    parts = []
-    for name in judged.NUMBERS:
-        own, control = (
-            table.rename_axis("seed").reset_index().melt("seed", var_name="column", value_name=of)
-            for table, of in zip(
-                judged.numbers(evidence(arm), method, name), ("value", "oracle"), strict=True
-            )
-        )
-        parts.append(own.merge(control, how="outer").assign(row=name))
-    return pd.concat(parts)[["row", "column", "seed", "value", "oracle"]]
+def numbers(arm: Arm, method: str, row: str) -> pd.DataFrame:
+    """What one cell of the grid is judged on, a row a number: column, of, value, oracle (the control's).
+
+    `of` is a training seed. Of the many models it is a fact with its world, and the control what halves of
+    the oracles show; of the coins the value is the share of right guesses. No rows where a test was not made.
+    """
+    known = evidence(arm)
+    if row == "klom":
+        worlds = [_klom(world, method, k) for k, world in enumerate(known.populations)]
+        return pd.concat([pd.DataFrame(columns=COLUMNS), *worlds])
+    pair = _coins(known.coins, method) if row == "audit" else judged.numbers(known, method, row)
+    own, control = (
+        table.rename_axis("of").reset_index().melt("of", var_name="column", value_name=name)
+        for table, name in zip(pair, ("value", "oracle"), strict=True)
+    )
+    return own.merge(control, how="outer")[list(COLUMNS)]
+
+
+def _coins(coins: judged.Observed | None, method: str) -> list[pd.DataFrame]:
+    """The share of right guesses, a row a seed: of a method, and of the oracle."""
+    if coins is None:
+        return [pd.DataFrame(), pd.DataFrame()]
+    both = (judged_on.guesses(coins.of(name)) for name in (method, judged.ORACLE))
+    return [pd.DataFrame({"right": table["right"] / table["of"]}) for table in both]
+
+
+def _klom(world: judged.Observed, method: str, number: int) -> pd.DataFrame:
+    """KLoM of each fact of one world, and what the oracles' halves show of it; no rows of an oracle."""
+    if method == judged.ORACLE or not len(world.of(method)):
+        return pd.DataFrame(columns=COLUMNS)
+    own, oracles = judged_on.margins(world.of(method)), judged_on.margins(world.oracle())
+    found = stats.klom(own, oracles)
+    of = [f"{fact} (world {number})" for fact in own]
+    told = {"column": "klom", "of": of, "value": found.per_fact, "oracle": found.null_per_fact}
+    return pd.DataFrame(told, columns=COLUMNS)
 
 
 def numbers_table(arm: Arm, method: str, row: str) -> pd.DataFrame:
-    """The numbers behind one cell of the grid: a row a seed, the method's beside another oracle's."""
-    found = numbers(arm, method).query("row == @row")
-    told = found.pivot_table(["value", "oracle"], "seed", "column", sort=False).swaplevel(axis=1)
+    """The numbers behind one cell of the grid: a row a seed (or fact), the method's beside the control's."""
+    found = numbers(arm, method, row)
+    told = found.pivot_table(["value", "oracle"], "of", "column", sort=False).swaplevel(axis=1)
     order = [(c, of) for c in found["column"].unique() for of in ("value", "oracle") if (c, of) in told]
     told = told[order].map(lambda value: tables.number(value, ".3f"))
-    called = {"value": title(method), "oracle": "another oracle"}
+    called = {"value": title(method), "oracle": control(row)}
     told.columns = [f"{column}: {called[of]}" for column, of in order]
-    return told.reset_index()
+    return told.rename_axis("fact" if row == "klom" else "seed").reset_index()
+
+
+def control(row: str) -> str:
+    """What a row's numbers are held against."""
+    return "halves of the oracles" if row == "klom" else "another oracle"
 
 
 def means(arm: Arm) -> pd.DataFrame:
-    """Means over seeds of every number, a row a method and a column a number, for people."""
+    """Means over seeds (or facts) of every number, a row a method and a column a number, for people."""
     parts = {
-        name: numbers(arm, name).groupby(["row", "column"], sort=False)["value"].mean()
-        for name in judgements(arm)
+        name: pd.concat({row: _mean(numbers(arm, name, row)) for row in TITLES}) for name in judgements(arm)
     }
     table = pd.DataFrame(parts).T
+    table = table[sorted(table, key=lambda column: [*TITLES].index(column[0]))]
     table.columns = [f"{TITLES[row]}: {column}" for row, column in table.columns]
     told = table.map(lambda value: tables.number(value, ".2f"))
     told.insert(0, "method", [title(name) for name in table.index])
     return told
+
+
+def _mean(found: pd.DataFrame) -> pd.Series:
+    return found.groupby("column", sort=False)["value"].mean().rename(index=str)
 
 
 def low_fpr(arm: Arm) -> pd.DataFrame:

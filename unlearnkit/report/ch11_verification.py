@@ -25,11 +25,13 @@ TITLES = {
     "klom": "many models",
     "relative": "nearer to oracle",
     "equivalence": "equivalent",
+    "distribution": "distribution",
     "membership": "membership",
     "audit": "coins",
     "relearning": "relearning",
     "quantisation": "rounding",
     "leakage": "sampling",
+    "asked": "other words",
     "depth": "inside",
 }
 VERDICT = "forgets"
@@ -176,6 +178,12 @@ def controls_behave(arm: Arm) -> bool:
     must_fail = [name for name in CONTROLS if name in found.index]
     passes = FAIL not in set(found.loc[judged.ORACLE].drop(VERDICT))
     return bool(passes and (found.loc[must_fail, VERDICT] == FAIL).all())
+
+
+def blind(arm: Arm) -> list[str]:
+    """The tests that the wrong person passes, by their titles."""
+    found = verdicts(arm).drop(columns=VERDICT).T.get("wrong_person", pd.Series(dtype=object))
+    return [TITLES[row] for row in found.index[found == PASS]]
 
 
 def elsewhere(arms: Sequence[Arm]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 from unlearnkit.report import ch11_verification as grid
 from unlearnkit.report import tables
 from unlearnkit.report.run import Arm, Run
-from unlearnkit.study import diverse, judged
+from unlearnkit.study import diverse, judged_on
 
 ENDS = {"pretrained": "before training", "oracle": "oracle"}  # models that no method made
 
@@ -29,7 +29,7 @@ def readings(arm: Arm) -> pd.DataFrame:
     rows, oracles = arm.observations("verified"), arm.observations("verified_oracles")
     start, found = rows[rows["method"] == "noop"], []
     for name, here in rows.groupby("method", sort=False):
-        table = judged.equivalence(here, oracles, start)[["distance"]]
+        table = judged_on.equivalence(here, oracles, start)[["distance"]]
         for column, split in {"price": "retain", "text": "utility"}.items():
             table[column] = _level(here, split) - _level(start, split)
         table["reached"] = here.groupby("seed")["reached"].first()

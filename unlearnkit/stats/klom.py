@@ -24,14 +24,15 @@ class KLoM:
     """Medians over facts, in nats, of `size` models a side; each over random halves.
 
     `median` is their mean, `low` to `high` the central share `level` of them; the null's are its median and
-    its quantile `level`. `per_fact` is the mean over halves of each fact's KL. `power` is how often oracles
-    shifted by SHIFT standard deviations lie beyond `null_high`.
+    its quantile `level`. `per_fact` is the mean over halves of each fact's KL, and `null_per_fact` the same
+    between oracles. `power` is how often oracles shifted by SHIFT standard deviations lie beyond `null_high`.
     """
 
     n_unlearned: int
     n_oracles: int
     size: int
     per_fact: tuple[float, ...]
+    null_per_fact: tuple[float, ...]
     median: float
     low: float
     high: float
@@ -97,6 +98,7 @@ def klom(
         n_oracles=len(theirs),
         size=size,
         per_fact=tuple(found.mean(axis=0).tolist()),
+        null_per_fact=tuple(null.mean(axis=0).tolist()),
         median=float(medians.mean()),
         low=float(low),
         high=float(high),

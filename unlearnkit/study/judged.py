@@ -1,27 +1,22 @@
 """Verdicts from observations: the protocol's rows for one method on one model (`claims.verification`).
 
-Every row but two is judged on a table of numbers, a row a training seed, made in the same way of the
-unlearned model and, as the control, of a second oracle in its place. KLoM is judged on many models of one
-world, the audit on guesses of all seeds together. Imports no torch.
+Every row but two is judged on a table of numbers, a row a training seed (`judged_on`), made in the same way
+of the unlearned model and, as the control, of a second oracle in its place. KLoM is judged on many models of
+one world, the audit on guesses of all seeds together. Imports no torch.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
-from unlearnkit import stats
 from unlearnkit.claims import verification
 from unlearnkit.claims.judging import FAIL, NO_POWER, Judgement
-from unlearnkit.study.config import COIN_PERSONS, VERIFIED
-from unlearnkit.study.verified import ATTACKS
+from unlearnkit.study.config import VERIFIED
+from unlearnkit.study.judged_on import NUMBERS, alike, guesses, margins
 
-GUESSED = (
-    COIN_PERSONS // 4
-)  # persons of a seed guessed in, the likeliest, and as many out; no guess on others
 ORIGINAL = "noop"  # whose rows are those of the model before unlearning
 ORACLE = "oracle"  # another oracle, judged in an unlearned model's place
 NOTHING = (math.nan, (math.nan, math.nan))
@@ -65,97 +60,6 @@ class Evidence:
         return [*dict.fromkeys(self.worlds.methods["method"]), ORACLE]
 
 
-# -- numbers ----------------------------------------------------------------------------------------------
-
-
-def facts(rows: pd.DataFrame, metric: str = "nll") -> pd.DataFrame:
-    """A metric of the forget facts: seeds x facts, NaN where another seed's world has the fact."""
-    here = rows[(rows["metric"] == metric) & (rows["split"] == "forget")]
-    return here.pivot_table("value", "seed", "example")
-
-
-def relative(own: pd.DataFrame, oracle: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:
-    """The share of facts whose NLL is nearer to the oracle's than to the original's."""
-    found = stats.relative(*_alike(own, oracle, original))
-    return pd.DataFrame({"share": found.shares}, index=facts(own).index)
-
-
-def equivalence(own: pd.DataFrame, oracle: pd.DataFrame, _original: pd.DataFrame) -> pd.DataFrame:
-    """D_F and the signed gap to the oracle, nats."""
-    away = facts(own) - facts(oracle)
-    return pd.DataFrame({"distance": away.abs().mean(axis=1), "gap": away.mean(axis=1)})
-
-
-def membership(own: pd.DataFrame, oracle: pd.DataFrame, _original: pd.DataFrame) -> pd.DataFrame:
-    """Each attack's AUC of forget facts against hold-out persons', less the oracle's."""
-    return pd.DataFrame({attack: _auc_differences(own, oracle, f"mia_{attack}") for attack in ATTACKS})
-
-
-def _auc_differences(own: pd.DataFrame, oracle: pd.DataFrame, metric: str) -> pd.Series:
-    scores = [
-        rows[rows["metric"] == metric].set_index(["seed", "split", "example"])["value"].sort_index()
-        for rows in (own, oracle)
-    ]
-    both = pd.concat(scores, axis=1, join="inner")
-    found = {}
-    for seed, here in both.groupby(level="seed"):
-        members, others = (here.xs(split, level="split") for split in ("forget", "holdout"))
-        pairs = [(members.iloc[:, k].to_numpy(), others.iloc[:, k].to_numpy()) for k in (0, 1)]
-        found[seed] = stats.auc_difference(*pairs).difference
-    return pd.Series(found, dtype=float)
-
-
-def relearning(own: pd.DataFrame, oracle: pd.DataFrame, _original: pd.DataFrame) -> pd.DataFrame:
-    """The area between the curves of the held facts' NLL, less the oracle's, in nats x steps.
-
-    The facts taught are other facts of the person.
-    """
-    curves = [_curves(rows) for rows in (own, oracle)]
-    apart = (curves[0] - curves[1]).dropna(axis=0, how="all")
-    return pd.DataFrame({"area": np.trapezoid(apart, apart.columns, axis=1)}, index=apart.index)
-
-
-def _curves(rows: pd.DataFrame, metric: str = "relearnt_half") -> pd.DataFrame:
-    return rows[rows["metric"] == metric].pivot_table("value", "seed", "step")
-
-
-def quantisation(own: pd.DataFrame, _oracle: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:
-    """The share of what was forgotten that rounding brings back, of mean NLLs; NaN where nothing was.
-
-    (NLL_U - NLL_Uq) / (NLL_U - NLL_original), as `metrics.recovered_share`.
-    """
-    before, after = facts(original).mean(axis=1), facts(own).mean(axis=1)
-    forgotten = (after - before).reindex(after.index)
-    back = {f"int{b}": after - facts(own, f"nll_int{b}").mean(axis=1) for b in VERIFIED["bits"]}
-    return pd.DataFrame(back).div(forgotten.where(forgotten > 0), axis=0)
-
-
-def leakage(own: pd.DataFrame, oracle: pd.DataFrame, _original: pd.DataFrame) -> pd.DataFrame:
-    """leak@k (all words of the answer said), mean over facts, less the oracle's."""
-    counts = VERIFIED["leaks"]
-    return pd.DataFrame({k: _mean(own, f"leak_{k}") - _mean(oracle, f"leak_{k}") for k in counts}).dropna()
-
-
-def depth(own: pd.DataFrame, _oracle: pd.DataFrame, _original: pd.DataFrame) -> pd.DataFrame:
-    """UDS, mean over facts."""
-    return pd.DataFrame({"uds": _mean(own, "uds")})
-
-
-def _mean(rows: pd.DataFrame, metric: str) -> pd.Series:
-    return facts(rows, metric).mean(axis=1)
-
-
-def _alike(*tables: pd.DataFrame) -> list[pd.DataFrame]:
-    """The NLL of the same facts and seeds in each, those of the first."""
-    found = [facts(rows) for rows in tables]
-    return [table.reindex_like(found[0]) for table in found]
-
-
-NUMBERS: Mapping[str, Callable[[pd.DataFrame, pd.DataFrame, pd.DataFrame], pd.DataFrame]] = {
-    row.__name__: row for row in (relative, equivalence, membership, relearning, quantisation, leakage, depth)
-}
-
-
 def numbers(known: Evidence, method: str, row: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What a row is judged on, seeds x columns: of the method, and of the second oracle."""
     worlds = known.worlds
@@ -192,12 +96,12 @@ def _judged(known: Evidence, method: str, row: str) -> Judgement:
     if row == "relative":
         worlds = known.worlds
         tables = worlds.of(method), worlds.oracle(), worlds.of(ORIGINAL), worlds.oracle(2)
-        return verification.relative(*_alike(*tables))
+        return verification.relative(*alike(*tables))
     if row == "equivalence":
         return verification.equivalence(*(t[c] for t in (own, control) for c in ("distance", "gap")))
     if row == "leakage":
         return verification.leakage(own, control, max(VERIFIED["leaks"]))
-    flat = row in ("relearning", "depth")
+    flat = row in ("distribution", "relearning", "asked", "depth")
     return getattr(verification, row)(*(t.iloc[:, 0] if flat else t for t in (own, control)))
 
 
@@ -223,8 +127,7 @@ def klom(populations: Sequence[Observed], method: str) -> Judgement:
 
 
 def _klom(world: Observed, method: str) -> Judgement:
-    tables = [facts(rows).dropna(axis=1) for rows in (world.of(method), world.oracle())]
-    return verification.klom(*(stats.log_odds(table) for table in tables))
+    return verification.klom(margins(world.of(method)), margins(world.oracle()))
 
 
 def audit(coins: Observed | None, method: str) -> Judgement:
@@ -232,17 +135,6 @@ def audit(coins: Observed | None, method: str) -> Judgement:
     if coins is None or not len(coins.of(method)):
         return Judgement(NO_POWER, *NOTHING, "no coins were thrown for this model")
     own, original = coins.of(method), coins.of(ORIGINAL)
-    (correct, of), (before, every) = guesses(own), guesses(original)
+    (correct, of), (before, every) = (guesses(rows).sum() for rows in (own, original))
     diverged = every - of  # guesses in seeds without a model: whoever sees that knows, as in the other rows
     return verification.audit(correct + diverged, every, before)
-
-
-def guesses(rows: pd.DataFrame) -> tuple[int, int]:
-    """(right, all): in each seed the likeliest persons are guessed in, the least likely out."""
-    scores = rows[rows["metric"] == "mia_reference"]
-    right = every = 0
-    for _, seed in scores.groupby("seed"):
-        order = seed.sort_values("value")["split"].to_numpy()
-        right += int((order[:GUESSED] == "holdout").sum() + (order[-GUESSED:] == "forget").sum())
-        every += 2 * GUESSED
-    return right, every
