@@ -35,6 +35,15 @@ TITLES = {
     "depth": "inside",
 }
 VERDICT = "forgets"
+TERMS = {
+    "TOST": "two one-sided tests: the interval must lie within the margin",
+    "KLoM": "the divergence between what two populations of models answer, fact by fact",
+    "AUC": "the chance that an attack puts a fact of the person above a stranger's",
+    "loss, zlib, min_k, min_k_pp, reference": "attacks by the loss, its share of what zlib needs, the least "
+    "likely tokens, these normalised, and the loss less that before training",
+    "UDS": "unlearning depth, 1 where nothing is left",
+    "eps": "the privacy budget that right guesses prove spent",
+}
 MUST = {judged.ORACLE: "another oracle", "noop": "nothing done", "wrong_person": "wrong person"}
 MARKS = {PASS: "✓", FAIL: "✗", NO_POWER: "?"}  # read without colour
 SHADES = {PASS: "#BFE3D0", FAIL: "#F2B59B", NO_POWER: "#ECECEC"}
@@ -88,6 +97,11 @@ def judgements(arm: Arm) -> dict[str, dict[str, Judgement]]:
 
 def title(method: str) -> str:
     return MUST.get(method) or METHODS[method].title
+
+
+def terms() -> pd.DataFrame:
+    """What the page's short names stand for."""
+    return pd.DataFrame(TERMS.items(), columns=["term", "meaning"])
 
 
 # -- the grid ---------------------------------------------------------------------------------------------
