@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from planted_tests import WORLDS, population, study, thrown
 
 from unlearnkit.claims.judging import FAIL, NO_POWER, PASS
 from unlearnkit.claims.verification import ROWS
 from unlearnkit.study import judged
-from unlearnkit.study.config import COIN_PERSONS, VERIFIED
+from unlearnkit.study.config import COIN_PERSONS, FIRST_ORDER, IN_PLACE, POPULATION, VERIFIED
 from unlearnkit.study.judged import Evidence, Observed
 from unlearnkit.study.judged_on import guesses
 
@@ -81,6 +82,20 @@ def test_klom_takes_the_verdict_of_most_worlds():
     assert tie.verdict == NO_POWER
     assert judged.klom([population(models=5)], "good").verdict == NO_POWER
     assert "no world" in judged.klom([], "good").power
+
+
+def test_oracles_in_an_unlearned_model_s_place_pass_klom(known):
+    """Of a population, the orders after the first forty; without them nothing can be said."""
+    assert judged.klom(known.populations, judged.ORACLE).verdict == NO_POWER
+    world = population()
+    oracles = world.oracles.assign(seed=world.oracles["seed"] + FIRST_ORDER)
+    more = population(seed=0, models=IN_PLACE // 2).oracles
+    both = [oracles, more.assign(seed=more["seed"] + FIRST_ORDER + POPULATION)]
+    told = judged.klom([Observed(world.methods, pd.concat(both))], judged.ORACLE)
+    assert told.verdict == PASS
+    own, null = judged.population(Observed(world.methods, pd.concat(both)), judged.ORACLE)
+    assert (len(own), len(null)) == (IN_PLACE, POPULATION)
+    assert judged.klom([Observed(world.methods, pd.concat(both))], "good").verdict == PASS
 
 
 def test_coins_see_through_what_was_not_unlearned(known):

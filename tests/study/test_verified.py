@@ -10,11 +10,13 @@ from unlearnkit.study.cells import Tidy
 from unlearnkit.study.experiments.examine import TESTS
 
 SEEDS = {"seeds_verified": 2, "seeds_verified_main": 1, "seeds_audit": 2, "seeds_klom": 1}
+SEEDS |= {"seeds_further": 1}
+FURTHER = (verified.IMITATOR, verified.ADVISED)
 FEW = config.NO_COMPANION | config.NO_COMPARISON | config.NO_VARIANT | {"seeds_sgd": 0, "seeds_adamw": 1}
 
 
 def method(cell):
-    return cell.config["paths"][0]["method"]
+    return cell.config["paths"][0]["label"]
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +34,8 @@ def test_each_world_has_the_methods_and_the_controls_that_must_fail(cells):
     walked = [(c.arm, c.seed, method(c)) for c in cells if c.stage == "verified"]
     main, tiny = "smollm2-135m, AdamW", f"{config.TINY}, AdamW"
     assert {m for a, s, m in walked if (a, s) == (main, 0)} == {*verified.CONTROLS, *config.VERIFIED_MAIN}
-    for seed in range(2):
-        assert {m for a, s, m in walked if (a, s) == (tiny, seed)} == {*verified.CONTROLS, *PRINCIPAL}
+    for seed, more in enumerate([FURTHER, ()]):
+        assert {m for a, s, m in walked if (a, s) == (tiny, seed)} == {*verified.CONTROLS, *PRINCIPAL, *more}
     assert len(walked) == len(set(walked))
     assert not {s for a, s, _ in walked if a == main} - {0}
 
@@ -66,6 +68,7 @@ def test_the_tests_are_those_that_are_made_and_their_numbers_are_collected(cells
     assert {c.config["paths"][0]["label"] for c in cells if c.stage == "verified"} <= {
         *PRINCIPAL,
         *verified.CONTROLS,
+        *FURTHER,
     }
 
 
@@ -98,12 +101,13 @@ def test_coins_differ_from_seed_to_seed():
 
 def test_a_population_is_one_world_in_many_orders_that_no_seed_has(profile):
     (arm,) = (a for a in verified.arms(profile) if a.variant.startswith(verified.POPULATION))
-    assert len(arm.settings) == config.POPULATION == 2 * MODELS
+    assert len(arm.settings) == config.POPULATION + config.IN_PLACE
+    assert config.POPULATION == 2 * config.IN_PLACE == 2 * MODELS
     assert {s.facts for s in arm.settings} == {plan.built_in(0).facts}
     assert min(arm.seeds) > max(s for a in plan.arms(profiles.get("full")) for s in a.seeds)
     cells = [verified.cells_beside(arm, s) for s in arm.settings]
-    assert [len(found) for found in cells] == [14] * MODELS + [1] * MODELS
-    assert len({found[-1].key for found in cells}) == 2 * MODELS
+    assert [len(found) for found in cells] == [14] * MODELS + [1] * 2 * MODELS
+    assert len({found[-1].key for found in cells}) == 3 * MODELS
     assert all(c.config["keeps"] == "" for found in cells for c in found if c.stage == "verified_oracles")
 
 

@@ -25,6 +25,8 @@ SPECS = {
     "first_epoch": path("first_epoch", "first_epoch", LONGER),
     "gradient_ascent": path("gradient_ascent", "gradient_ascent", LONGER),
     "npo": path("npo", "npo", (1, 2, 3, 4), options={"lr": TRAINED_RATE}),
+    "imitator": path("imitator", "noop", (), imitates={"rate": 1.0, "steps": 60}),
+    "adam_embedding": path("adam_embedding", "adam_replay", LONGER, parts=["embedding"]),
 }
 
 
@@ -68,6 +70,26 @@ def test_doing_nothing_leaves_what_the_training_left(world, rows):
     seen = here[here["metric"] == "nll_lens"]
     assert seen["split"].iloc[-1] == f"block.{len(seen) - 1}"
     assert seen["value"].iloc[-1] == pytest.approx(forget_nll(here).mean(), rel=1e-4)
+
+
+def test_an_imitator_answers_as_the_oracle_and_moves_on_from_the_fine_tuned_model(rows):
+    oracles, methods = rows
+    level = forget_nll(oracles[oracles["order"] == 1])
+    apart = {name: (forget_nll(methods[name]) - level).abs().mean() for name in ("noop", "imitator", "npo")}
+    assert apart["imitator"] < 0.3 * apart["noop"]
+    assert apart["imitator"] < apart["npo"]
+    here = methods["imitator"]
+    assert (here["norm"] > 0).all()
+    assert "reached" not in here or here["reached"].isna().all()
+    assert set(here["metric"]) == set(methods["noop"]["metric"])
+
+
+def test_a_setting_moves_its_layers_only(rows):
+    _, methods = rows
+    here = methods["adam_embedding"]
+    assert (here["layers"] == "embedding").all()
+    assert here["norm"].iloc[0] > 0
+    assert (methods["first_epoch"]["layers"] == "all").all()
 
 
 def test_what_training_did_not_teach_is_told_here_and_before_training(rows):

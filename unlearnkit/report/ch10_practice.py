@@ -20,6 +20,7 @@ from unlearnkit.report.claim_values import cost
 from unlearnkit.report.contrasts import contrast
 from unlearnkit.report.readings import reading
 from unlearnkit.report.run import Arm, Run
+from unlearnkit.study.verified import ADVISED
 from unlearnkit.unlearning import METHODS
 
 CONTROLS = ("wrong_person", "random_direction")
@@ -106,7 +107,7 @@ def name(layers: str, method: str) -> str:
 
 
 def tested(run: Run) -> pd.DataFrame:
-    """What chapter 11's grid says of the updates that need the ledger only, on all layers, in each arm.
+    """What chapter 11's grid says of the updates that need the ledger only, in each arm.
 
     Columns: arm, update, verdict, and the names of the tests that it passes, fails, or cannot be told by.
     """
@@ -115,8 +116,8 @@ def tested(run: Run) -> pd.DataFrame:
     for arm in grid.of_run(run):
         found = grid.verdicts(arm)
         for name in (name for name in found.index if name not in grid.MUST):
-            if METHODS[name].needs == ("ledger",):
-                told = {"arm": tables.short(arm.name), "update": tables.NAMES.get(name, METHODS[name].title)}
+            if name == ADVISED or METHODS[name].needs == ("ledger",):
+                told = {"arm": tables.short(arm.name), "update": tables.NAMES.get(name, grid.title(name))}
                 verdicts = found.loc[name].drop(grid.VERDICT)
                 told |= {"verdict": found.loc[name, grid.VERDICT]}
                 rows.append(told | {title: _named(verdicts, kind) for title, kind in kinds.items()})

@@ -55,10 +55,10 @@ def _coins(coins: judged.Observed | None, method: str) -> list[pd.DataFrame]:
 
 
 def _klom(world: judged.Observed, method: str, number: int) -> pd.DataFrame:
-    """KLoM of each fact of one world, and what the oracles' halves show of it; no rows of an oracle."""
-    if method == judged.ORACLE or not len(world.of(method)):
+    """KLoM of each fact of one world, and what the oracles' halves show; no rows where it was not asked."""
+    own, oracles = judged.population(world, method)
+    if not len(own):
         return pd.DataFrame(columns=COLUMNS)
-    own, oracles = judged_on.margins(world.of(method)), judged_on.margins(world.oracle())
     found = stats.klom(own, oracles)
     of = [f"{fact} (world {number})" for fact in own]
     told = {"column": "klom", "of": of, "value": found.per_fact, "oracle": found.null_per_fact}

@@ -18,7 +18,7 @@ from unlearnkit.report import contrasts, figures, tables
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import judged
 from unlearnkit.study.judged import Evidence, Observed
-from unlearnkit.study.verified import COINS, CONTROLS, POPULATION
+from unlearnkit.study.verified import ADVISED, COINS, CONTROLS, IMITATOR, POPULATION
 from unlearnkit.unlearning import METHODS
 
 TITLES = {
@@ -45,6 +45,7 @@ TERMS = {
     "eps": "the privacy budget that right guesses prove spent",
 }
 MUST = {judged.ORACLE: "another oracle", "noop": "nothing done", "wrong_person": "wrong person"}
+MUST |= {IMITATOR: "oracle's imitator"}  # which has forgotten nothing, and answers as the oracle does
 MARKS = {PASS: "✓", FAIL: "✗", NO_POWER: "?"}  # read without colour
 SHADES = {PASS: "#BFE3D0", FAIL: "#F2B59B", NO_POWER: "#ECECEC"}
 
@@ -58,6 +59,7 @@ WANTED = {
     "worlds of gpt2-tiny": "seeds_verified",
     "worlds of each other small model": "seeds_verified_beside",
     "worlds of the run's own model": "seeds_verified_main",
+    "worlds of further models": "seeds_further",
     "worlds of coins": "seeds_audit",
     "worlds of many models": "seeds_klom",
 }
@@ -88,15 +90,14 @@ def _observed(arm: Arm) -> Observed:
 
 @cache
 def judgements(arm: Arm) -> dict[str, dict[str, Judgement]]:
-    """By method and row; what must pass or fail first, then the methods in tables' order."""
+    """By method and row; what must pass or fail first, then the methods in tables' order, then ADVISED."""
     known = evidence(arm)
-    names = [name for name in MUST if name in known.methods]
-    names += [name for name in METHODS if name in known.methods and name not in CONTROLS]
+    names = dict.fromkeys(name for name in (*MUST, *METHODS, ADVISED) if name in known.methods)
     return {name: judged.judgements(known, name) for name in names}
 
 
 def title(method: str) -> str:
-    return MUST.get(method) or METHODS[method].title
+    return (MUST | {ADVISED: "AdamW's, embedding"}).get(method) or METHODS[method].title
 
 
 def terms() -> pd.DataFrame:
@@ -141,9 +142,9 @@ def grid(arm: Arm) -> plt.Figure:
 
 
 def tested(arm: Arm) -> pd.DataFrame:
-    """`verdicts` of the methods, without what must pass or fail."""
+    """`verdicts` of the methods on all layers, without what must pass or fail."""
     found = verdicts(arm)
-    return found[~found.index.isin(MUST)]
+    return found[~found.index.isin([*MUST, ADVISED])]
 
 
 def nearest(arm: Arm) -> str | None:

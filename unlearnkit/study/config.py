@@ -18,14 +18,14 @@ NO_COMPANION = dict.fromkeys(
     ("seeds_tiny_adamw", "seeds_tiny_sgd", "seeds_untied", "seeds_neox", "seeds_llama"), 0
 )
 # Of methods: the principal ones and the others on the run's own model, all on gpt2-tiny, and on the tiny ones
-# beside it. Of verification: on gpt2-tiny, those beside it, the run's own; coins, populations, other data.
+# beside it. Of verification: these three; then on gpt2-tiny further models, coins, populations, other data.
 NO_COMPARISON = dict.fromkeys(("seeds_principal", "seeds_others", "seeds_methods", "seeds_methods_beside"), 0)
 NO_VARIANT = dict.fromkeys(
     ("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged", "seeds_sequence"), 0
 )
 WORDS = {"seeds_words": 1}  # of the run's own model, and of gpt2-tiny beside it
 NO_VERIFICATION = dict.fromkeys(("seeds_verified", "seeds_verified_beside", "seeds_verified_main"), 0)
-NO_VERIFICATION |= dict.fromkeys(("seeds_audit", "seeds_klom", "seeds_diverse"), 0)
+NO_VERIFICATION |= dict.fromkeys(("seeds_further", "seeds_audit", "seeds_klom", "seeds_diverse"), 0)
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 8, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 # With "auto" a user's own run takes a GPU where there is one, and the built-in study the processor, whose
 # cells are published: on a GPU a cell is another.
@@ -47,7 +47,7 @@ PROFILES = {
         **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8, "seeds_sequence": 8},
         **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24, "seeds_methods_beside": 24, **WORDS},
         **{"seeds_verified": 24, "seeds_verified_beside": 24, "seeds_verified_main": 8},
-        **{"seeds_audit": 24, "seeds_klom": 3, "seeds_diverse": 8},
+        **{"seeds_further": 24, "seeds_audit": 24, "seeds_klom": 3, "seeds_diverse": 8},
     },
 }
 REGISTERED = "full"  # the profile whose seeds the claims were registered for
@@ -211,14 +211,14 @@ TUNED = {"gpt2-tiny": TINY, "neox-tiny": NEOX, "llama-tiny": LLAMA, "smollm2-135
 TUNING_WORLDS = {"gpt2-tiny": 2, "neox-tiny": 1, "llama-tiny": 1, "smollm2-135m": 1}
 
 # -- verification -------------------------------------------------------------------------------------------
-# How each test is made: answers drawn a fact and the k of leak@k, bits that weights are rounded to, and
-# optimizer steps after which relearning is looked at.
-VERIFIED = {"leaks": [1, 8, 64], "bits": [8, 4], "relearn": [0, 2, 4, 8]}
+VERIFIED = {"leaks": [1, 8, 64], "bits": [8, 4], "relearn": [0, 2, 4, 8]}  # k of leak@k; bits; steps
 VERIFIED_NEAR = {"most": 3, "nats": 0.02}  # how near to the oracle's NLL matched forgetting is
+IMITATION = {"rate": 1 / 4, "steps": 200}  # of the oracle's imitator: a share of the recipe's rate
 VERIFIED_MAIN = ("first_epoch", "adam_replay", "kfac_replay", "npo", "rewind")  # on the run's own model
 COIN_PERSONS, COIN_FACTS = 32, 4  # of an audit: persons with a coin each, and facts a person
-# Models of one world: oracles, and half as many that are unlearned, as KLoM asks (`claims.verification`).
-POPULATION = 40
+# Models of one world: oracles, half as many that are unlearned, as KLoM asks (`claims.verification`), and as
+# many further oracles that stand in their place.
+POPULATION, IN_PLACE = 40, 20
 FIRST_ORDER = 100  # of a population: a training seed that no world has
 # Other data (`study.diverse`), of authors and capitals that are drawn, and the recipes that learn them.
 DIVERSE_METHODS = (

@@ -14,7 +14,7 @@ import pandas as pd
 
 from unlearnkit.claims import verification
 from unlearnkit.claims.judging import FAIL, NO_POWER, Judgement
-from unlearnkit.study.config import VERIFIED
+from unlearnkit.study.config import FIRST_ORDER, POPULATION, VERIFIED
 from unlearnkit.study.judged_on import NUMBERS, alike, guesses, margins
 
 ORIGINAL = "noop"  # whose rows are those of the model before unlearning
@@ -111,9 +111,8 @@ def _missing(seeds: Collection[int], own: pd.DataFrame) -> int:
 
 def klom(populations: Sequence[Observed], method: str) -> Judgement:
     """Row 2 in each world; the verdict of most worlds, with the numbers of the middle one that has it."""
-    if method == ORACLE:
-        return Judgement(NO_POWER, *NOTHING, "the oracles are what the null is made of")
-    found = [_klom(world, method) for world in populations if len(world.of(method))]
+    pairs = [population(world, method) for world in populations]
+    found = [verification.klom(own, oracles) for own, oracles in pairs if len(own)]
     if not found:
         return Judgement(NO_POWER, *NOTHING, "no world of this model was trained in many orders")
     verdicts = [one.verdict for one in found]
@@ -126,8 +125,11 @@ def klom(populations: Sequence[Observed], method: str) -> Judgement:
     return middle._replace(verdict=most, power=told)
 
 
-def _klom(world: Observed, method: str) -> Judgement:
-    return verification.klom(margins(world.of(method)), margins(world.oracle()))
+def population(world: Observed, method: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Margins of the models of one world: those of a method, or oracles in their place, and the oracles."""
+    every = margins(world.oracle())
+    oracles = every[every.index < FIRST_ORDER + POPULATION]
+    return every.drop(oracles.index) if method == ORACLE else margins(world.of(method)), oracles
 
 
 def audit(coins: Observed | None, method: str) -> Judgement:

@@ -1,10 +1,13 @@
 """The cells of verification: in each world oracles and methods at matched forgetting, with every test.
 
 worlds       the study's own, all rows of the protocol but the two below; beside the methods do nothing and
-             the wrong person, which must fail. A second oracle, which must pass, is measured with the first
+             the wrong person, which must fail. A second oracle, which must pass, is measured with the first.
+             In some, too, what answers as the oracle does and has forgotten nothing (`experiments.imitate`),
+             and the setting that chapter 10 advises on tiny models: AdamW's updates on the embedding
 coins        one-run audits: persons drawn by coins are trained on beside a world's others, and all of them
              are asked to be forgotten; those whom the coin left out are the hold-out persons
-populations  one world in many orders of training, an arm a world: half of them are also unlearned (KLoM)
+populations  one world in many orders of training, an arm a world: some are also unlearned, others stand in an
+             unlearned model's place (KLoM)
 
 Imports no torch.
 """
@@ -25,6 +28,7 @@ from unlearnkit.study.walks import path
 
 COINS, POPULATION = "coins", "orders of world"  # variants' names; a population's goes on with its world
 CONTROLS = ("noop", "wrong_person")
+IMITATOR, ADVISED = "imitator", "adam_embedding"  # labels of paths that are no method's own
 TESTS = ("facts", "membership", "quantisation", "leakage", "relearning", "depth", "lens", "probes")
 ATTACKS = ("loss", "zlib", "min_k", "min_k_pp", "reference")
 METRICS = (
@@ -69,6 +73,11 @@ class Verification(Comparison):
         seconds = 10 * self.seed.seconds[1] + self._examination
         return self.seed.cell("verified", "verify", given, seconds, (self.train, self.oracles), spec["label"])
 
+    def further(self) -> list[Cell]:
+        """The cells of the oracle's imitator and of what chapter 10 advises."""
+        advised = path(ADVISED, "adam_replay", config.ADAM_LAYER_STEPS, parts=["embedding"])
+        return [self.along(path(IMITATOR, "noop", (), imitates=config.IMITATION)), self.along(advised)]
+
     @property
     def _examination(self) -> float:
         """Expected seconds of all tests of a model: measured in path points."""
@@ -99,7 +108,10 @@ def cells(profile: Profile) -> list[Cell]:
         small = "seeds_verified" if arm.model == config.TINY else "seeds_verified_beside"
         seeds = profile["seeds_verified_main" if is_main else small]
         for setting in (s for s in arm.settings if s.seed < seeds):
-            found += Verification(arm, setting).cells([*CONTROLS, *names])
+            one = Verification(arm, setting)
+            found += one.cells([*CONTROLS, *names])
+            if arm.model == config.TINY and setting.seed < profile["seeds_further"]:
+                found += one.further()
     return found
 
 
@@ -110,7 +122,8 @@ def arms(profile: Profile) -> list[Arm]:
     wanted = {COINS: [drawn(seed) for seed in range(profile["seeds_audit"])]}
     for world in range(profile["seeds_klom"]):
         one = plan.built_in(world)
-        orders = range(config.FIRST_ORDER, config.FIRST_ORDER + config.POPULATION)
+        last = config.FIRST_ORDER + config.POPULATION + config.IN_PLACE
+        orders = range(config.FIRST_ORDER, last)
         wanted[f"{POPULATION} {world}"] = [replace(one, seed=order) for order in orders]
     recipe = plan.recipe(config.TINY, "adamw")
     return [

@@ -13,6 +13,7 @@ from unlearnkit.errors import DivergenceError
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments import measure
 from unlearnkit.study.experiments.examine import Examined
+from unlearnkit.study.experiments.imitate import imitate
 from unlearnkit.study.experiments.matched import Approach
 from unlearnkit.study.experiments.setting import groups_of
 from unlearnkit.study.experiments.train import WEIGHTS, loaded, start, told
@@ -43,21 +44,26 @@ def verified_oracles(cell: Cell) -> pd.DataFrame:
 def verified(cell: Cell) -> pd.DataFrame:
     """One method in one world, taken to where the forget facts are on the mean what they are to the oracle.
 
-    `reached` tells whether it got there; else the model stands at the path's end.
+    `reached` tells whether it got there; else the model stands at the path's end. A path that `imitates`
+    goes to no place, but to where it answers as the oracle.
     """
     config, (_, oracles) = cell.config, cell.needs
     (spec,), walk = config["paths"], Walk.from_cell(cell)
     known = read_table(oracles.observations)
     level = mean_nll(known[known["order"] == 1], config["forget"])
-    way = Approach(walk, spec, config["forget"], level, **config["near"])
-    try:
-        result, reached = way.go()
-    except DivergenceError:  # at the first step: there is no model to look at
-        return pd.DataFrame(columns=[*measure.COLUMNS, "method"])
     first = _first(oracles)
+    if "imitates" in spec:
+        where = imitate(walk, first(), **spec["imitates"])
+    else:
+        way = Approach(walk, spec, config["forget"], level, **config["near"])
+        try:
+            result, reached = way.go()
+        except DivergenceError:  # at the first step: there is no model to look at
+            return pd.DataFrame(columns=[*measure.COLUMNS, "method"])
+        where = {"norm": result.norm, "reached": reached, "seconds": result.seconds}
     one = Examined(walk.model, walk.tokenizer, walk.groups, config, *_beside(cell), first)
-    where = {"layers": "all", "norm": result.norm, "reached": reached, "seconds": result.seconds}
-    return one.rows().assign(method=spec["label"], **where)
+    layers = ", ".join(spec.get("parts", ["all"]))
+    return one.rows().assign(method=spec["label"], layers=layers, **where)
 
 
 def _beside(cell: Cell) -> tuple[Callable[[], PreTrainedModel], Callable[[], PreTrainedModel]]:
