@@ -25,7 +25,7 @@ def planned() -> Markdown:
     minutes = sum(cell.estimate_s for cell in sequence.cells(arm, setting)) / 60
     titles = ", ".join(METHODS[name].title for name in config.SEQUENCE_METHODS)
     return Markdown(
-        f"Sequences are planned for {len(config.SEQUENCE_METHODS)} methods ({titles}) in "
+        f"The study plans sequences for {len(config.SEQUENCE_METHODS)} methods ({titles}) in "
         f"{full['seeds_sequence']} worlds, and not for the {len(PRINCIPAL)} methods and "
         f"{full['seeds_verified']} worlds of notebook 11's grid: those of one world take an estimated "
         f"{minutes:.0f} minutes."
