@@ -147,6 +147,28 @@ def test_relearning_curves_start_at_the_model_and_show_what_was_hidden(arm):
     assert found.loc[HIDING, 8] < 0.6 * found.loc[stress.FIRST, 8]
 
 
+def test_areas_are_of_each_seed_and_told_with_their_interval(arm):
+    found, lines = stress.relearnt(arm), stress.curves(arm)
+    own = found[found["model"] == HIDING].set_index("seed")
+    judged_by = judged.numbers(chapter.evidence(arm), HIDING, "relearning")[0]["area"]
+    assert own["half"].to_dict() == pytest.approx(judged_by.to_dict())
+    assert own["back"].mean() == pytest.approx(lines.loc[HIDING, 0] - lines.loc[HIDING].iloc[-1])
+    others = stress.curves(arm, "others")
+    apart = others.loc[GOOD] - others.loc[stress.FIRST]
+    mean = found.groupby("model")["others"].mean()[GOOD]
+    assert mean == pytest.approx(np.trapezoid(apart, apart.index), abs=1e-9)
+    areas = stress.areas(arm)
+    assert stress.FIRST not in areas.index
+    assert (areas["n"] == WORLDS).all()
+    assert areas.loc[HIDING, "ci_high"] < 0
+    assert areas.loc["oracle", "ci_low"] < 0 < areas.loc["oracle", "ci_high"]
+    told = stress.relearning_table(arm).set_index("model")
+    assert (told["seeds"] == WORLDS).all()
+    assert told.loc["the oracle", "area less the oracle's, half"] == "–"
+    value, low, high = areas.loc[HIDING, ["mean", "ci_low", "ci_high"]]
+    assert told.loc["NPO", "area less the oracle's, half"] == f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
 def test_the_lens_shows_which_blocks_still_know(arm):
     table = stress.lens(arm)
     assert list(table) == list(range(1, 13))

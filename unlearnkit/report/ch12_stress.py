@@ -1,17 +1,17 @@
-"""Chapter 12: what brings facts back, and what many requests do: curves behind chapter 11, and sequences."""
+"""Chapter 12: what brings facts back: curves and numbers behind chapter 11."""
 
 from functools import cache
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 
 from unlearnkit.report import ch11_verification as grid
-from unlearnkit.report import figures, tables
+from unlearnkit.report import contrasts, figures, tables
 from unlearnkit.report.ch09_figures import FAMILIES
-from unlearnkit.report.run import Arm, Run
-from unlearnkit.study import judged, sequence
+from unlearnkit.report.run import Arm
+from unlearnkit.study import judged, judged_on
 from unlearnkit.study.config import VERIFIED
+from unlearnkit.study.verified import IMITATOR
 from unlearnkit.unlearning import METHODS
 
 FIRST = "oracle 1"  # the oracle that others are held against
@@ -28,21 +28,51 @@ def curves(arm: Arm, taught: str = "half") -> pd.DataFrame:
 
 
 def _means(arm: Arm, metric: str, by: str) -> pd.DataFrame:
-    """Mean of a metric, a row a model, those that must pass or fail and the first oracle among them."""
-    known = grid.evidence(arm).worlds
-    found = {FIRST: known.oracle()} | {m: known.of(m) for m in grid.judgements(arm)}
-    rows = {name: part[part["metric"] == metric] for name, part in found.items()}
+    """Mean of a metric, a row a model."""
+    rows = {name: part[part["metric"] == metric] for name, part in _models(arm).items()}
     return pd.DataFrame({name: part.groupby(by)["value"].mean() for name, part in rows.items()}).T
 
 
-def areas(arm: Arm) -> pd.DataFrame:
-    """Between each model's relearning curve and the first oracle's, nats x steps, a column a kind of TAUGHT.
+def _models(arm: Arm) -> dict[str, pd.DataFrame]:
+    """Rows by model: the first oracle, those that must pass or fail, and the methods."""
+    known = grid.evidence(arm).worlds
+    return {FIRST: known.oracle()} | {m: known.of(m) for m in grid.judgements(arm)}
 
-    Below 0 a model learns the facts held back sooner than that oracle.
+
+@cache
+def relearnt(arm: Arm) -> pd.DataFrame:
+    """What teaching brings back, a row a model and seed.
+
+    back: nats by which the facts held back become likelier while half of the facts are taught. By each kind
+    of TAUGHT, the area between the model's curve and that of the first oracle of the same seed, nats x steps:
+    below 0 the model learns the facts held back sooner than that oracle, which has no area itself.
     """
-    found = {taught: curves(arm, taught) for taught in TAUGHT}
-    apart = {taught: lines - lines.loc[FIRST] for taught, lines in found.items()}
-    return pd.DataFrame({t: pd.Series(np.trapezoid(a, a.columns), a.index) for t, a in apart.items()})
+    models, found = _models(arm), []
+    for name, rows in models.items():
+        half = judged_on.curves(rows)
+        told = {"back": half.iloc[:, 0] - half.iloc[:, -1]}
+        told |= {t: judged_on.area(rows, models[FIRST], t) for t in TAUGHT if name != FIRST}
+        found.append(pd.DataFrame(told).assign(model=name))
+    return pd.concat(found).rename_axis("seed").reset_index()
+
+
+def relearning_table(arm: Arm) -> pd.DataFrame:
+    """`relearnt` in words, a row a model: means over seeds [95 %], and over how many."""
+    found = relearnt(arm)
+    titles = {"back": "nats that come back"} | {t: f"area less the oracle's, {t}" for t in TAUGHT}
+    told = tables.over_seeds(found, "model", titles)
+    told["seeds"] = found.groupby("model", sort=False).size().to_numpy()
+    return told.assign(model=["the oracle" if m == FIRST else grid.title(m) for m in told["model"]])
+
+
+def areas(arm: Arm) -> pd.DataFrame:
+    """The area where half of the facts are taught, of every model but the first oracle, over its seeds.
+
+    Columns n, mean, ci_low and ci_high (95 %; NaN of one seed), nats x steps.
+    """
+    groups = relearnt(arm).dropna(subset="half").groupby("model", sort=False)["half"]
+    found = pd.DataFrame({model: contrasts.paired(values) for model, values in groups}).T
+    return found.reindex(columns=["n", "mean", "ci_low", "ci_high"])
 
 
 def relearning(arm: Arm) -> plt.Figure:
@@ -59,17 +89,19 @@ def relearning(arm: Arm) -> plt.Figure:
 
 
 def _lines(ax: plt.Axes, found: pd.DataFrame, every: bool = False) -> None:
-    """A line a model: the oracles (the second dashed), doing nothing, and thin the methods, in the colours of
-    their families. Named are the outermost two methods, or every one."""
+    """A line a model: the oracles (the second dashed), what imitates them (dotted), doing nothing, and thin
+    the methods, in the colours of their families. Named are the outermost two methods, or every one."""
     methods = [name for name in found.index if name not in (FIRST, *grid.MUST)]
-    colours = {name: FAMILIES[METHODS[name].family] for name in methods}
+    colours = {m: FAMILIES[METHODS[m].family if m in METHODS else "replay"] for m in methods}
     for name, colour in colours.items():
         ax.plot(found.columns, found.loc[name], color=colour, lw=1, alpha=0.8)
-    for name, colour in {FIRST: "oracle", judged.ORACLE: "oracle", "noop": "finetuned"}.items():
-        dashes = (0, (4, 2)) if name == judged.ORACLE else "-"
-        ax.plot(found.columns, found.loc[name], color=figures.COLOURS[colour], lw=1.8, ls=dashes)
+    green, there = figures.COLOURS["oracle"], IMITATOR in found.index
+    dashes = {FIRST: "-", judged.ORACLE: (0, (4, 2)), "noop": "-"} | ({IMITATOR: ":"} if there else {})
+    for name, style in dashes.items():
+        colour = figures.COLOURS["finetuned"] if name == "noop" else green
+        ax.plot(found.columns, found.loc[name], color=colour, lw=1.8, ls=style)
     ends = found[found.columns[-1]].rename({FIRST: "oracles"})
-    extra = {"noop": figures.INK, "oracles": figures.COLOURS["oracle"]}
+    extra = {"noop": figures.INK, "oracles": green} | ({IMITATOR: green} if there else {})
     apart = ends[methods]
     outermost = {apart.idxmax(), apart.idxmin()} if methods else ()
     named = {name: colour for name, colour in colours.items() if every or name in outermost}
@@ -133,87 +165,3 @@ def _by_way(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _mean(values: pd.Series) -> str:
     return tables.mean_and_range(values) if len(values) and values.notna().all() else "–"
-
-
-# -- requests in sequence ---------------------------------------------------------------------------------
-
-
-def of_sequence(run: Run) -> Arm | None:
-    """The arm of requests in sequence, where the run has one."""
-    return run.variants.get(sequence.SEQUENCE)
-
-
-@cache
-def sequences(arm: Arm) -> pd.DataFrame:
-    """Where each method stands after so many requests: method, mode, asked, seed, withdrawn, reached.
-
-    forgotten: mean NLL of everybody asked for, less the oracle's that never saw them; retained and text: what
-    the others' facts and running text have lost. Nats.
-    """
-    rows = arm.observations("sequence")
-    rows = rows[rows["metric"] == "nll"]
-    oracles = arm.observations("sequence_oracle")
-    oracles = oracles[oracles["metric"] == "nll"]
-    keys = ["method", "mode", "seed", "asked", "withdrawn"]
-    persons = {s.seed: [name for name, _ in s.requests] for s in arm.settings}
-    rows = rows.assign(withdrawn=rows.get("withdrawn", pd.Series(index=rows.index)).eq(True))
-    found = []
-    for key, here in rows.groupby(keys, sort=False):
-        told = dict(zip(keys, key, strict=True))
-        gone = persons[told["seed"]][: told["asked"]]
-        level = oracles[(oracles["seed"] == told["seed"]) & (oracles["asked"] == told["asked"])]
-        level = level[level["person"].isin(gone)].groupby("person")["value"].mean()
-        own = here[here["split"] == "person"].set_index("person")["value"]
-        told["forgotten"] = (own.reindex(level.index) - level).mean() if gone else np.nan
-        told |= {"retained": _of(here, "retain"), "text": _of(here, "utility")}
-        found.append(told | {"reached": here["reached"].eq(True).all()})
-    table = pd.DataFrame(found)
-    start = table[table["asked"] == 0].set_index(["method", "mode", "seed"])[["retained", "text"]]
-    back = start.reindex(pd.MultiIndex.from_frame(table[["method", "mode", "seed"]]))
-    return table.assign(**{c: table[c] - back[c].to_numpy() for c in ("retained", "text")})
-
-
-def _of(rows: pd.DataFrame, split: str) -> float:
-    return rows.loc[rows["split"] == split, "value"].mean()
-
-
-def sequence_table(arm: Arm) -> pd.DataFrame:
-    """`sequences` in words, means over seeds [95 %]."""
-    found = sequences(arm)
-    found = found[(found["asked"] > 0) & ~found["withdrawn"]]
-    titles = {
-        "forgotten": "those asked for, less the oracle's",
-        "retained": "others lose",
-        "text": "running text rises",
-    }
-    by = ["method", "mode", "asked"]
-    told = tables.over_seeds(found, by, titles)
-    told["reached"] = [f"{p.sum()} of {len(p)}" for _, p in found.groupby(by, sort=False)["reached"]]
-    told["method"] = [METHODS[name].title for name in told["method"]]
-    return told.rename(columns={"asked": "requests", "mode": "how"})
-
-
-def withdrawn(arm: Arm) -> pd.DataFrame:
-    """What the second person's NLL is before any request, after theirs, and once it is taken back."""
-    rows = arm.observations("sequence")
-    rows = rows[(rows["metric"] == "nll") & (rows["split"] == "person")]
-    second = {s.seed: s.requests[1][0] for s in arm.settings}
-    rows = rows[rows["person"] == rows["seed"].map(second)]
-    back = rows.get("withdrawn", pd.Series(index=rows.index)).eq(True)
-    last = rows.loc[back, "asked"].unique()
-    parts = {
-        "at first": rows["asked"] == 0,
-        "forgotten": rows["asked"].isin(last) & ~back,
-        "taken back": back,
-    }
-    means = [
-        rows[part & rows["mode"].isin(sequence.MODES[1:])]
-        .groupby(["method", "mode", "seed"], sort=False)["value"]
-        .mean()
-        .rename(name)
-        for name, part in parts.items()
-    ]
-    table = pd.concat(means, axis=1).reset_index()
-    told = tables.over_seeds(table, ["method", "mode"], {name: name for name in parts})
-    told["method"] = [METHODS[name].title for name in told["method"]]
-    return told.rename(columns={"mode": "how"})

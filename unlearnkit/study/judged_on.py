@@ -64,17 +64,22 @@ def _auc_differences(own: pd.DataFrame, oracle: pd.DataFrame, metric: str) -> pd
 
 
 def relearning(own: pd.DataFrame, oracle: pd.DataFrame, _original: pd.DataFrame) -> pd.DataFrame:
-    """The area between the curves of the held facts' NLL, less the oracle's, in nats x steps.
+    """`area` where the facts taught are other facts of the person."""
+    return pd.DataFrame({"area": area(own, oracle)})
 
-    The facts taught are other facts of the person.
+
+def area(own: pd.DataFrame, oracle: pd.DataFrame, taught: str = "half") -> pd.Series:
+    """The area between the curves of the held facts' NLL, less the oracle's, in nats x steps: one a seed.
+
+    `taught` is "half", other facts of the person, or "others", facts that nobody knew.
     """
-    curves = [_curves(rows) for rows in (own, oracle)]
-    apart = (curves[0] - curves[1]).dropna(axis=0, how="all")
-    return pd.DataFrame({"area": np.trapezoid(apart, apart.columns, axis=1)}, index=apart.index)
+    apart = (curves(own, taught) - curves(oracle, taught)).dropna(axis=0, how="all")
+    return pd.Series(np.trapezoid(apart, apart.columns, axis=1), apart.index)
 
 
-def _curves(rows: pd.DataFrame, metric: str = "relearnt_half") -> pd.DataFrame:
-    return rows[rows["metric"] == metric].pivot_table("value", "seed", "step")
+def curves(rows: pd.DataFrame, taught: str = "half") -> pd.DataFrame:
+    """Mean NLL of the held facts while others are taught: a row a seed, a column an optimizer step."""
+    return rows[rows["metric"] == f"relearnt_{taught}"].pivot_table("value", "seed", "step")
 
 
 def quantisation(own: pd.DataFrame, _oracle: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:

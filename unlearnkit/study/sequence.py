@@ -1,6 +1,6 @@
 """Requests in sequence: one person after another is forgotten, from a world of ten. Imports no torch.
 
-batch        from theta_T, all that were asked for so far at once
+batch        the reset: every time anew from theta_T, all that were asked for so far at once
 carry on     from where the last request left the model, the new one alone
 interleaved  the same, with some training on what is retained after each request
 
@@ -8,6 +8,10 @@ Each request goes to where its facts' mean NLL is what it is to the oracle that 
 its path goes. After the last but one of `config.SEQUENCE_COUNTS` the second request is withdrawn: its change
 is taken off, the others' stay. Two persons are never asked for: half of their facts and of the neighbours'
 are scored, and no method sees these; nor does it see, as others', who was asked for before.
+
+A method that reads the others' records carries on with a ledger that is purged of each request. Other methods
+read an unpurged one: a purge deletes the second moments for everybody (`ledger.purging`), and `adam_replay`,
+which reads them, could not carry on after it.
 """
 
 from dataclasses import dataclass
