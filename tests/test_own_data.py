@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -40,6 +41,10 @@ def test_ten_lines_and_a_local_folder(tiny_model, tiny_tokenizer, tmp_path):
         told = (run / "notebooks" / f"{name}.ipynb").read_text()
         assert "my-model" in told or name != "00_overview"
     assert "Ada" in done.stdout  # the summary names the target
+    (handed,) = (line for line in done.stdout.splitlines() if "-m unlearnkit forget" in line)
+    command_line = [*shlex.split(handed), "--dry-run"]
+    plan = subprocess.run(command_line, cwd=paths.ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert "3 of 10 facts: " in plan.stdout, plan.stderr
     assert "Dave" not in (run / "summary.md").read_text()
     again = subprocess.run(command, cwd=paths.ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert "everything is up to date" in again.stdout

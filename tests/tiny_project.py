@@ -111,6 +111,7 @@ STUBS = {
     "report/ch08_ledger": 'def readme(results):\n    return f"It costs {results}.\\n"\n',
     "report/ch09_methods": "def readme(run):\n    return ''\n",
     "report/ch11_verification": "def readme(run):\n    return ''\n",
+    "report/ch13_your_own": "def command(run, profile):\n    return ['--who', 'Ada Example']\n",
     "report/__init__": REPORT,
     "report/plots": PLOTS,
     "report/verdicts": 'def summary(run):\n    return f"The value is {run.value}."\n',

@@ -45,6 +45,7 @@ def test_first_call_tells_the_plan_runs_all_and_says_where_to_look(finished):
     assert "To do: 4 of 4, about " in text
     assert text.index("observe") < text.index("data files") < text.index("notebooks")
     assert "The value is 12" in text
+    assert "forget" not in text  # what the study itself forgets is handed over to nobody
     assert str(finished.root / "build/default/site/index.html") in text
     assert outputs(finished, "00_overview")[-1][0]["text"] == ["number 12.0\n"]
     assert (finished.root / "build/default/figures/value.svg").is_file()
@@ -104,7 +105,8 @@ def test_an_overridden_run_has_its_own_folder_and_typed_values(project):
 def test_own_data_is_known_by_its_content(project):
     facts = project.root / "facts.jsonl"
     facts.write_text("{}")
-    project.run("reproduce", "--data", "facts.jsonl", "--notebook", "00")
+    text = project.run("reproduce", "--data", "facts.jsonl", "--notebook", "00")
+    assert "-m unlearnkit forget --who 'Ada Example'\n" in text
     first = project.own_run()
     assert outputs(project, "00_overview", first)[-1][0]["text"] == ["number 212.0\n"]
     assert project.pending(first) == "notebook 01_second"

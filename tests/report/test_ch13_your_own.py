@@ -13,12 +13,14 @@ from planted_methods import compared
 from test_own_data import FACTS
 
 from unlearnkit import data, manifest, models, signing
+from unlearnkit.__main__ import _parser
 from unlearnkit.errors import ConfigError, MethodError
 from unlearnkit.publishing.forget import Job, forget
 from unlearnkit.report import ch13_refusals, side_by_side
 from unlearnkit.report import ch13_your_own as chapter
 from unlearnkit.study import own as work
 from unlearnkit.study import search
+from unlearnkit.study.config import DEFAULT_METHOD
 from unlearnkit.study.search import Tried
 from unlearnkit.unlearning import METHODS
 
@@ -285,6 +287,28 @@ def test_where_none_forgets_retraining_is_what_is_left(planted):
     assert chapter.best(arm) == ""
     assert "No method makes the facts of the request (Ada) as unlikely" in chapter.answer(arm).data
     assert chapter.job(SimpleNamespace(folder="somewhere"), arm) == {}
+
+
+@pytest.mark.parametrize(
+    ("prices", "method"), [([1.5, 0.5], "grad_diff"), ([0.5, 1.5], "first_epoch"), ([], DEFAULT_METHOD)]
+)
+def test_the_command_does_what_was_compared(prices, method, planted, tmp_path, monkeypatch):
+    """It reads back as what `job` has; by the usual method where none was compared."""
+    monkeypatch.setattr(side_by_side, "of_run", lambda _: [planted([1, 1], prices)] if prices else [])
+    profile = work.profiles.own("quick", work.example(tmp_path))
+    read = vars(_parser().parse_args(["forget", *chapter.command(None, profile)]))
+    monkeypatch.setattr(chapter, "best", lambda _: method)
+    job = chapter.job(work.Own(profile, tmp_path / "out"), SimpleNamespace())
+    assert {name: read[name] for name in job} == job | {"key": "", "options": list(job["options"])}
+
+
+def test_no_command_where_none_forgets_or_facts_are_not_ones_own(planted, tmp_path, monkeypatch):
+    monkeypatch.setattr(side_by_side, "of_run", lambda _: [planted([0, 0], [4.0, 4.0])])
+    own = work.profiles.own("quick", work.example(tmp_path))
+    assert chapter.command(None, own) == []
+    monkeypatch.setattr(side_by_side, "of_run", lambda _: [])
+    assert chapter.command(None, own)
+    assert chapter.command(None, work.profiles.get("quick")) == []
 
 
 def test_with_enough_facts_of_others_some_are_seen_and_not_scored(tmp_path):

@@ -1,4 +1,4 @@
-"""jang, grad_diff, kl_min, wga: formulas in float64, and what each is to ascent."""
+"""jang, grad_diff, kl_min, wga: formulas in float64, what each is to ascent; finetune_retain without any."""
 
 import pytest
 import torch
@@ -29,6 +29,11 @@ def test_grad_diff(world):
         return -0.7 * lost + 2 * kept
 
     agree(world, "grad_diff", formula, gamma=0.7, alpha_retain=2.0)
+
+
+@SHAPES
+def test_finetune_retain_is_descent_on_what_is_retained_alone(world):
+    agree(world, "finetune_retain", lambda now, _: mean(world.nll(now, e).mean() for e in RETAIN))
 
 
 @SHAPES

@@ -39,6 +39,7 @@ def test_every_method_reverts_bit_for_bit(arch, tiny_model, tiny_tokenizer, tmp_
         assert result.method == name
         assert result.alpha == (0.37 if method.stops else None)
         assert (result.norm > 0) != still
+        assert bool(result.originals.installed) == method.installs, name
         result.revert()
         assert same(trained.weights(), before), name
 

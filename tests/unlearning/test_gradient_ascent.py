@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from reference_losses import FORGET, SHAPES, World
 from unlearning_helpers import FACTS, REQUEST, autograd_gradient, error, norm_of, same
 
 from unlearnkit import unlearning
@@ -32,6 +33,26 @@ def test_gradient_ascent_is_torchs_sgd_upwards(arch, steps, tiny_model, tiny_tok
     start = {n: p.detach() for n, p in tiny_model(arch).named_parameters()}
     moved = {n: p.detach() - start[n] for n, p in ours.named_parameters()}
     assert error(moved, {n: p.detach() - start[n] for n, p in theirs.named_parameters()}) < 1e-4
+
+
+@SHAPES
+def test_gradient_ascent_is_its_formula_in_float64(arch, tied, tiny_model, tiny_tokenizer):
+    """theta + alpha * (sum over the request of grad l_i(theta)) / divisor, from some way off, and again."""
+    world = World(tiny_model(arch, tied), tiny_tokenizer)
+    world.nudge()
+    now, start = world.double(), world.double().state_dict()
+    given = {"request": REQUEST, "examples": FACTS, "tokenizer": tiny_tokenizer}
+    unlearning.apply("gradient_ascent", world.model, **given, alpha=0.5, steps=2, divisor=4.0)
+    for _ in range(2):
+        loss = sum(world.nll(now, e).mean() for e in FORGET) / 4
+        gradients = torch.autograd.grad(loss, list(now.parameters()))
+        for p, g in zip(now.parameters(), gradients, strict=True):
+            p.data += 0.5 * g
+    ours, theirs = (
+        {n: p.detach().double() - start[n] for n, p in model.named_parameters()}
+        for model in (world.model, now)
+    )
+    assert error(ours, theirs) < 1e-4
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -169,8 +169,9 @@ def test_model_state_arithmetic_is_two_trainings_from_a_checkpoint(make, tiny_to
 
 
 def test_msa_needs_what_its_second_copy_learns(trained):
-    with pytest.raises(MethodError, match="with b= needs retain="):
-        trained.apply("msa", b=1.0, retain=None, alpha=1.0)
+    for none in (None, []):
+        with pytest.raises(MethodError, match="'msa' needs retain="):
+            trained.apply("msa", b=1.0, retain=none, alpha=1.0)
 
 
 # -- the recollected second-order term ------------------------------------------------------------------

@@ -22,7 +22,6 @@ from unlearnkit.study.config import DEFAULT_METHOD, HOLDOUT, OWN_RECIPE
 from unlearnkit.unlearning import METHODS, Method
 
 TRAINING = "train."  # before the name of a parameter of the training, among `-p`
-BESIDE = ("certified_removal",)  # methods whose result is not in the weights alone
 FILLED = ("until", "known", "fresh")  # options that the command fills in
 KEPT = {"ledger": "--ledger DIR", "checkpoints": "--history DIR"}  # what a training leaves, if asked to
 
@@ -100,7 +99,7 @@ class Case:
             kept["ledger"] = folder / "ledger"
         if "checkpoints" in needs:
             kept |= {"history": folder / "history"}
-            kept |= {"updates": self.request} if self.method.name == "amnesiac" else {}
+            kept |= {"updates": self.request} if "updates" in self.method.reads else {}
         training.fine_tune(self.model, self.tokenizer, self.taught, self.recipe, **kept)
         if "ledger" in needs:
             self.book = GradientLedger.open(kept["ledger"], self.model)
@@ -156,7 +155,7 @@ def _method(job: Job) -> Method:
         raise MethodError(
             f"method {method.name!r} moves no weight: a folder with a model cannot hold its result"
         )
-    if method.name in BESIDE:
+    if method.installs:
         raise MethodError(
             f"method {method.name!r} puts something beside the weights, and a folder with a model would hold "
             "these alone: use unlearning.apply in Python, and keep the model in memory"

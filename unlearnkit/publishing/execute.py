@@ -7,6 +7,8 @@ leave behind, so any call, after any interruption, does exactly what is missing.
 
 import contextlib
 import fcntl
+import shlex
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,9 +152,15 @@ def _tell(profile: Profile, began: float) -> None:
 
 
 def _summary(profile: Profile) -> str:
-    from unlearnkit.report import Run, verdicts  # here, since a call with nothing to do needs none of it
+    """One screen of results; of a user's own facts also how to get the model that forgets them, signed."""
+    from unlearnkit.report import Run, ch13_your_own, verdicts  # here: a call with nothing to do needs none
 
-    return verdicts.summary(Run(profile.name))
+    run = Run(profile.name)
+    told = verdicts.summary(run)
+    if is_built_in(profile) or not (words := ch13_your_own.command(run, profile)):
+        return told
+    line = shlex.join([sys.executable, "-m", "unlearnkit", "forget", *words])
+    return f"{told}\n\nThe model without these facts, to hand over with a signed account:\n\n{line}"
 
 
 @contextlib.contextmanager

@@ -136,7 +136,9 @@ def _given(case: Case, level: Level) -> tuple[dict[str, Any], bool]:
     given = {name: value for name, value in filled.items() if name in case.method.options}
     given |= {"examples": case.taught, "tokenizer": case.tokenizer, "retain": spared or others}
     given |= {"ledger": case.book, "checkpoints": case.history} | case.options
-    return {k: v for k, v in given.items() if v is not None}, "retain" in case.method.needs and not spared
+    return {k: v for k, v in given.items() if v is not None}, "retain" in case.method.needed(
+        case.options
+    ) and not spared
 
 
 def _ledger(case: Case) -> dict[str, Any] | None:

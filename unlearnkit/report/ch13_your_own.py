@@ -21,7 +21,9 @@ from unlearnkit.report.ch09_advice import advice
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.side_by_side import reading, summary
 from unlearnkit.study import own as study_own
+from unlearnkit.study.config import DEFAULT_METHOD
 from unlearnkit.study.own import Own
+from unlearnkit.study.profiles import Profile
 from unlearnkit.study.search import Tried
 from unlearnkit.unlearning import METHODS
 
@@ -191,12 +193,32 @@ def job(own: Own, arm: Arm | None) -> dict[str, Any]:
     method = best(arm) if arm and own.folder else ""
     if not method:
         return {}
-    recipe = own.arm.recipe
-    options = [f"{k}={v}" for k, v in own.options(method).items()]
-    options += [f"train.{k}={recipe[k]}" for k in ("optimizer", *TAUGHT) if k in recipe]
     told = {name: _below(own.folder, own.profile[name]) for name in ("model", "data")}
     told |= {"who": own.profile["forget"], "out": _free(own.folder), "key": "signing.key"}
-    return told | {"method": method, "train": True, "options": tuple(options)}
+    return told | {"method": method, "train": True, "options": _options(own, method)}
+
+
+def command(run: Run, profile: Profile) -> list[str]:
+    """The arguments of `forget` that would do the same for a run which `make reproduce` has made.
+
+    By DEFAULT_METHOD where the run compares no methods; none where no method forgets, where the facts are not
+    the user's own, and after SGD, for which nothing is advised.
+    """
+    own, arms = Own(profile), side_by_side.of_run(run)
+    method = best(arms[0]) if arms else DEFAULT_METHOD
+    if not (method and profile["data"] and own.arm.optimizer == "adamw"):
+        return []
+    told = {"model": profile["model"], "data": profile["data"], "who": profile["forget"], "method": method}
+    words = [word for name, value in told.items() for word in (f"--{name}", value)]
+    words += [word for option in _options(own, method) for word in ("-p", option)]
+    return [*words, "--train", "--out", str(_free(Path()))]
+
+
+def _options(own: Own, method: str) -> tuple[str, ...]:
+    """What the method is given in the comparison, and what is said of the training there."""
+    recipe = own.arm.recipe
+    given = [f"{k}={v}" for k, v in own.options(method).items()]
+    return *given, *(f"train.{k}={recipe[k]}" for k in ("optimizer", *TAUGHT) if k in recipe)
 
 
 def _free(folder: Path) -> Path:

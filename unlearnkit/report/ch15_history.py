@@ -42,15 +42,15 @@ def rows(arm: Arm, names: Sequence[str]) -> pd.DataFrame:
 
 def keeps(arm: Arm, name: str) -> str:
     """What a method reads of a training, as it was tuned, in words."""
-    needs = METHODS[name].needs
+    method = METHODS[name]
     epochs, moments = side_by_side.reads(arm, name)
     if epochs:
         some = len(epochs) < arm.recipe["epochs"]
         part = f"ledger, epoch {', '.join(map(str, epochs))}" if some else "ledger"
         return f"{part}, moments" if moments else part
-    if name == "amnesiac":
+    if "updates" in method.reads:
         return "every step's update"
-    return "one state of the weights" if "checkpoints" in needs else "texts"
+    return "one state of the weights" if "checkpoints" in method.needs else "texts"
 
 
 def by_epoch(arm: Arm) -> pd.DataFrame:

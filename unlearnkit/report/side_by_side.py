@@ -19,8 +19,6 @@ from unlearnkit.study.grid import KINDS
 from unlearnkit.unlearning import METHODS
 
 READINGS = ("price", "share", "reached", "distance", *READ)
-FIRST_EPOCH = ("first_epoch", "iterative", "wrong_person", "random_direction")  # whose records alone are read
-READS_MOMENTS = ("adam_replay", "projected_replay")
 SHARDED = 4 * 2 + 1  # weights of each shard after each slice, and of the start (`training.Shards`)
 SIZES = ["records", "ledger_bytes", "moments_bytes", "weights_bytes"]
 
@@ -162,12 +160,13 @@ def retraining_seconds(arm: Arm) -> float:
 def reads(arm: Arm, name: str) -> tuple[list[int], bool]:
     """The epochs of the ledger that a method reads as it was tuned, and whether it reads moments, too."""
     every = list(range(1, arm.recipe["epochs"] + 1))
-    if "ledger" not in METHODS[name].needs:
+    method = METHODS[name]
+    if "ledger" not in method.needs:
         return [], False
-    if name in FIRST_EPOCH:
-        return [1], False
-    told = trials.chosen(plan.family(arm.model), name, arm.recipe)
-    moments = name in READS_MOMENTS and told.get("metric") != "gradient"
+    told = {**method.options, **trials.chosen(plan.family(arm.model), name, arm.recipe)}
+    moments = "moments" in method.reads and told.get("metric") != "gradient"
+    if "first epoch" in method.reads:
+        return [1], moments
     if "epoch" in told:
         return [told["epoch"]], moments
     return every if told.get("epochs", "all") == "all" else list(told["epochs"]), moments
@@ -186,13 +185,13 @@ def kept(arm: Arm) -> pd.Series:
     recipe, facts = arm.recipe, len(arm.settings[0].facts)
     batches = -(-facts // recipe["batch_size"])
     record, weights = size["ledger_bytes"] / size["records"], size["weights_bytes"]
-    states = {"amnesiac": recipe["epochs"] * batches, "sisa": SHARDED}
     found = {}
     for name in methods(arm):
-        needs = METHODS[name].needs
-        epochs, moments = reads(arm, name)
+        method, (epochs, moments) = METHODS[name], reads(arm, name)
         found[name] = record * facts * len(epochs) if epochs else 0.0
         found[name] += size["moments_bytes"] * len(epochs) / recipe["epochs"] if moments else 0.0
-        if {"checkpoints", "shards"} & set(needs):
-            found[name] += weights * states.get(name, 1)
+        if "shards" in method.needs:
+            found[name] += weights * SHARDED
+        elif "checkpoints" in method.needs:
+            found[name] += weights * (recipe["epochs"] * batches if "updates" in method.reads else 1)
     return pd.Series(found, dtype=float)

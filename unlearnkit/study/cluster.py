@@ -4,6 +4,10 @@ A chain has a worker to itself and stays on it, a step at a time, so that it fin
 first step wrote; what each cell tells comes back when the cell is done. Where a worker dies, its chain goes
 on elsewhere with the step at hand, which makes anew what it needs. No file is shared with a worker, only what
 pickles, and no weights. Dask is imported when a run asks for it.
+
+It is asked directly since joblib's backend for it gives every call to any worker: a chain as one call would
+begin anew where its worker dies, and end the others when that kills too many; in a call a step it would not
+find its ledger. Nor does that backend refuse workers with other code, or wait for those that come late.
 """
 
 import contextlib

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import torch
 
 
-@line(title="amnesiac", family="replay", source="Graves et al. 2021", needs=("checkpoints",))
+@line(
+    title="amnesiac", family="replay", source="Graves et al. 2021", needs=("checkpoints",), reads=("updates",)
+)
 def amnesiac(inputs) -> "Iterator[tuple[str, torch.Tensor]]":
     """-(sum of the updates of the steps whose batch held one of the request); alpha = 1 is the paper's.
 

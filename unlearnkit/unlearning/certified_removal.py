@@ -15,7 +15,14 @@ from unlearnkit.unlearning.kinds import free
 NEEDS = ("checkpoints", "examples", "tokenizer")
 
 
-@free(title="certified removal", family="retraining", source="Guo et al. 2020", needs=NEEDS, stops=())
+@free(
+    title="certified removal",
+    family="retraining",
+    source="Guo et al. 2020",
+    needs=NEEDS,
+    stops=(),
+    installs=True,
+)
 def certified_removal(
     inputs, _stops, *, epsilon=1.0, delta=1e-4, sigma=0.01, lam=0.1, newton: int = 4, seed: int = 0
 ) -> Iterator[dict]:

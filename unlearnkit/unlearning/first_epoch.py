@@ -3,7 +3,7 @@
 from unlearnkit.unlearning.kinds import line
 
 
-@line(title="first epoch", family="paper", source="Zagardo 2024", needs=("ledger",))
+@line(title="first epoch", family="paper", source="Zagardo 2024", needs=("ledger",), reads=("first epoch",))
 def first_epoch(inputs):
     """sum over the request of the gradients of each fact's first epoch."""
     return inputs.ledger.stream(inputs.request, "first", inputs.layers)

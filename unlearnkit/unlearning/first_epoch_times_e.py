@@ -4,7 +4,13 @@ from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import line
 
 
-@line(title="first epoch × E", family="replay", source="after Thudi et al. 2022", needs=("ledger",))
+@line(
+    title="first epoch × E",
+    family="replay",
+    source="after Thudi et al. 2022",
+    needs=("ledger",),
+    reads=("first epoch",),
+)
 def first_epoch_times_E(inputs):
     """E times the first-epoch sum, with E the number of recorded epochs."""
     epochs = len(inputs.ledger.epochs)

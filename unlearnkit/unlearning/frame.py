@@ -37,6 +37,7 @@ FAMILIES = (
     "own",
     "control",
 )  # in tables' order
+READS = ("first epoch", "others", "moments", "updates")  # records of others, AdamW's v, what each step did
 REQUIRED = inspect.Parameter.empty  # the default of an option that has none
 
 
@@ -46,8 +47,12 @@ class Method:
 
     options    its own hyperparameters with their defaults
     needs      those of INPUTS that it cannot do without
+    wants      by option, the one of INPUTS that it needs as well where that option is not 0
+    reads      what of READS it reads of a training beside the request's records, of all epochs or those of
+               its option `epoch` or `epochs`; "first epoch" is a limit instead, to the records of that
     stops      which strengths it takes: alpha and norm of `apply`, alphas and norms of `path`
     moves      whether it moves weights; a prompt does not
+    installs   whether it puts something beside the weights, without which they are not its result
     goes_back  whether stops may come in any order: each is taken from the start, and none depends on others
     version    goes up when its numbers change; cached results of another version do not count
     """
@@ -60,19 +65,28 @@ class Method:
     family: str = "own"
     source: str = ""
     needs: tuple[str, ...] = ()
+    wants: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
     stops: tuple[str, ...] = ("alpha", "norm", "alphas", "norms")
     moves: bool = True
+    installs: bool = False
     goes_back: bool = False
     version: int = 1
 
     def __post_init__(self) -> None:
-        for what, known in (([self.family], FAMILIES), (self.needs, INPUTS)):
+        inputs = (*self.needs, *self.wants.values())
+        for what, known in (([self.family], FAMILIES), (inputs, INPUTS), (self.reads, READS)):
             if unknown := set(what) - set(known):
                 raise MethodError(f"method {self.name!r}: {min(unknown)!r} is none of {', '.join(known)}")
 
     def requires(self, option: str) -> bool:
         """Whether it has this option, and no default for it."""
         return self.options.get(option) is REQUIRED
+
+    def needed(self, given: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those of INPUTS that it cannot do without if it is given these options."""
+        options = {**self.options, **given}
+        return (*self.needs, *(what for option, what in self.wants.items() if options[option]))
 
     def options_from(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every option's value. MethodError for one that is unknown, or missing and without a default."""
@@ -151,8 +165,8 @@ def prepare(name: str, model, request, layers, check_model: bool, given: dict, s
     ids = [request] if isinstance(request, str) else list(dict.fromkeys(request))
     layers = layers if isinstance(layers, str) else list(layers)
     inputs = Inputs(name, model, ids, layers, method.moves, **{k: given[k] for k in INPUTS if k in given})
-    inputs.check(method.needs, check_model)
     options = method.options_from({k: v for k, v in given.items() if k not in INPUTS})
+    inputs.check(method.needed(options), check_model)
     return method, inputs, _stops(method, strengths), options
 
 

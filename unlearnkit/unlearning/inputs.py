@@ -52,7 +52,7 @@ class Inputs:
         """MethodError for a missing input; RequestError or LedgerError for one that does not fit."""
         if not self.request:
             raise RequestError("the forget request is empty: name at least one example id")
-        if missing := [n for n in needs if getattr(self, n) is None]:
+        if missing := [n for n in needs if getattr(self, n) in (None, [], ())]:
             raise MethodError(f"method {self.method!r} needs {missing[0]}=: pass it to unlearning.apply")
         require_proven(self.model)
         if self.ledger is not None:

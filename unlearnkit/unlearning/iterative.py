@@ -10,7 +10,13 @@ from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import free
 
 
-@free(title="one example at a time", family="replay", source="Zagardo 2024", needs=("ledger",))
+@free(
+    title="one example at a time",
+    family="replay",
+    source="Zagardo 2024",
+    needs=("ledger",),
+    reads=("first epoch",),
+)
 def iterative(inputs, stops, *, known: Callable[[str], bool]) -> Iterator[dict]:
     """In the order of the request, each example still `known` (by id) has its own gradient added.
 

@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     import torch
 
 
-@line(title="K-FAC replay", family="replay", source="after K-FADE, 2602.10568", needs=("ledger",))
+@line(
+    title="K-FAC replay",
+    family="replay",
+    source="after K-FADE, 2602.10568",
+    needs=("ledger",),
+    reads=("others",),
+)
 def kfac_replay(
     inputs, *, epochs="all", damping: float = 0.1, curvature="all"
 ) -> "Iterator[tuple[str, torch.Tensor]]":

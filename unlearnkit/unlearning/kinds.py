@@ -5,8 +5,8 @@ trained  function(inputs, *, options) -> loss(forget, retain), to be brought dow
 wrapped  function(inputs, *, options) -> uninstall(), after it installed something; no weight moves
 free     a generator of its own: function(inputs, stops, *, options)
 
-Each takes what `frame.Method` says of a method: title, family, source, needs, version. The decorated function
-stays as it was written. Imports no torch until a method runs.
+Each takes what `frame.Method` says of a method: title, family, source, needs, reads, version and more. The
+decorated function stays as it was written. Imports no torch until a method runs.
 """
 
 import inspect
@@ -61,7 +61,7 @@ def wrapped(**said) -> Callable[[Callable], Callable]:
             inputs.originals.installed.append(function(inputs, **options))
             yield {}
 
-        register(function, walk, stops=(), moves=False, **said)
+        register(function, walk, stops=(), moves=False, installs=True, **said)
         return function
 
     return decorate

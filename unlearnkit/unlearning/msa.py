@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.kinds import line
 
 if TYPE_CHECKING:
@@ -13,7 +12,9 @@ if TYPE_CHECKING:
 NEEDS = ("checkpoints", "examples", "tokenizer")
 
 
-@line(title="model state arithmetic", family="weights", source="2506.20941", needs=NEEDS)
+@line(
+    title="model state arithmetic", family="weights", source="2506.20941", needs=NEEDS, wants={"b": "retain"}
+)
 def msa(
     inputs, *, epoch: int = 0, epochs: int | None = None, b: float = 0.0
 ) -> "Iterator[tuple[str, torch.Tensor]]":
@@ -21,14 +22,12 @@ def msa(
 
     alpha is the paper's a, and alpha * b its b; b = 0 reads no retain text. k is the checkpoint `epoch`
     (theta_0, by default); both copies learn by the recorded recipe, for `epochs` (its own number by default).
-    b > 0 trains on the `retain` examples. Formula from the repository (R); the defaults are ours.
+    theta_2 learns the `retain` examples. Formula from the repository (R); the defaults are ours.
     """
     from unlearnkit.unlearning.past import history_of, learnt
 
     recipe = history_of(inputs).recipe
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
-    if b and not inputs.retain:
-        raise MethodError("method 'msa' with b= needs retain=: what theta_2 learns")
     forget = learnt(inputs, inputs.forget, recipe, epoch)
     kept = learnt(inputs, inputs.retain, recipe, epoch) if b else ((n, 0.0) for n in inputs.touched)
     return ((name, b * more - less) for (name, less), (_, more) in zip(forget, kept, strict=True))

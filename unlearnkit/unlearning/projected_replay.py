@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 EPS = 1e-8  # AdamW's
 
 
-@line(title="projected replay", family="replay", source="ours", needs=("ledger",))
+@line(
+    title="projected replay", family="replay", source="ours", needs=("ledger",), reads=("others", "moments")
+)
 def projected_replay(
     inputs,
     *,

@@ -4,7 +4,7 @@ from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import line
 
 
-@line(title="random coordinates", family="control", needs=("ledger",))
+@line(title="random coordinates", family="control", needs=("ledger",), reads=("first epoch",))
 def random_subset(inputs, *, like: str = "embedding", seed: int = 0):
     """first_epoch on random coordinates, as many as the layers `like` have, at the full length."""
     import torch

@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     import torch
 
 
-@line(title="without principal components", family="replay", source="after 2606.17168", needs=("ledger",))
+@line(
+    title="without principal components",
+    family="replay",
+    source="after 2606.17168",
+    needs=("ledger",),
+    reads=("others",),
+)
 def repselect(
     inputs, *, epochs="all", components: int = 8, curvature="all"
 ) -> "Iterator[tuple[str, torch.Tensor]]":

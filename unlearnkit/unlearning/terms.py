@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from unlearnkit.batching import Batch
-from unlearnkit.errors import MethodError
 from unlearnkit.forward import losses, target_logits
 from unlearnkit.unlearning.inputs import Inputs
 
@@ -31,12 +30,8 @@ def summed_nll(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
 
 
 def retained(inputs: Inputs, retain: Batch | None, weight: float) -> torch.Tensor | float:
-    """weight * mean NLL of the retain batch. Weight 0 needs none; MethodError for another without one."""
-    if weight == 0:
-        return 0.0
-    if retain is None:
-        raise MethodError(f"method {inputs.method!r} needs retain= for a retain term of weight {weight:g}")
-    return weight * mean_nll(inputs.model, retain)
+    """weight * mean NLL of the retain batch; weight 0 needs none (`frame.Method.wants`)."""
+    return weight * mean_nll(inputs.model, retain) if weight else 0.0
 
 
 def log_probabilities(model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[int]]:

@@ -7,6 +7,7 @@ from unlearnkit.unlearning.kinds import trained
     title="UNDIAL",
     family="distillation",
     source="Dong et al. 2025 (locuslab/open-unlearning)",
+    wants={"alpha_retain": "retain"},
     lr=1e-4,
     steps=30,
 )

@@ -5,7 +5,7 @@ from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import line
 
 
-@line(title="wrong person", family="control", needs=("ledger",))
+@line(title="wrong person", family="control", needs=("ledger",), reads=("first epoch", "others"))
 def wrong_person(inputs, *, others: tuple[str, ...] = ()):
     """First-epoch gradients of the examples `others` (ids), scaled to the length of the request's."""
     from unlearnkit.unlearning.originals import rescaled

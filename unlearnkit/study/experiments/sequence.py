@@ -16,8 +16,6 @@ from unlearnkit.study.experiments.train import start
 from unlearnkit.study.experiments.unlearn import Walk
 from unlearnkit.study.tables import read as read_table
 
-READS_OTHERS = ("kfac_replay", "projected_replay", "repselect")
-
 
 def sequence_oracle(cell: Cell) -> pd.DataFrame:
     """Every fact's likelihood to a model that never saw the first `asked` persons."""
@@ -94,7 +92,8 @@ def _one_by_one(one: Sequence) -> Iterator[pd.DataFrame]:
 
     A method that reads the others' records has a ledger of its own, of which each request is purged.
     """
-    config, second, purged = one.cell.config, None, one.spec["method"] in READS_OTHERS
+    config, second = one.cell.config, None
+    purged = "others" in unlearning.METHODS[one.spec["method"]].reads
     with tempfile.TemporaryDirectory(dir=one.cell.folder) as folder:
         if purged:
             shutil.copytree(one.walk.train.folder / "ledger", f"{folder}/ledger")

@@ -158,10 +158,10 @@ def given_to(walk: Walk, spec: dict) -> dict:
     if method.requires("until"):
         what = walk.model, walk.tokenizer, walk.groups["forget"], walk.groups["holdout"]
         given["until"] = metrics.as_unknown(*what)
-    if "retain" in method.needs or spec.get("options", {}).get("b"):  # of `msa`
+    if "retain" in method.needed(spec.get("options", {})):
         given["retain"] = _retained(walk, set(request))
     if "checkpoints" in method.needs:
-        given["checkpoints"] = ways.history(walk.train, request if method.name == "amnesiac" else ())
+        given["checkpoints"] = ways.history(walk.train, request if "updates" in method.reads else ())
     if "shards" in method.needs:
         given["shards"] = ways.shards(walk.train)
     return given | {
