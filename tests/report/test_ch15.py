@@ -76,6 +76,16 @@ def test_trials_are_told_by_epoch(arm, monkeypatch, tmp_path):
     trials.reread()
 
 
+def test_what_the_hessian_adds_is_told_of_plain_sgd(arm, monkeypatch):
+    assert chapter.of_hessian(arm.run) is None  # whose arms AdamW trained
+    found = side_by_side.summary(arm).loc[["all_epochs", "thudi"]].rename(index={"thudi": "hf_ocu"})
+    monkeypatch.setattr(chapter, "summary", lambda _: found.assign(closest=[0.8, 0.2]))
+    table = chapter.hessian_table(arm)
+    assert list(table["closest D_F"]) == ["0.80", "0.20"]
+    assert "0.80 nats" in chapter.hessian_sentence(arm)
+    assert chapter.hessian_sentence(arm).endswith("0.20: 75% of the gap.")
+
+
 def test_the_figure_has_a_mark_and_a_name_for_each(arm):
     ax = chapter.figure(arm).axes[0]
     names = {text.get_text() for text in ax.texts}

@@ -8,6 +8,7 @@ from unlearnkit.study import compare, config, plan, profiles, trials
 from unlearnkit.study.cells import TRAININGS
 
 SEEDS = {"seeds_principal": 2, "seeds_others": 1, "seeds_methods": 3, "seeds_methods_beside": 2}
+SEEDS |= {"seeds_hessian": 1}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,8 @@ def test_each_model_has_its_number_of_seeds(cells):
         (f"{config.TINY}, AdamW", 2, every),
         (f"{config.NEOX}, AdamW", 2, set()),
         (f"{config.TINY}, AdamW", 3, set()),
-        (f"{config.TINY}, SGD", 0, set()),
+        (f"{config.TINY}, SGD", 0, {"all_epochs", "hf_ocu"}),
+        (f"{config.TINY}, SGD", 1, set()),
         (f"{config.TINY}-untied, AdamW", 0, set()),
     ]:
         assert {m for a, s, m in walked if (a, s) == (arm, seed)} == expected, (arm, seed)

@@ -10,8 +10,9 @@ import pandas as pd
 from unlearnkit.report import figures, side_by_side, tables
 from unlearnkit.report.ch09_figures import FAMILIES
 from unlearnkit.report.ch09_tuning import options, tuning
-from unlearnkit.report.run import Arm
+from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.side_by_side import kept, methods, summary
+from unlearnkit.study.compare import HESSIAN
 from unlearnkit.unlearning import METHODS
 
 STATES = ("msa", "rewind", "exact_replay", "amnesiac", "thudi", "finetune_retain")
@@ -79,6 +80,34 @@ def by_epoch_table(arm: Arm) -> pd.DataFrame:
         {"method": [METHODS[m].title for m in found["method"]], "epoch": found["epoch"].astype(int)}
         | {"other options": found["trial"].replace("its defaults", "–")}
         | told
+    )
+
+
+def of_hessian(run: Run) -> Arm | None:
+    """The arm on which replay with and without the Hessian is walked, where a run has it."""
+    return next((a for a in run.arms if a.optimizer == "sgd" and set(HESSIAN) <= set(methods(a))), None)
+
+
+def hessian_table(arm: Arm) -> pd.DataFrame:
+    """Replay of all epochs, and the same with what later steps made of it, means over seeds, in words."""
+    found = summary(arm).loc[list(HESSIAN)]
+    columns = {"D_F there": "distance", "closest D_F": "closest", "seconds": "seconds"}
+    return pd.DataFrame(
+        {
+            "method": found["title"].to_numpy(),
+            "forgets in": [f"{row.reached} of {row.seeds}" for row in found.itertuples()],
+            "others lose [95 %]": tables.estimates(found, "price", ".2f"),
+        }
+        | {title: [tables.number(v, ".2f") for v in found[column]] for title, column in columns.items()}
+    )
+
+
+def hessian_sentence(arm: Arm) -> str:
+    """How much nearer to the oracle the recollected Hessians bring replay, at its closest."""
+    replay, recollected = summary(arm).loc[list(HESSIAN), "closest"]
+    return (
+        f"On {arm.name} replay comes as close as {replay:.2f} nats a fact to the oracle, and with the Hessians "
+        f"of the steps in between {recollected:.2f}: {1 - recollected / replay:.0%} of the gap."
     )
 
 

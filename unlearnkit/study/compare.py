@@ -17,6 +17,8 @@ from unlearnkit.study.plan import Arm, Setting
 from unlearnkit.study.profiles import Profile
 from unlearnkit.study.walks import path
 
+HESSIAN = ("all_epochs", "hf_ocu")  # how much of the gap to the oracle is the Hessian that replay leaves out
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -61,11 +63,11 @@ class Comparison:
 
 
 def cells(profile: Profile) -> list[Cell]:
-    """Every cell of the comparison, each after those it needs: of the arms that AdamW trained."""
+    """Every cell of the comparison, each after those it needs."""
     found: list[Cell] = []
     models = {*config.TUNED.values(), profile["model"]}
     for arm in plan.arms(profile):
-        if arm.optimizer != "adamw" or arm.model not in models:
+        if arm.model not in models:
             continue
         for setting in arm.settings:
             if names := methods_of(profile, arm, setting):
@@ -78,8 +80,11 @@ def methods_of(profile: Profile, arm: Arm, setting: Setting) -> list[str]:
     """The methods whose paths a seed walks: the principal ones, or all; none in later seeds.
 
     The run's own model has a number of seeds for either, gpt2-tiny beside it has one for all methods, and the
-    other companions have another.
+    other companions have another. After plain SGD one thing is asked, of gpt2-tiny: what HESSIAN asks.
     """
+    if arm.optimizer != "adamw":
+        asked = arm.model == config.TINY and setting.seed < profile["seeds_hessian"]
+        return list(HESSIAN) if asked else []
     if arm.model == profile["model"]:
         principal, others = profile["seeds_principal"], profile["seeds_others"]
     else:

@@ -20,6 +20,7 @@ NO_COMPANION = dict.fromkeys(
 # Of methods: the principal ones and the others on the run's own model, all on gpt2-tiny, and on the tiny ones
 # beside it. Of verification: these three; then on gpt2-tiny further models, coins, populations, other data.
 NO_COMPARISON = dict.fromkeys(("seeds_principal", "seeds_others", "seeds_methods", "seeds_methods_beside"), 0)
+NO_COMPARISON["seeds_hessian"] = 0  # of the recollected Hessian, after plain SGD on gpt2-tiny
 NO_VARIANT = dict.fromkeys(
     ("seeds_requests", "seeds_stages", "seeds_planted", "seeds_nudged", "seeds_sequence"), 0
 )
@@ -47,7 +48,7 @@ PROFILES = {
         **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8, "seeds_sequence": 8},
         **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24, "seeds_methods_beside": 24, **WORDS},
         **{"seeds_verified": 24, "seeds_verified_beside": 24, "seeds_verified_main": 8},
-        **{"seeds_further": 24, "seeds_audit": 24, "seeds_klom": 3, "seeds_diverse": 8},
+        **{"seeds_further": 24, "seeds_audit": 24, "seeds_klom": 3, "seeds_diverse": 8, "seeds_hessian": 8},
     },
 }
 REGISTERED = "full"  # the profile whose seeds the claims were registered for
@@ -216,8 +217,7 @@ VERIFIED_NEAR = {"most": 3, "nats": 0.02}  # how near to the oracle's NLL matche
 IMITATION = {"rate": 1 / 4, "steps": 200}  # of the oracle's imitator: a share of the recipe's rate
 VERIFIED_MAIN = ("first_epoch", "adam_replay", "kfac_replay", "npo", "rewind")  # on the run's own model
 COIN_PERSONS, COIN_FACTS = 32, 4  # of an audit: persons with a coin each, and facts a person
-# Models of one world: oracles, half as many that are unlearned, as KLoM asks (`claims.verification`), and as
-# many further oracles that stand in their place.
+# Models of one world: oracles, half as many that are unlearned (KLoM), and as many oracles in their place.
 POPULATION, IN_PLACE = 40, 20
 FIRST_ORDER = 100  # of a population: a training seed that no world has
 # Other data (`study.diverse`), of authors and capitals that are drawn, and the recipes that learn them.
