@@ -106,8 +106,8 @@ def hessian_sentence(arm: Arm) -> str:
     """How much nearer to the oracle the recollected Hessians bring replay, at its closest."""
     replay, recollected = summary(arm).loc[list(HESSIAN), "closest"]
     return (
-        f"On {arm.name} replay comes as close as {replay:.2f} nats a fact to the oracle, and with the Hessians "
-        f"of the steps in between {recollected:.2f}: {1 - recollected / replay:.0%} of the gap."
+        f"On {arm.name} replay comes as close as {replay:.2f} nats a fact to the oracle, and with the "
+        f"Hessians of the steps in between {recollected:.2f}: {1 - recollected / replay:.0%} of the gap."
     )
 
 

@@ -36,6 +36,7 @@ WANTED = {
     "the other methods there": "seeds_others",
     "all methods on gpt2-tiny": "seeds_methods",
     "all methods on the other small models": "seeds_methods_beside",
+    "the recollected Hessian": "seeds_hessian",
 }
 
 
