@@ -4,6 +4,7 @@ import bz2
 import hashlib
 import json
 import random
+import shutil
 
 import pandas as pd
 import pytest
@@ -240,6 +241,21 @@ def test_published_rows_take_the_labels_that_their_cell_has_now(published, profi
     again = collect.collect(profile, cells)
     assert set(collect.read(again, "path")["arm"]) == {"new name"}
     assert {c["arm"] for c in collect.manifest(again)["cells"]} == {"new name"}
+
+
+def test_a_published_cell_may_have_no_rows(profile):
+    """A path that ended at its first step is a result, too."""
+    cells = plan_of(profile)
+    compute(cells)
+    empty = next(c for c in cells if c.stage == "path")
+    pd.read_csv(empty.observations).iloc[:0].to_csv(empty.observations, index=False)
+    shutil.copytree(collect.collect(profile, cells), collect.published())
+    _forget()
+    shutil.rmtree(empty.folder)
+    again = next(c for c in plan_of(profile) if c.key == empty.key)
+    assert again.done()
+    assert len(collect.rows(again)) == 0
+    assert collect.restored(again) is not None
 
 
 def test_own_rows_go_before_published_ones(published, profile):

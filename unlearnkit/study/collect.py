@@ -162,8 +162,9 @@ def _published_cells(folder: Path) -> dict[str, dict]:
 
 @cache
 def _published_rows(name: str) -> dict[str, pd.DataFrame]:
+    """By the beginning of a cell's key its rows; under "" none, for a cell whose path ended at once."""
     table = read(published(), name)
-    return dict(iter(table.groupby("cell"))) if len(table) else {}
+    return {"": table.iloc[:0]} | (dict(iter(table.groupby("cell"))) if len(table) else {})
 
 
 def rows(cell: Cell) -> pd.DataFrame:
@@ -171,7 +172,8 @@ def rows(cell: Cell) -> pd.DataFrame:
     if cell.is_made():
         frame = read_table(cell.observations)
     else:
-        frame = _published_rows(cell.stage)[cell.key[:KEY_DIGITS]]
+        known = _published_rows(cell.stage)
+        frame = known.get(cell.key[:KEY_DIGITS], known[""])
     frame = frame[frame["metric"].isin(METRICS)]
     if cell.stage == "alignment":  # a symmetric matrix
         frame = frame[frame["a"] <= frame["b"]]
