@@ -135,7 +135,9 @@ def test_the_sentence_names_those_below_the_bar_or_says_that_there_is_none(arm, 
     assert "gradient ascent" not in told
     none = chapter.bar(arm).assign(cheaper=False)
     monkeypatch.setattr(chapter, "bar", lambda _: none)
-    assert "No other method is shown" in chapter.bar_sentence(arm).data
+    told = chapter.bar_sentence(arm).data
+    assert "No other method is shown" in told
+    assert " is the cheapest: " in told
 
 
 def test_what_the_page_says_is_checked_where_the_run_can_tell(arm):
