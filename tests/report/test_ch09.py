@@ -9,7 +9,14 @@ import pytest
 from planted_methods import DEARNESS, FEW, SEEDS, compared, price
 
 from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED, SHARE
-from unlearnkit.report import ch09_advice, ch09_figures, ch09_tuning, ch10_practice, side_by_side
+from unlearnkit.report import (
+    ch00_overview,
+    ch09_advice,
+    ch09_figures,
+    ch09_tuning,
+    ch10_practice,
+    side_by_side,
+)
 from unlearnkit.report import ch09_methods as chapter
 from unlearnkit.study import trials
 
@@ -62,6 +69,15 @@ def test_chapter_10_names_beside_its_own_what_everybodys_records_buy(arm, monkey
     assert told == f"{found['title']}: {found['price']:.2f} ({found['seeds']} seeds)"
     monkeypatch.setattr(ch10_practice.side_by_side, "walks", lambda _: pd.DataFrame())
     assert ch10_practice.with_all_records(arm) == "–"
+
+
+def test_chapter_00_says_that_everybodys_records_save_where_they_do(arm, monkeypatch):
+    assert ch00_overview.all_records_save(arm.run)  # one of the two was not walked
+    prices = {"adam_replay": 0.3, "kfac_replay": 0.1, "projected_replay": 0.2}
+    for projected, saves in ((0.2, True), (0.4, False)):
+        table = pd.DataFrame({"price": prices | {"projected_replay": projected}})
+        monkeypatch.setattr(ch00_overview.side_by_side, "summary", lambda _, table=table: table)
+        assert ch00_overview.all_records_save(arm.run) == saves
 
 
 def test_one_seed_shows_nothing(tmp_path_factory):

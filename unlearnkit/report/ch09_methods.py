@@ -189,7 +189,9 @@ def bar_sentence(arm: Arm) -> Markdown:
     ]
     if not names:
         best = summary(arm).loc[found.index].sort_values("price").iloc[:1]
-        means = "".join(f" On the mean *{r.title}* is the cheapest: {r.price:.2f}." for r in best.itertuples())
+        means = "".join(
+            f" On the mean *{r.title}* is the cheapest: {r.price:.2f}." for r in best.itertuples()
+        )
         return Markdown(f"{first} **No other method is shown to cost less than a third of that.**{means}")
     told = f"{len(names)} of {tables.count(len(found), 'method')}"
     return Markdown(
