@@ -188,10 +188,8 @@ def bar_sentence(arm: Arm) -> Markdown:
         f"*{METHODS[m].title}*" for m in found.sort_values("difference").index if found.loc[m, "cheaper"]
     ]
     if not names:
-        best = summary(arm).loc[found.index].sort_values("price").iloc[:1]
-        means = "".join(
-            f" On the mean *{r.title}* is the cheapest: {r.price:.2f}." for r in best.itertuples()
-        )
+        best = summary(arm).loc[found.index].sort_values("price").iloc[:1].itertuples()
+        means = "".join(f" On the mean *{one.title}* is the cheapest: {one.price:.2f}." for one in best)
         return Markdown(f"{first} **No other method is shown to cost less than a third of that.**{means}")
     told = f"{len(names)} of {tables.count(len(found), 'method')}"
     return Markdown(
