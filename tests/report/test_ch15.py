@@ -82,8 +82,13 @@ def test_what_the_hessian_adds_is_told_of_plain_sgd(arm, monkeypatch):
     monkeypatch.setattr(chapter, "summary", lambda _: found.assign(closest=[0.8, 0.2]))
     table = chapter.hessian_table(arm)
     assert list(table["closest D_F"]) == ["0.80", "0.20"]
-    assert "0.80 nats" in chapter.hessian_sentence(arm)
-    assert chapter.hessian_sentence(arm).endswith("0.20: 75% of the gap.")
+    near = pd.DataFrame({"seed": [0, 1, 2], "all_epochs": [0.8, 0.9, 0.7], "hf_ocu": [0.3, 0.5, 0.1]})
+    for later, said in ((near, False), (near.assign(hf_ocu=[0.3, 1.5, 0.9]), True)):
+        told = later.melt("seed", var_name="method", value_name="distance")
+        monkeypatch.setattr(chapter, "reading", lambda *_, told=told: told)
+        sentence = chapter.hessian_sentence(arm)
+        assert "as close as 0.80 nats" in sentence
+        assert ("not shown" in sentence) == said
 
 
 def test_the_figure_has_a_mark_and_a_name_for_each(arm):

@@ -7,11 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from unlearnkit.report import figures, side_by_side, tables
+from unlearnkit.report import contrasts, figures, side_by_side, tables
 from unlearnkit.report.ch09_figures import FAMILIES
 from unlearnkit.report.ch09_tuning import options, tuning
 from unlearnkit.report.run import Arm, Run
-from unlearnkit.report.side_by_side import kept, methods, summary
+from unlearnkit.report.side_by_side import kept, methods, reading, summary
 from unlearnkit.study.compare import HESSIAN
 from unlearnkit.unlearning import METHODS
 
@@ -103,11 +103,15 @@ def hessian_table(arm: Arm) -> pd.DataFrame:
 
 
 def hessian_sentence(arm: Arm) -> str:
-    """How much nearer to the oracle the recollected Hessians bring replay, at its closest."""
-    replay, recollected = summary(arm).loc[list(HESSIAN), "closest"]
+    """How close to the oracle replay comes, by how much the recollected Hessians change that, and whether."""
+    near = reading(arm, "closest").pivot_table("distance", "seed", "method")
+    replay, recollected = (near[name] for name in HESSIAN)
+    change = contrasts.paired(recollected - replay)
+    shown = "" if change["ci_high"] < 0 else " It is not shown that they bring it nearer."
     return (
-        f"On {arm.name} replay comes as close as {replay:.2f} nats a fact to the oracle, and with the "
-        f"Hessians of the steps in between {recollected:.2f}: {1 - recollected / replay:.0%} of the gap."
+        f"On {arm.name} replay comes as close as {replay.mean():.2f} nats a fact to the oracle, and with the "
+        f"Hessians of the steps in between {recollected.mean():.2f}, a change of "
+        f"{tables.estimate(change['mean'], change['ci_low'], change['ci_high'])}.{shown}"
     )
 
 
