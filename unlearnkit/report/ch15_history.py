@@ -106,7 +106,7 @@ def hessian_sentence(arm: Arm) -> str:
     """How close to the oracle replay comes, by how much the recollected Hessians change that, and whether."""
     near = reading(arm, "closest").pivot_table("distance", "seed", "method")
     replay, recollected = (near[name] for name in HESSIAN)
-    change = contrasts.paired(recollected - replay)
+    change = {"ci_low": np.nan, "ci_high": np.nan} | contrasts.paired(recollected - replay)
     shown = "" if change["ci_high"] < 0 else " It is not shown that they bring it nearer."
     return (
         f"On {arm.name} replay comes as close as {replay.mean():.2f} nats a fact to the oracle, and with the "
