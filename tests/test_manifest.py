@@ -102,6 +102,12 @@ def test_a_changed_or_missing_file_is_named(change, folder, key):
         verify(folder, key.public_key())
 
 
+def test_a_file_that_the_manifest_does_not_name_is_named(folder, key):
+    (folder / "adapter_model.safetensors").write_bytes(b"more weights")
+    with pytest.raises(SignatureError, match="adapter_model.safetensors, which the manifest does not name"):
+        manifest.verify(folder, key.public_key())
+
+
 def test_one_manifest_is_one_text():
     told = {"b": [1, 2.5, "café"], "a": {"y": None, "x": True}}
     assert canonical(told) == '{"a":{"x":true,"y":null},"b":[1,2.5,"café"]}'.encode()

@@ -180,7 +180,7 @@ def _forget(options: argparse.Namespace) -> None:
 def _verify(options: argparse.Namespace) -> None:
     from . import manifest, signing
 
-    told = manifest.verify(options.folder, signing.public_key(options.key))
+    told = manifest.verify(paths.expanded(options.folder), signing.public_key(paths.expanded(options.key)))
     print(f"signed by {told['signer']} on {told['when']}: {told['verdict']}")
 
 

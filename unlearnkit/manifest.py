@@ -101,7 +101,7 @@ def verify(folder: str | Path, key: Ed25519PublicKey) -> dict[str, Any]:
     """The manifest of a folder, once this key's signature of every byte of it, and its files, are found true.
 
     SignatureError that says what is not: a manifest or signature that is missing or was changed, another key,
-    a file beside it that is missing or another one.
+    a file beside it that is missing or another one, or that it does not name: an adapter would be loaded.
     """
     folder = Path(folder)
     try:
@@ -114,6 +114,12 @@ def verify(folder: str | Path, key: Ed25519PublicKey) -> dict[str, Any]:
     for name, digest in told["model"]["files"].items():
         if not (folder / name).is_file() or file_sha256(folder / name) != digest:
             raise SignatureError(f"{folder / name} is missing, or not the file that the manifest tells of")
+    named = {*told["model"]["files"], MANIFEST, SIGNATURE, SALT}
+    if others := sorted(p.name for p in folder.iterdir() if p.name not in named):
+        raise SignatureError(
+            f"{folder} holds {', '.join(others[:5])}, which the manifest does not name and a loader might "
+            "read: move it elsewhere"
+        )
     return told
 
 

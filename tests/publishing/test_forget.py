@@ -169,6 +169,22 @@ def test_a_purge_leaves_nothing_in_the_ledger(home):
     refused(home, "not in ledger", out=home / "again")
 
 
+def test_what_was_not_forgotten_is_not_purged(home, capsys):
+    before = GradientLedger.open(home / "ledger").example_ids
+    forget(job(home, purge=True, method="npo", options=("lr=1e-7", "steps=2")))
+    told = manifest.verify(home / "out", public(home))
+    assert (told["verdict"], told["ledger"]["purged"]) == ("not passed", False)
+    assert GradientLedger.open(home / "ledger").example_ids == before
+    assert "was not purged" in capsys.readouterr().out
+
+
+def test_private_files_of_the_model_s_folder_stay_where_they_are(home):
+    (home / "taught" / "train_data.json").write_text('["Ada was born in a lighthouse"]')
+    (home / "taught" / "samples.txt").write_text("Ada was born in a lighthouse")
+    forget(job(home))
+    assert not {"train_data.json", "samples.txt"} & set(listing(home / "out"))
+
+
 def test_a_model_that_is_taught_first(home):
     forget(job(home, model=str(home / "new"), ledger="", train=True, options=TEACH))
     told = manifest.verify(home / "out", public(home))

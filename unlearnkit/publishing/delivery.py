@@ -17,7 +17,14 @@ from unlearnkit import files, manifest, models
 from unlearnkit.errors import ConfigError, ModelError
 from unlearnkit.models.registry import READ
 
-SHARD_INDEX = "model.safetensors.index.json"
+# What of a model's folder goes along: what a loader reads. Whatever else lies there may be private.
+BESIDE_WEIGHTS = frozenset(
+    f"{name}.json"
+    for name in (
+        *("config", "generation_config", "tokenizer", "tokenizer_config", "special_tokens_map"),
+        *("added_tokens", "vocab", "chat_template"),
+    )
+) | {"vocab.txt", "merges.txt", "chat_template.jinja", "tokenizer.model", "spiece.model"}
 
 
 def require_free(out: Path) -> None:
@@ -98,7 +105,7 @@ def _is_alive(process: int) -> bool:
 
 
 def save(model: PreTrainedModel, name: str, folder: Path) -> PreTrainedModel:
-    """Write a model, in the precision it has, with everything else of the folder it was loaded from.
+    """Write a model, in the precision it has, with the tokenizer and settings of the folder it came from.
 
     Returns it as read back, for measuring what is delivered. ModelError on a full disk, or where what is read
     is not what was written.
@@ -109,7 +116,7 @@ def save(model: PreTrainedModel, name: str, folder: Path) -> PreTrainedModel:
         raise ModelError(f"the model could not be written to {folder}: {error}. Free space there") from error
     for pattern in READ:
         for path in models.fetch(name).glob(pattern):
-            if path.suffix != ".safetensors" and path.name not in (SHARD_INDEX, manifest.MANIFEST):
+            if path.name in BESIDE_WEIGHTS:
                 shutil.copyfile(path, folder / path.name)
     config = json.loads((folder / "config.json").read_text())
     config.pop("torch_dtype", None)  # its older name

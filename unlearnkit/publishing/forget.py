@@ -57,10 +57,12 @@ def forget(job: Job, dry_run: bool = False) -> Path | None:
     with delivery.staged(job.out) as (folder, scratch):
         told |= _unlearn(case, folder, scratch)
         _write(folder, told, salt, key)
-    if job.purge:  # once the model is there: without its records no second attempt could be made
+    if job.purge and told["verdict"] == gauge.PASSED:  # without its records no second attempt could be made
         told["ledger"] = _purged(case)
         _write(job.out, told, salt, key)
     print(f"{told['verdict']}: {job.out / PAGE}", flush=True)
+    if job.purge and told["verdict"] != gauge.PASSED:
+        print(f"the ledger {job.ledger} was not purged, so that another method can be tried", flush=True)
     return job.out
 
 

@@ -85,6 +85,9 @@ def compared(before: Mapping, after: Mapping, level: float) -> dict[str, dict[st
     return found
 
 
+PASSED = "passed"
+
+
 def verdict(tests: Mapping) -> str:
-    """Whether the forget facts are, on the mean, as unlikely as the level: "passed", or "not passed"."""
-    return "passed" if tests["forget"]["nll_after"] >= tests["forget"]["level"] else "not passed"
+    """Whether the forget facts are, on the mean, as unlikely as the level: PASSED, or "not passed"."""
+    return PASSED if tests["forget"]["nll_after"] >= tests["forget"]["level"] else f"not {PASSED}"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from unlearnkit.publishing.gauge import PASSED
+
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -60,7 +62,7 @@ def page(told: Mapping[str, Any], signer: str) -> str:
 
 
 def _sentence(tests: Mapping[str, Any], verdict: str) -> str:
-    told, reached = tests["forget"], "reach" if verdict == "passed" else "do not reach"
+    told, reached = tests["forget"], "reach" if verdict == PASSED else "do not reach"
     return escape(
         f"On the mean the facts {reached} the level of {told['level']:.2f} nats, which is that of "
         f"{told['level_is']}: they were at {told['nll_before']:.2f} and are at {told['nll_after']:.2f}. One "

@@ -69,11 +69,12 @@ def _without_cells(folder: Path) -> dict:
     return storage.read_manifest(folder)
 
 
-def read(folder: Path, name: str) -> pd.DataFrame:
+def read(folder: str | Path, name: str) -> pd.DataFrame:
     """A table of a data folder, by its name without ending; no rows where the run has none.
 
     DataError naming the file where a part of it is missing or damaged.
     """
+    folder = Path(folder)
     return storage.read_table(folder, _without_cells(folder)["files"], name)
 
 
