@@ -26,7 +26,7 @@ from unlearnkit.errors import SignatureError
 from unlearnkit.packages import file_sha256
 
 FORMAT = 1
-MANIFEST, SIGNATURE, SALT = (f"manifest.{end}" for end in ("json", "sig", "salt"))
+OWN = MANIFEST, SIGNATURE, SALT = tuple(f"manifest.{end}" for end in ("json", "sig", "salt"))
 FIELDS = ("format", "when", "facts", "method", "software", "model", "ledger", "tests", "not_shown", "signer")
 
 
@@ -82,9 +82,7 @@ def write(folder: str | Path, told: Mapping[str, Any], salted: str, key: Ed25519
     not the manifest's own. ValueError for a field that is missing.
     """
     folder = Path(folder)
-    own = {
-        p.name: file_sha256(p) for p in sorted(folder.iterdir()) if p.name not in (MANIFEST, SIGNATURE, SALT)
-    }
+    own = {p.name: file_sha256(p) for p in sorted(folder.iterdir()) if p.name not in OWN}
     added = {"format": FORMAT, "signer": signing.as_hex(key.public_key())}
     whole = plain(dict(told) | added | {"model": {**told["model"], "files": own}})
     if missing := [field for field in FIELDS if field not in whole]:
@@ -114,7 +112,7 @@ def verify(folder: str | Path, key: Ed25519PublicKey) -> dict[str, Any]:
     for name, digest in told["model"]["files"].items():
         if not (folder / name).is_file() or file_sha256(folder / name) != digest:
             raise SignatureError(f"{folder / name} is missing, or not the file that the manifest tells of")
-    named = {*told["model"]["files"], MANIFEST, SIGNATURE, SALT}
+    named = {*told["model"]["files"], *OWN}
     if others := sorted(p.name for p in folder.iterdir() if p.name not in named):
         raise SignatureError(
             f"{folder} holds {', '.join(others[:5])}, which the manifest does not name and a loader might "

@@ -57,11 +57,12 @@ def forget(job: Job, dry_run: bool = False) -> Path | None:
     with delivery.staged(job.out) as (folder, scratch):
         told |= _unlearn(case, folder, scratch)
         _write(folder, told, salt, key)
-    if job.purge and told["verdict"] == gauge.PASSED:  # without its records no second attempt could be made
+    passed = told["verdict"] == gauge.PASSED
+    if job.purge and passed:  # without its records no second attempt could be made
         told["ledger"] = _purged(case)
         _write(job.out, told, salt, key)
     print(f"{told['verdict']}: {job.out / PAGE}", flush=True)
-    if job.purge and told["verdict"] != gauge.PASSED:
+    if job.purge and not passed:
         print(f"the ledger {job.ledger} was not purged, so that another method can be tried", flush=True)
     return job.out
 
@@ -138,9 +139,8 @@ def _given(case: Case, level: Level) -> tuple[dict[str, Any], bool]:
     given = {name: value for name, value in filled.items() if name in case.method.options}
     given |= {"examples": case.taught, "tokenizer": case.tokenizer, "retain": spared or others}
     given |= {"ledger": case.book, "checkpoints": case.history} | case.options
-    return {k: v for k, v in given.items() if v is not None}, "retain" in case.method.needed(
-        case.options
-    ) and not spared
+    sees_measured = "retain" in case.method.needed(case.options) and not spared
+    return {k: v for k, v in given.items() if v is not None}, sees_measured
 
 
 def _ledger(case: Case) -> dict[str, Any] | None:

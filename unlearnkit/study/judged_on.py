@@ -13,9 +13,8 @@ from unlearnkit import stats
 from unlearnkit.study.config import COIN_PERSONS, VERIFIED
 from unlearnkit.study.verified import ATTACKS
 
-GUESSED = (
-    COIN_PERSONS // 4
-)  # persons of a seed guessed in, the likeliest, and as many out; no guess on others
+# Persons of a seed guessed in, the likeliest, and as many guessed out; no guess on others.
+GUESSED = COIN_PERSONS // 4
 
 
 def facts(rows: pd.DataFrame, metric: str = "nll") -> pd.DataFrame:
