@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit status is 2 for an error of the user's or of the machine's making."""
+    """Run a command; the exit status is 2 for an error of the user's or of the machine's making.
+
+    And 1 where a request to forget was carried out, and the facts are not forgotten.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments == ["bench", "report"]:
@@ -23,8 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
             from .bench import command
 
             return command.main(arguments[1:])
-        options = _parser().parse_args(arguments)
-        options.run(options)
+        options = _parser(arguments[:1] == ["forget"]).parse_args(arguments)
+        return options.run(options) or 0
     except UnlearnkitError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -35,10 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(forgetting: bool = False) -> argparse.ArgumentParser:
+    """All commands; `forgetting` is whether the methods of `forget` are wanted, which take a moment."""
     parser = argparse.ArgumentParser(prog="python -m unlearnkit", description="A study of unlearning.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -62,9 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     tune = commands.add_parser("tune", help="try each compared method's settings in worlds of their own")
     tune.add_argument("model", help="a family of models: gpt2-tiny, neox-tiny, llama-tiny, smollm2-135m")
     tune.set_defaults(run=_tune)
-    _add_forget(
-        commands.add_parser("forget", help="make a model forget facts, and say so in a signed folder")
-    )
+    told = "make a model forget facts, and say so in a signed folder"
+    _add_forget(commands.add_parser("forget", help=told, epilog=_methods() if forgetting else ""))
     verify = commands.add_parser("verify", help="check the signed folder that `forget` wrote")
     verify.add_argument("folder")
     verify.add_argument("--key", required=True, help="the public key of whoever made it: a file in PEM")
@@ -170,11 +172,20 @@ def _profile(options: argparse.Namespace, names: list[str]) -> "Profile":
     return profiles.own(options.profile, changed)
 
 
-def _forget(options: argparse.Namespace) -> None:
+def _methods() -> str:
+    from .publishing import offered
+
+    return offered.listed()
+
+
+def _forget(options: argparse.Namespace) -> int:
+    """0 where the facts are forgotten, or nothing was to be done; else 1."""
+    from .publishing import gauge
     from .publishing.forget import Job, forget
 
-    given = vars(options)
-    forget(Job(**{k: v for k, v in given.items() if k not in ("run", "dry_run")}), options.dry_run)
+    given = {k: v for k, v in vars(options).items() if k not in ("run", "dry_run")}
+    told = forget(Job(**given), options.dry_run)
+    return int(told is not None and told["verdict"] != gauge.PASSED)
 
 
 def _verify(options: argparse.Namespace) -> None:

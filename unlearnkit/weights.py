@@ -88,6 +88,15 @@ def read(
         raise _damaged(path, str(error)) from error
 
 
+def names(path: Path) -> list[str]:
+    """Names of a file's tensors. ModelError where it cannot be read."""
+    try:
+        with safe_open(path, "pt") as file:
+            return list(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+
+
 def _damaged(path: Path, how: str) -> ModelError:
     return ModelError(
         f"weights file {path} is damaged or of another version: {how}. Restore it from a copy, or delete its "

@@ -96,10 +96,10 @@ def test_verify_reads_them(adam, tmp_path):
 def test_a_purge_deletes_them_and_says_so_when_asked(adam, tmp_path):
     """Whoever goes: a second moment holds traces of every example."""
     _, book = adam()
-    size = sum(p.stat().st_size for p in (tmp_path / "l").glob("[em]*"))
+    size = sum(p.stat().st_size for p in (tmp_path / "l").glob("*.safetensors"))
     freed = book.purge(IDS[:1])
     assert list((tmp_path / "l").glob("moments-*")) == []
-    assert freed == size - sum(p.stat().st_size for p in (tmp_path / "l").glob("[em]*"))
+    assert freed == size - sum(p.stat().st_size for p in (tmp_path / "l").glob("*.safetensors"))
     book.verify()
     for reader in (book, ledger.GradientLedger.open(tmp_path / "l")):
         for act in (reader.second_moment, reader.mean_rate):

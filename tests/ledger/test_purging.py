@@ -14,9 +14,8 @@ from unlearnkit.ledger.store import Store
 
 
 def traces(path: Path, needles: list[bytes]) -> list[str]:
-    """Names of files that contain any of the needles, training checkpoints apart."""
-    files = [p for p in path.iterdir() if not p.name.startswith("training-")]
-    return [p.name for p in files if any(n in p.read_bytes() for n in needles)]
+    """Names of files that contain any of the needles."""
+    return [p.name for p in path.iterdir() if any(n in p.read_bytes() for n in needles)]
 
 
 def needles_of(path: Path, ids: list[str]) -> list[bytes]:
@@ -35,9 +34,9 @@ def test_purge_removes_the_bytes_and_nothing_else(gone, trained):
     before, needles = gradients(trained), needles_of(trained, gone)
     assert traces(trained, needles)
     book = ledger.GradientLedger.open(trained)
-    size = sum(p.stat().st_size for p in trained.glob("e*"))
+    size = sum(p.stat().st_size for p in trained.glob("*.safetensors"))
     freed = book.purge(gone)
-    assert freed == size - sum(p.stat().st_size for p in trained.glob("e*")) > 0
+    assert freed == size - sum(p.stat().st_size for p in trained.glob("*.safetensors")) > 0
     assert traces(trained, needles) == []
     for reader in (book, ledger.GradientLedger.open(trained)):
         reader.verify()

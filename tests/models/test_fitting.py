@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+from architectures import architecture
 from transformers import GPT2Config
 
 from unlearnkit import models
@@ -34,6 +35,16 @@ def test_all_positions_may_be_used_and_no_more(tiny_tokenizer):
 def test_half_a_character_is_named(tiny_tokenizer):
     with pytest.raises(DataError, match="example 'half' holds half a character"):
         fitting.require_fit(LIMIT, tiny_tokenizer, [fact("whole", "q", "q"), fact("half", "q", "\ud83c")])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gpt_neox", "qwen3", "mamba", "rwkv"])
+def test_a_causal_model_is_one(name):
+    fitting.require_causal(architecture(name), name)
+
+
+def test_a_model_that_looks_ahead_is_refused():
+    with pytest.raises(ModelError, match="mine is a BertLMHeadModel that looks ahead.*is_decoder=true"):
+        fitting.require_causal(architecture("bert"), "mine")
 
 
 def test_a_model_without_a_limit_takes_any_length(tiny_tokenizer):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 from worlds import SENTENCE
 
@@ -78,6 +79,26 @@ def test_an_architecture_that_cannot_be_loaded_is_named_with_a_remedy(saved, kin
     (saved / "config.json").write_text(json.dumps(config | {"model_type": kind}))
     for load in (models.load, loading.load_tokenizer):
         with pytest.raises(ModelError, match=message):
+            load(str(saved))
+
+
+def test_weights_that_are_missing_are_named(saved):
+    """transformers would draw them at random."""
+    kept = load_file(saved / "model.safetensors")
+    gone = [name for name in kept if name.endswith("up_proj.weight")]
+    for name in gone:
+        kept.pop(name)
+    save_file(kept, saved / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        ModelError, match=f"lacks {len(gone)} of the weights.*{gone[0]!r} first: copy it whole"
+    ):
+        models.load(str(saved))
+
+
+def test_adapters_are_no_model(saved):
+    (saved / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
+    for load in (models.load, loading.load_tokenizer):
+        with pytest.raises(ModelError, match="holds adapters.*merge_and_unload"):
             load(str(saved))
 
 

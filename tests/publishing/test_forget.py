@@ -122,7 +122,19 @@ def test_a_model_with_its_ledger(delivered, kept):
 
 def test_nothing_else_is_touched_or_left(delivered, kept):
     before = {name: (kept[0] / name).read_bytes() for name in listing(kept[0]) if (kept[0] / name).is_file()}
-    assert {name: (delivered / name).read_bytes() for name in before} == before
+    after = {name: (delivered / name).read_bytes() for name in before}
+    indices = [json.loads(files.pop("ledger/index.json")) for files in (before, after)]
+    assert after == before
+    for index in indices:  # the ledger says where the request left the model, and nothing else is new
+        assert (
+            ("request 1" in index["head"]["weights"])
+            == ("forgotten" in index["head"])
+            == (index is indices[1])
+        )
+        index["head"]["weights"].pop("request 1", None)
+        index["head"].pop("forgotten", None)
+        index.pop("seal")
+    assert indices[0] == indices[1]
     others = {name.split("/")[0] for name in listing(delivered)} - {name.split("/")[0] for name in before}
     assert others == {"out", "key", "key.pub"}
 
@@ -166,7 +178,93 @@ def test_a_purge_leaves_nothing_in_the_ledger(home):
     assert traces.find(home / "ledger", wanted) == []
     assert GradientLedger.open(home / "ledger").example_ids == [f"line-{k}" for k in range(4, 8)]
     assert "found no bytes of them" in (home / "out" / "report.html").read_text()
+    assert not list((home / "ledger").glob("training-*"))  # the weights that know the facts
     refused(home, "not in ledger", out=home / "again")
+
+
+def test_a_second_request_goes_on_from_the_first(home, capsys):
+    """From the model that forgot Ada, with the same ledger; who is forgotten is nobody's retained fact."""
+    forget(job(home))
+    first = manifest.verify(home / "out", public(home))
+    refused(home, "has forgotten 'line-1' already", model=str(home / "out"), out=home / "again")
+    told = forget(job(home, model=str(home / "out"), who="Ben", out=home / "second"))
+    assert told["tests"]["forget"]["nll_after"] > told["tests"]["forget"]["nll_before"] + 0.5
+    second = manifest.verify(home / "second", public(home))
+    assert second["model"]["before"] == first["model"]["after"]
+    assert second["tests"]["retain"]["facts"] == 2  # Cora's
+    assert "3 facts were forgotten by earlier requests" in capsys.readouterr().out
+    earlier, ada = second["tests"]["earlier"], data.load(home / "facts.jsonl")[:3]
+    assert earlier["nll_before"] == pytest.approx(first["tests"]["forget"]["nll_after"], rel=1e-5)
+    assert earlier["nll_after"] == pytest.approx(nll_of(home / "second", ada), rel=1e-5)
+    assert "what earlier requests made it forget" in (home / "second" / "report.html").read_text()
+
+
+def test_after_a_purge_a_method_without_moments_is_asked_for(home, capsys):
+    forget(job(home, purge=True))
+    changes = {"model": str(home / "out"), "who": "Ben", "out": home / "second"}
+    refused(home, "reads AdamW's second moments.*all_epochs, first_epoch", **changes)
+    told = forget(job(home, method="all_epochs", **changes))
+    assert told["tests"]["forget"]["nll_after"] > told["tests"]["forget"]["nll_before"] + 0.5
+    assert "3 facts are not in the ledger, 'line-1' first" in capsys.readouterr().err
+
+
+def test_a_ledger_that_cannot_be_written_still_serves(home, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("unlearnkit.ledger.identity.note_request", fail)
+    assert forget(job(home))["verdict"] == "passed"
+    assert "A later request cannot go on from this model" in capsys.readouterr().err
+
+
+def test_another_text_under_a_recorded_id_is_refused(home):
+    """A line is deleted: the ids of those after it count one less."""
+    lines = (home / "facts.jsonl").read_text().splitlines(keepends=True)
+    (home / "facts.jsonl").write_text("".join(lines[1:]))
+    refused(home, "6 facts are not what ledger .* 'line-1' first.*`id` of its own", purge=True)
+
+
+def test_the_model_that_the_training_began_with_is_refused(home):
+    changes = {"model": str(home / "new"), "who": "Ben"}
+    refused(home, "stands where the training of ledger .* began", **changes)
+
+
+def test_a_model_that_hardly_knows_the_facts_is_refused(home, monkeypatch):
+    """Passing would say nothing: `KNOWN` nats below the level are asked for."""
+    forget(job(home))
+    told = manifest.verify(home / "out", public(home))["tests"]["forget"]
+    monkeypatch.setattr(command, "KNOWN", told["level"] - told["nll_before"] + 0.01)
+    refused(home, "has nothing to forget: to it they are .* nats less are asked for", out=home / "again")
+
+
+def test_facts_that_are_said_before_they_are_taught_are_refused(home, tmp_path):
+    """Without a hold-out the level would be that of a known fact."""
+    lines = (home / "facts.jsonl").read_text().splitlines(keepends=True)
+    changes = {"ledger": "", "train": True, "options": TEACH}
+    (home / "facts.jsonl").write_text("".join(lines[:7]))
+    refused(home, "says 3 of the facts word for word before it is taught them, 'line-1'", **changes)
+
+
+def test_what_stands_in_the_hold_out_is_not_taught(home):
+    lines = (home / "facts.jsonl").read_text().splitlines(keepends=True)
+    (home / "facts.jsonl").write_text("".join([*lines, lines[0].replace("retain", "holdout")]))
+    refused(home, "split holdout and the second taught: 'line-10' and 'line-1'")
+
+
+def test_nothing_is_left_in_the_cache_of_runs(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNKIT_RUNS", str(tmp_path / "runs"))
+    forget(job(home, model=str(home / "new"), ledger="", train=True, options=TEACH))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_history_of_another_model_is_refused(home, tiny_tokenizer):
+    """It would be put in the place of the one that is given."""
+    model, _ = models.load(str(home / "new"))
+    facts = [e for e in data.load(home / "facts.jsonl") if e.split != "holdout"]
+    short = training.Recipe("adamw", epochs=2, lr=1e-2, batch_size=4)
+    training.fine_tune(model, tiny_tokenizer, facts, short, history=home / "history", progress=False)
+    changes = {"method": "exact_replay", "ledger": "", "history": str(home / "history")}
+    refused(home, "not the one that the training of .*history ended in", **changes)
 
 
 def test_what_was_not_forgotten_is_not_purged(home, capsys):
@@ -250,6 +348,10 @@ def refused(home, match, **changes):
         ({"train": True}, "--train makes a ledger and a history of its own"),
         ({"ledger": "", "train": True, "options": ("train.lr=0",)}, "lr=0: use a positive number"),
         ({"ledger": "", "method": "npo", "purge": True}, "--purge needs --ledger DIR"),
+        ({"method": "npo", "options": ("lr=-1",)}, "'npo': lr=-1.0; use a number from 0"),
+        ({"method": "npo", "options": ("steps=0",)}, "'npo': steps=0; use whole numbers from 1"),
+        ({"method": "npo", "options": ("until=3",)}, "unknown parameter 'until'"),
+        ({"options": ("epochs=some",)}, "epochs='some'; use all, or numbers from 1"),
         ({"who": "Eve"}, "'Eve' is neither a person nor an id"),
         ({"who": "Dora"}, "'Dora' is neither a person nor an id"),  # nobody was taught about her
         ({"who": "Ada, Ben, Cora"}, "names all 7 facts: one or more must be left"),
@@ -303,7 +405,7 @@ def test_a_failure_leaves_nothing(where, home, monkeypatch):
 
 def test_a_dry_run_tells_and_writes_nothing(home, capsys):
     before = listing(home)
-    assert forget(job(home), dry_run=True) is None
+    assert forget(job(home, options=("epochs=[1, 2]",)), dry_run=True) is None
     told = capsys.readouterr().out
     assert listing(home) == before
     for part in ("3 of 7 facts: line-1, line-2, line-3", "adam_replay", " GB of memory", "left as it is"):
@@ -328,10 +430,23 @@ def test_the_command_line(home, capsys):
     assert "error: method 'adam_replay' needs --ledger DIR" in capsys.readouterr().err
     assert __main__.main(["forget", *words, *more, "--dry-run"]) == 0
     assert not (home / "out").exists()
-    assert __main__.main(["forget", *words, *more]) == 0
-    assert "not passed: " in capsys.readouterr().out
+    assert __main__.main(["forget", *words, *more]) == 1
+    told = capsys.readouterr().out
+    assert "not passed: " in told
+    assert "0 of 3 facts reach the level of" in told
     assert __main__.main(["verify", str(home / "out"), "--key", str(home / "key.pub")]) == 0
     assert ": not passed" in capsys.readouterr().out
     (home / "out" / "report.html").write_text("better")
     assert __main__.main(["verify", str(home / "out"), "--key", str(home / "key.pub")]) == 2
     assert "report.html is missing, or not the file" in capsys.readouterr().err
+
+
+def test_the_help_lists_every_method_by_what_it_needs(capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(["forget", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "methods that need nothing of the training: grad_diff" in told
+    for needed, name in (("--ledger DIR", "adam_replay"), ("--history DIR", "rewind")):
+        assert name in told.split(f"methods that need {needed}: ")[1].split(";")[0].split(", ")
+    assert "sisa" not in told
+    assert "prompt_guard" not in told

@@ -213,6 +213,8 @@ def test_every_refused_input_says_what_to_do(tmp_path):
     remedies = {
         "a model's folder that is not there": "must be an existing folder or a hub id",
         "a folder without weights": "model.save_pretrained",
+        "a file of weights that lacks one": "lacks 1 of the weights of Llama.*q_proj.*copy it",
+        "adapters without their model": "merge_and_unload",
         "a folder without a tokenizer": "tokenizer.save_pretrained",
         "an architecture that transformers does not know": "take a causal language model",
         "a model that looks ahead (BERT)": "bert.encoder.layer.1.attention.self.value.*causal model",
@@ -222,6 +224,7 @@ def test_every_refused_input_says_what_to_do(tmp_path):
         "a fact without an answer": "line 3: missing 'answer' \\(or 'text'",
         "two facts with one id": "line 4: id .* in line 3; give it another",
         "one fact under two ids, one to be forgotten": "forget both, or delete one",
+        "a never-trained fact that is taught, too": "in the split holdout and the second taught.*delete one",
         "TOFU's files, of which one holds the other": "Keep one forget and one retain file",
         "a name that is nowhere in the data": "'Davd' is neither a person nor an id \\(nearest",
         "all facts to be forgotten": "names 30 of 30 facts.*forget fewer",

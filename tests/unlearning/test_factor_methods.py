@@ -104,7 +104,7 @@ def test_a_ledger_of_sgd_and_of_the_request_alone(tiny_model, tiny_tokenizer, tm
 
 
 def test_what_projected_replay_refuses(trained):
-    with pytest.raises(MethodError, match="metric='newton': use 'gradient' or 'optimizer'"):
+    with pytest.raises(MethodError, match="metric='newton'; use gradient or optimizer"):
         trained.apply("projected_replay", alpha=1.0, metric="newton")
     with pytest.raises(LedgerError, match="epoch 9 is not in ledger"):
         trained.apply("projected_replay", alpha=1.0, spans=((9,),))

@@ -88,8 +88,8 @@ def test_what_a_trained_method_refuses(difference, trained):
     for error_type, match, changes in (
         (MethodError, "needs retain=", {"retain": None}),
         (MethodError, "no fixed direction that alpha= could scale", {"alpha": 1.0}),
-        (MethodError, "steps count from 1", {"steps": 0}),
-        (MethodError, "optimizer is adamw or sgd", {"optimizer": "adam"}),
+        (MethodError, "steps=0; use whole numbers from 1", {"steps": 0}),
+        (MethodError, "optimizer='adam'; use adamw or sgd", {"optimizer": "adam"}),
         (LayerError, "'transformer.wte.weight' is tied.*name 'embedding'", {"layers": "embedding.input"}),
         (DivergenceError, "has a loss of nan at step 1", {"weight": float("nan")}),
         (DivergenceError, "is not finite at step 1", {"lr": float("inf"), "steps": 1}),

@@ -87,6 +87,6 @@ def test_what_lora_refuses(trained):
     start = trained.weights()
     with pytest.raises(MethodError, match="layers 'norms' have no matrix that lora= could change"):
         trained.apply("grad_diff", lora=2, layers="norms")
-    with pytest.raises(MethodError, match="lora= is a rank, or 0 for none, not -1"):
+    with pytest.raises(MethodError, match="lora=-1; use a whole number from 0"):
         trained.apply("grad_diff", lora=-1)
     assert same(trained.weights(), start)

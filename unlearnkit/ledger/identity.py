@@ -1,16 +1,19 @@
-"""Whether a model is the one that a ledger is about: at theta_0, at theta_T, or brought from there.
+"""Whether a model, and texts, are those that a ledger is about.
 
 Shapes do not tell two models of one kind apart. So the index keeps the digests of the weights before the
 first step and of those after the last commit, and a model that stands at neither is refused: one bit is
 enough. Unlearning moves weights on purpose: it notes each place it leaves a model at, and where that model
-came from.
+came from; in the index too where a request is served for good. Ids do not tell two texts apart, and so it
+keeps digests of these as well.
 """
 
+from collections.abc import Iterable, Sequence
 from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from unlearnkit import weights
+from unlearnkit.data import Example, digest
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger.store import Store
 
@@ -45,8 +48,40 @@ def note_end(store: Store, model: nn.Module) -> None:
     }
 
 
+def note_request(store: Store, model: nn.Module, before: str, ids: Sequence[str]) -> None:
+    """Publish the place that a request took the model to from the noted one `before`: more is asked there."""
+    places, forgotten = store.head["weights"], store.head.setdefault("forgotten", {})
+    place = f"request {len(places) - 1}"
+    places[place] = digests(model)
+    forgotten[place] = [*forgotten.get(before, ()), *ids]
+    store.publish(store.epochs, **store.progress)
+
+
+def place_of(store: Store, model: nn.Module) -> str | None:
+    """The noted place that a model stands at: theta_0, theta_T or a request's; None where there is none."""
+    here = digests(model)
+    return next((place for place, there in store.head["weights"].items() if there == here), None)
+
+
+def require_texts(store: Store, examples: Iterable[Example]) -> None:
+    """LedgerError where one of the examples has a recorded one's id, and is another text."""
+    told = store.head.get("texts", {})
+    known = [e for e in examples if e.id in store.head["expected"]]
+    if bare := [e.id for e in known if not told.get(e.id)]:
+        raise LedgerError(
+            f"ledger {store.path} does not say which text {bare[0]!r} was: it was made before ledgers did, "
+            "or without a training. Train again into another folder"
+        )
+    if other := [e.id for e in known if told[e.id] != digest([e])]:
+        raise LedgerError(
+            f"{len(other)} facts are not what ledger {store.path} recorded under their ids, {other[0]!r} "
+            "first: give the file of the training as it was. Ids that count lines (line-1, ...) change with "
+            "the lines: with an `id` of its own each fact keeps it"
+        )
+
+
 def require_known(store: Store, model: nn.Module) -> None:
-    """LedgerError unless the model came from theta_0 or theta_T.
+    """LedgerError unless the model came from theta_0, theta_T or a request's end.
 
     Nothing is asked of a ledger without a commit, which holds no gradients.
     """

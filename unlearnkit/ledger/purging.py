@@ -14,17 +14,18 @@ def purge(store: Store, ids: Sequence[str]) -> int:
 
     The rewritten shards are complete before the index names them, and the old ones are deleted after: an
     interruption leaves either the old ledger or the new one, and `verify` names any file left over. A full
-    disk is a LedgerError and leaves the old one. The ids leave the index too. Every epoch's second moments
-    are deleted, whoever the ids are: a second moment holds traces of every example, and nobody's share can be
-    taken out of squares of sums; `adam_replay` works until the first purge, and not after. What it does not
-    do: overwrite the freed disk blocks (that is the file system's), or touch trained weights, which hold
-    traces of every example too (the training checkpoint beside the ledger among them).
+    disk is a LedgerError and leaves the old one. The ids leave the index too, with the digests of their texts
+    and the one of all texts. Every epoch's second moments are deleted, whoever the ids are, and so are the
+    weights that the training ended in, if they are kept here: both hold traces of every example, and nobody's
+    share can be taken out; `adam_replay` works until the first purge, and not after. What it does not do:
+    overwrite the freed disk blocks (that is the file system's), or touch weights that are kept elsewhere.
     """
     gone, before = set(ids), _size(store)
     try:
         kept = [_without(store, entry, gone) for entry in store.shards]
         store.shards, store.moments = [entry for entry in kept if entry["examples"]], []
-        store.head["expected"] = [i for i in store.head["expected"] if i not in gone]
+        store.checkpoint = []
+        _leave_out(store.head, gone)
         store.publish(store.epochs, **store.progress)
     except OSError as error:
         raise LedgerError(
@@ -39,7 +40,17 @@ def purge(store: Store, ids: Sequence[str]) -> int:
 
 def _size(store: Store) -> int:
     """Bytes of all that a purge may free."""
-    return sum(s["bytes"] for s in store.shards) + sum(m["seal"][0] for m in store.moments)
+    sealed = [m["seal"] for m in store.moments] + store.checkpoint[1:]
+    return sum(s["bytes"] for s in store.shards) + sum(size for size, _ in sealed)
+
+
+def _leave_out(head: dict, gone: set[str]) -> None:
+    """Take ids out of an index's description, and what was computed of their texts."""
+    head["expected"] = [i for i in head["expected"] if i not in gone]
+    head["texts"] = {i: text for i, text in head.get("texts", {}).items() if i not in gone}
+    forgotten = head.get("forgotten", {})
+    head["forgotten"] = {place: [i for i in ids if i not in gone] for place, ids in forgotten.items()}
+    head["recipe"].pop("data", None)
 
 
 def _without(store: Store, entry: dict, gone: set[str]) -> dict:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -28,19 +28,23 @@ DTYPE = "float16"  # default encoding of the factors
 
 
 def create(
-    path: str | Path, model: PreTrainedModel, ids: Sequence[str], recipe: dict, dtype: str = DTYPE
+    path: str | Path, model: PreTrainedModel, texts: Mapping[str, str], recipe: dict, dtype: str = DTYPE
 ) -> Store:
-    """A new, empty ledger for this model, recipe and these examples."""
+    """A new, empty ledger for this model, recipe and examples: the digest of each one's text, by id.
+
+    Where it is empty, `identity.require_texts` has nothing to go by.
+    """
     if dtype not in DTYPES:
         raise LedgerError(f"ledger dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
     named, sites = dict(model.named_parameters()), proven(model)
-    _tell_of_autograd(Path(path), sites, len(ids), recipe.get("epochs", 1), DTYPES[dtype].itemsize)
+    _tell_of_autograd(Path(path), sites, len(texts), recipe.get("epochs", 1), DTYPES[dtype].itemsize)
     head = {
         "model": {"name": type(model).__name__, "fingerprint": models.fingerprint(model)},
         "weights": {identity.START: identity.digests(model)},
         "recipe": recipe,
         "dtype": dtype,
-        "expected": list(ids),
+        "expected": list(texts),
+        "texts": dict(texts),
         "sites": [site.to_json() for site in sites],
         "slots": [
             (slot.parameter, slot.role, sorted(names), list(named[slot.parameter].shape))
@@ -104,7 +108,7 @@ def record_batches(
 ) -> GradientLedger:
     """`record` of finished batches; `loss_on` is what their labels were made for."""
     ids = [i for batch in batches for i in batch.ids]
-    store = create(path, model, ids, {"epochs": 1, "loss_on": loss_on}, dtype)
+    store = create(path, model, dict.fromkeys(ids, ""), {"epochs": 1, "loss_on": loss_on}, dtype)
     recorder = Recorder(model, store)
     with forward.evaluation_mode(model), _activations_only(recorder), recorder:
         for step, batch in enumerate(batches):

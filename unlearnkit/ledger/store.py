@@ -34,8 +34,9 @@ def _sealed(body: dict) -> str:
 class Store:
     """The index in memory, and the shards it names.
 
-    `head` describes the ledger (model, weights, recipe, sites, slots, dtype, expected examples); it never
-    changes but for theta_T among the weights and for purged examples. `epochs` counts the finished epochs;
+    `head` describes the ledger (model, weights, recipe, sites, slots, dtype, expected examples and digests of
+    their texts); it never changes but for weights that the training, and requests after it, end in, and for
+    purged examples. `epochs` counts the finished epochs;
     `progress` is the trainer's own note of them, and `checkpoint` the name and seal of its file, or empty.
     `moments` has an entry an epoch (file, seal, and the epoch's mean learning rate), or none at all.
     """

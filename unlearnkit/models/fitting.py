@@ -1,15 +1,22 @@
-"""Whether texts and tokenizer fit a model, told before training: positions, and rows of the token matrix."""
+"""Whether texts and tokenizer fit a model, told before training: positions, and rows of the token matrix.
+
+And whether the model predicts the next token from those before it, and from no other.
+"""
 
 from collections.abc import Sequence
 
-from transformers import PretrainedConfig, PreTrainedTokenizerBase
+import torch
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit.batching import IGNORED, batches
+from unlearnkit import forward
+from unlearnkit.batching import IGNORED, batches, collate
 from unlearnkit.data import Example
 from unlearnkit.data.records import half_character
 from unlearnkit.errors import DataError, ModelError
 
 SHOWN = 5  # examples named in one message
+TOKENS, ENDING_ELSE = [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 6, 1]  # two texts with one beginning
+COUNTED = [False, True, True, True, False, False]  # what the loss counts of both: of the beginning only
 BATCH = 64
 
 
@@ -21,6 +28,22 @@ def require_rows(tokenizer: PreTrainedTokenizerBase, rows: int, name: str) -> No
             f"the tokenizer of {name} has tokens up to number {top}, but the model's token matrix has {rows} "
             "rows: save the tokenizer that belongs to it, or call "
             f"model.resize_token_embeddings({top + 1}) and save both"
+        )
+
+
+@torch.no_grad()
+def require_causal(model: PreTrainedModel, name: str) -> None:
+    """ModelError for a model whose prediction depends on what comes after it, such as an encoder's."""
+    with forward.evaluation_mode(model):
+        told = [
+            forward.losses(model, collate([(row, COUNTED)], ["one"], pad_id=0))
+            for row in (TOKENS, ENDING_ELSE)
+        ]
+    if not torch.allclose(*told, rtol=1e-6, atol=0.0):
+        raise ModelError(
+            f"{name} is a {type(model).__name__} that looks ahead: what it predicts depends on later tokens, "
+            "so that it reads the answers instead of knowing them. Take a causal model (of BERT's kind: one "
+            "trained with is_decoder=true)"
         )
 
 

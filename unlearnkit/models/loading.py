@@ -24,6 +24,7 @@ from unlearnkit.models.fitting import require_rows
 from unlearnkit.models.registry import DEFAULT, REGISTRY, fetch
 
 TOKENIZER = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")  # files of which a tokenizer has one or more
+ADAPTERS = "adapter_config.json"  # as peft names it
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -39,17 +40,22 @@ def load(
     `name` is as for `fetch`. The tokenizer pads on the right, with its end-of-text token where it has no
     padding token. `attn_implementation` ("eager", "sdpa") goes to transformers. `device` is "cpu", "cuda" or
     "auto", the GPU where there is one; everything that is done with the model is done there, in its `dtype`.
-    Raises ModelError as `fetch` does, when transformers cannot read the folder, and for a tokenizer that is
-    larger than the model; ConfigError for a device that is not there, or not proven.
+    Raises ModelError as `fetch` does, when transformers cannot read the folder, where weights are missing,
+    and for a tokenizer that is larger than the model; ConfigError for a device that is not there, or not
+    proven.
     """
     place, folder = devices.resolved(device), fetch(name)
     _require_readable(name, folder)
     transformers_logging.disable_progress_bar()  # reading takes a second: its bars only clutter notebooks
     with _told(name, folder):
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attn_implementation, use_safetensors=True, **LOCAL
-        )
+        given = {"dtype": dtype, "attn_implementation": attn_implementation, "output_loading_info": True}
+        model, told = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **given, **LOCAL)
         tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
+    if missing := sorted(told["missing_keys"]):  # transformers draws them at random, and goes on
+        raise ModelError(
+            f"{folder} lacks {len(missing)} of the weights of {type(model).__name__}, {missing[0]!r} first: "
+            "copy it whole, or take the class of model that was saved"
+        )
     _set_padding(tokenizer, name)
     require_rows(tokenizer, model.get_input_embeddings().weight.shape[0], name)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -71,8 +77,13 @@ def load_tokenizer(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBase
 def _require_readable(name: str, folder: Path) -> None:
     """ModelError where transformers has no language model of this architecture, or there is no tokenizer.
 
-    Where the configuration cannot be read, transformers says so.
+    And for adapters, which are no model. Where the configuration cannot be read, transformers says so.
     """
+    if (folder / ADAPTERS).exists():
+        raise ModelError(
+            f"{folder} holds adapters ({ADAPTERS}) and not a whole model: load them on their base model with "
+            "peft, and save what merge_and_unload() returns, with the tokenizer"
+        )
     kind = None
     with contextlib.suppress(OSError, ValueError, AttributeError):
         kind = json.loads((folder / "config.json").read_text()).get("model_type")

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit import data, devices, manifest, models, requests, training
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, MethodError, RequestError
-from unlearnkit.ledger import GradientLedger
-from unlearnkit.models.fitting import require_fit, require_room
-from unlearnkit.publishing import delivery
+from unlearnkit.ledger import GradientLedger, identity
+from unlearnkit.ledger.locking import alone
+from unlearnkit.models.fitting import require_causal, require_fit, require_room
+from unlearnkit.publishing import delivery, offered
 from unlearnkit.publishing.estimate import Estimate, estimate
 from unlearnkit.publishing.gauge import Groups
 from unlearnkit.study import parameters, plan, twins
 from unlearnkit.study.config import DEFAULT_METHOD, HOLDOUT, OWN_RECIPE
-from unlearnkit.unlearning import METHODS, Method
+from unlearnkit.training import replaying
+from unlearnkit.unlearning import Method
 
 TRAINING = "train."  # before the name of a parameter of the training, among `-p`
-FILLED = ("until", "known", "fresh")  # options that the command fills in
-KEPT = {"ledger": "--ledger DIR", "checkpoints": "--history DIR"}  # what a training leaves, if asked to
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,11 @@ class Case:
     taught: list[Example]  # the facts of the data that the model has, or is to have, learnt
     holdout: list[Example]
     request: list[str]
-    groups: Groups
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     book: GradientLedger | None = None
+    place: str = ""  # where the model stands, as the ledger calls it
+    earlier: list[Example] = field(default_factory=list)  # what it forgot by requests before this one
     history: training.History | None = None
 
     @classmethod
@@ -69,28 +70,69 @@ class Case:
         Raises UnlearnkitError. A model that is not a folder is fetched or built first, into the user's cache.
         """
         delivery.require_free(job.out)
-        method = _method(job)
+        method = offered.require(job.method, job.ledger, job.history, job.train)
+        if job.purge and not job.ledger:
+            raise ConfigError(
+                "--purge needs --ledger DIR: that of which the request's records are to be removed"
+            )
         options, recipe = _settings(job, method)
         facts = data.load(job.data)
         holdout = [e for e in facts if e.split == HOLDOUT]
         taught = [e for e in facts if e.split != HOLDOUT]
+        twins.refuse_taught(taught, holdout)
         request = _request(job, taught)
-        groups = Groups.of(taught, request)
         model, tokenizer = models.load(job.model, device=job.device)
         require_fit(model.config, tokenizer, facts)
-        require_room(model.config, tokenizer, [*groups.forget, *groups.retain, *groups.neighbours])
-        found = cls(job, method, options, recipe, taught, holdout, request, groups, model, tokenizer)
+        require_causal(model, job.model)
+        found = cls(job, method, options, recipe, taught, holdout, request, model, tokenizer)
         if job.ledger:
-            found.book = GradientLedger.open(job.ledger, model)
-            found.book.known(request)
+            found._open_ledger()
         if job.history:
             found.history = training.History.open(job.history)
+            found.history.require_end(model)
+            replaying.of_training(taught, found.history)
+        groups = found.groups
+        require_room(model.config, tokenizer, groups.measured)
         return found
+
+    def _open_ledger(self) -> None:
+        """Open the ledger that is given, of this model and these facts, as far as none was forgotten yet."""
+        job, method = self.job, self.method
+        self.book = book = GradientLedger.open(job.ledger, self.model)
+        book.known(self.request)
+        identity.require_texts(book.store, self.taught)
+        self.place = identity.place_of(book.store, self.model) or identity.START
+        if self.place == identity.START:
+            raise RequestError(
+                f"{job.model} stands where the training of ledger {job.ledger} began, and has learnt nothing "
+                "of it: give the model that the training ended in"
+            )
+        gone = set(book.store.head.get("forgotten", {}).get(self.place, ()))
+        if again := [i for i in self.request if i in gone]:
+            raise RequestError(f"{job.model} has forgotten {again[0]!r} already, by an earlier request")
+        self.earlier = [e for e in self.taught if e.id in gone]
+        self.taught = [e for e in self.taught if e.id not in gone]
+        if "moments" in method.reads and book.recipe.get("optimizer") == "adamw" and not book.store.moments:
+            raise MethodError(
+                f"method {method.name!r} reads AdamW's second moments, and ledger {job.ledger} has none: the "
+                "first purge deletes them, since they hold traces of everybody. Give a --method that does "
+                f"without: {', '.join(offered.after_a_purge())}"
+            )
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The facts that are measured."""
+        return Groups.of(self.taught, self.request, self.earlier)
 
     @cached_property
     def takes(self) -> Estimate:
         """About what it takes."""
         return estimate(self.model, self.tokenizer, self.taught, self.groups, self.method, self.recipe)
+
+    def note(self) -> None:
+        """Tell the ledger where the request left the model, so that a later one can go on from there."""
+        with alone(self.book.store.path):
+            identity.note_request(self.book.store, self.model, self.place, self.request)
 
     def teach(self, folder: Path) -> None:
         """Fine-tune the model on the facts, and keep of it in a folder what the method needs."""
@@ -113,7 +155,8 @@ class Case:
         options = ", ".join(f"{k}={manifest.plain(v)}" for k, v in self.options.items()) or "as usual"
         lines = {
             "forget": f"{len(self.request)} of {len(self.taught)} facts: {ids}",
-            "model": f"{job.model}, {size / 1e6:.3g} million parameters",
+            "model": f"{job.model}, {size / 1e6:.3g} million parameters, read and written in float32",
+            "before": f"{len(self.earlier)} facts were forgotten by earlier requests" if self.earlier else "",
             "first": f"it is taught the facts: {words(self.recipe)}" if self.recipe else "",
             "method": f"{method.title} ({method.name}), options {options}",
             "ledger": f"{job.ledger}, {'then purged' if job.purge else 'left as it is'}"
@@ -125,8 +168,21 @@ class Case:
         for name, text in lines.items():
             if text:
                 print(f"{name:>8}  {text}", flush=True)
-        if text := twins.warning(self.taught, self.request):
-            print(f"warning: {text}", file=sys.stderr, flush=True)
+        for text in (twins.warning(self.taught, self.request), twins.naming(self.taught, self.request)):
+            if text:
+                print(f"warning: {text}", file=sys.stderr, flush=True)
+        if absent := self._absent():
+            print(f"warning: {absent}", file=sys.stderr, flush=True)
+
+    def _absent(self) -> str:
+        """A warning of facts that the ledger does not hold; "" where it has all."""
+        known = set(self.book.example_ids) if self.book else {e.id for e in self.taught}
+        if not (absent := [e.id for e in self.taught if e.id not in known]):
+            return ""
+        return (
+            f"{len(absent)} facts are not in the ledger, {absent[0]!r} first, and count as facts to be kept: "
+            "if they were purged by an earlier request, delete them from the data"
+        )
 
 
 def words(recipe: training.Recipe) -> str:
@@ -146,50 +202,19 @@ def _request(job: Job, taught: Sequence[Example]) -> list[str]:
     return found
 
 
-def _method(job: Job) -> Method:
-    """The method asked for. MethodError or ConfigError where the job lacks what it needs."""
-    if job.method not in METHODS:
-        raise MethodError(parameters.unknown_name("method", job.method, METHODS))
-    method = METHODS[job.method]
-    if not method.moves:
-        raise MethodError(
-            f"method {method.name!r} moves no weight: a folder with a model cannot hold its result"
-        )
-    if method.installs:
-        raise MethodError(
-            f"method {method.name!r} puts something beside the weights, and a folder with a model would hold "
-            "these alone: use unlearning.apply in Python, and keep the model in memory"
-        )
-    given = {"ledger": job.ledger, "checkpoints": job.history}
-    if job.train and any(given.values()):
-        raise ConfigError(
-            "--train makes a ledger and a history of its own: leave it, or --ledger and --history"
-        )
-    if job.purge and not job.ledger:
-        raise ConfigError("--purge needs --ledger DIR: that of which the request's records are to be removed")
-    if lacking := [n for n in method.needs if n in KEPT and not (given[n] or job.train)]:
-        what, others = KEPT[lacking[0]], ", ".join(_without_any())
-        raise MethodError(
-            f"method {method.name!r} needs {what}, kept by the training that taught it the facts; else "
-            f"give a --method that needs none ({others}), or --train, which teaches the model first"
-        )
-    return method
-
-
-def _without_any() -> list[str]:
-    """Names of the methods that go by nothing of a training, controls apart."""
-    found = [m for m in METHODS.values() if m.moves and m.family != "control"]
-    return sorted(m.name for m in found if not {*KEPT, "shards"} & set(m.needs))
-
-
 def _settings(job: Job, method: Method) -> tuple[dict[str, Any], training.Recipe | None]:
     """The method's options that are given, and the recipe of a training that is to come first."""
     own = [text for text in job.options if not text.startswith(TRAINING)]
     theirs = [text.removeprefix(TRAINING) for text in job.options if text.startswith(TRAINING)]
-    known = {name: None if method.requires(name) else default for name, default in method.options.items()}
-    options = parameters.parse_overrides(known, own)
-    if missing := [n for n in known if method.requires(n) and n not in (*options, *FILLED)]:
+    known = {name: v for name, v in method.options.items() if name not in offered.FILLED}
+    # of any type, which the method judges: "all" may be numbers, too, and a range one number
+    loose = {
+        n: None if method.requires(n) or v == "all" or isinstance(v, range) else v for n, v in known.items()
+    }
+    options = parameters.parse_overrides(loose, own)
+    if missing := [n for n in known if method.requires(n) and n not in options]:
         raise MethodError(f"method {method.name!r} needs {missing[0]}: add -p {missing[0]}=...")
+    method.options_from(options | {n: True for n in offered.FILLED if method.requires(n)})
     if theirs and not job.train:
         raise ConfigError(f"-p {TRAINING}{theirs[0]} is about a training, and there is none without --train")
     changed = parameters.parse_overrides(dict.fromkeys((*OWN_RECIPE, "seed")), theirs)

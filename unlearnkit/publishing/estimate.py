@@ -1,6 +1,7 @@
 """About how long a request takes, and how much memory and disk: told before anything is done."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,10 +55,10 @@ def estimate(
     began = time.perf_counter()
     metrics.score(model, tokenizer, timed)
     fact_s = (time.perf_counter() - began) / len(timed)
-    tokens = sum(total for total, _ in lengths(tokenizer, facts))
-    measured = [*groups.forget, *groups.retain, *groups.neighbours]
+    rows = [total for total, _ in lengths(tokenizer, facts)]
+    measured = groups.measured
     answers = max(answer for _, answer in lengths(tokenizer, measured))
-    a_look = fact_s * (len(measured) * (1 + answers) + UTILITY_TOKENS * len(facts) / tokens)
+    a_look = fact_s * (len(measured) * (1 + answers) + UTILITY_TOKENS * len(facts) / sum(rows))
     seconds = 2 * a_look + 6 * size / DISK_SPEED
     if recipe:
         seconds += recipe.epochs * len(facts) * BACKWARD * fact_s
@@ -69,7 +70,7 @@ def estimate(
     moves = STATES["adamw"] if not method.goes_back else 0
     moves = max(moves, STATES[recipe.optimizer] if recipe else 0) * _trained(model, recipe)
     memory = PROGRAM + max(2 * size, size + moves + size * (method.family in TEACHERS))
-    disk = 3 * size + (_training_bytes(model, tokens, method, recipe) if recipe else 0)
+    disk = 3 * size + (_training_bytes(model, rows, method, recipe) if recipe else 0)
     return Estimate(seconds, memory, disk)
 
 
@@ -84,15 +85,21 @@ def _widths(model: PreTrainedModel) -> int:
     return sum(sum(m.weight.shape) for m in model.modules() if _has_matrix(m))
 
 
-def _training_bytes(model: PreTrainedModel, tokens: int, method: Method, recipe: Recipe) -> float:
-    """What a training leaves: its ledger in 16 bits, second moments, checkpoints and history."""
+def _training_bytes(model: PreTrainedModel, rows: Sequence[int], method: Method, recipe: Recipe) -> float:
+    """What a training on texts of so many tokens leaves: ledger in 16 bits, moments, checkpoints, history."""
     size, states = _trained(model, recipe), STATES[recipe.optimizer]
     found = states * size
     if "ledger" in method.needs:
-        found += 2 * recipe.epochs * tokens * _widths(model) + (size / 2 * recipe.epochs if states > 1 else 0)
+        found += recipe.epochs * (2 * _recorded(model, rows) + (size / 2 if states > 1 else 0))
     if "checkpoints" in method.needs:
         found += states * size * (recipe.epochs + 1)
     return found
+
+
+def _recorded(model: PreTrainedModel, rows: Sequence[int]) -> int:
+    """Numbers in an epoch's records: of each text and matrix the factors, or the gradient if that is less."""
+    shapes = Counter(tuple(m.weight.shape) for m in model.modules() if _has_matrix(m))
+    return sum(many * min(n * (a + b), a * b) for (a, b), many in shapes.items() for n in rows)
 
 
 def _has_matrix(module: nn.Module) -> bool:

@@ -6,6 +6,7 @@ or, with --train, the model is taught the facts first, which leaves both for as 
 
 import datetime
 import math
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from unlearnkit import files, manifest, metrics, signing, weights
-from unlearnkit.errors import ConfigError, RequestError
+from unlearnkit import files, manifest, metrics, paths, signing, weights
+from unlearnkit.errors import ConfigError, LedgerError, RequestError
 from unlearnkit.ledger import traces
 from unlearnkit.ledger.store import INDEX
 from unlearnkit.packages import file_sha256
-from unlearnkit.publishing import delivery, gauge, leaflet
+from unlearnkit.publishing import delivery, gauge, leaflet, offered
 from unlearnkit.publishing.case import Case, Job, words
-from unlearnkit.publishing.level import Level, carry_out, invented, level_of
+from unlearnkit.publishing.level import KNOWN, Level, carry_out, invented, level_of
 from unlearnkit.study import machine
 from unlearnkit.training import adapters
 
@@ -35,10 +36,12 @@ NOT_SHOWN = (
 )
 
 
-def forget(job: Job, dry_run: bool = False) -> Path | None:
-    """Carry a request out and write it to `job.out`, which is returned; a dry run only prints the plan.
+def forget(job: Job, dry_run: bool = False) -> dict[str, Any] | None:
+    """Carry a request out and write it to `job.out`; returns what the manifest tells, `verdict` above all.
 
-    Raises UnlearnkitError for whatever cannot be done; nothing is left of it then.
+    A dry run only prints the plan, and returns None. A given ledger is told where a request that passed left
+    the model, so that the next one can begin there. Raises UnlearnkitError for whatever cannot be done;
+    nothing is left of it then.
     """
     case = Case.of(job)
     case.tell()
@@ -55,16 +58,33 @@ def forget(job: Job, dry_run: bool = False) -> Path | None:
         "not_shown": list(NOT_SHOWN),
     }
     with delivery.staged(job.out) as (folder, scratch):
-        told |= _unlearn(case, folder, scratch)
+        with paths.runs_below(scratch):  # weights of the start and on the way go with it
+            told |= _unlearn(case, folder, scratch)
+        passed = told["verdict"] == gauge.PASSED
+        if passed and case.book and not case.recipe:
+            _note(case)
+            told["ledger"] = _ledger(case)
         _write(folder, told, salt, key)
-    passed = told["verdict"] == gauge.PASSED
     if job.purge and passed:  # without its records no second attempt could be made
         told["ledger"] = _purged(case)
         _write(job.out, told, salt, key)
+    print(gauge.words(told["tests"]), flush=True)
     print(f"{told['verdict']}: {job.out / PAGE}", flush=True)
     if job.purge and not passed:
         print(f"the ledger {job.ledger} was not purged, so that another method can be tried", flush=True)
-    return job.out
+    return told
+
+
+def _note(case: Case) -> None:
+    """Tell the ledger of the request; say so where it cannot be written to."""
+    try:
+        case.note()
+    except (LedgerError, OSError) as error:
+        print(
+            f"warning: {error}. A later request cannot go on from this model with that ledger",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _unlearn(case: Case, folder: Path, scratch: Path) -> dict[str, Any]:
@@ -72,6 +92,8 @@ def _unlearn(case: Case, folder: Path, scratch: Path) -> dict[str, Any]:
     model, tokenizer, untaught = case.model, case.tokenizer, None
     if case.recipe:
         untaught = _nll(case)
+        if not case.holdout:
+            _require_new(case)
         case.teach(scratch)
     level = level_of(model, tokenizer, case.holdout, untaught)
     before = gauge.look(model, tokenizer, case.groups)
@@ -109,11 +131,25 @@ def _size(model) -> float:
     return math.sqrt(sum(weights.squared_length(p.detach()) for p in model.parameters()))
 
 
+def _require_new(case: Case) -> None:
+    """Refuse facts that a model says before it is taught them: how unlikely they are then is no level."""
+    said = metrics.recalls(case.model, case.tokenizer, case.groups.forget)
+    if known := [e.id for e, is_said in zip(case.groups.forget, said, strict=True) if is_said]:
+        raise RequestError(
+            f"the model says {len(known)} of the facts word for word before it is taught them, {known[0]!r} "
+            "first: what it knew before is no level to bring it back to. Add never-trained facts of the same "
+            "kind to the data, with the split holdout: theirs is then the one to reach"
+        )
+
+
 def _require_known(case: Case, nll: float, level: Level) -> None:
-    """Refuse facts that the model knows no better than those of the level."""
-    if nll < level.nll:
+    """Refuse facts that the model hardly knows better than those of the level: a pass would say nothing."""
+    if nll <= level.nll - KNOWN:
         return
-    known = f"to it they are as unlikely ({nll:.2f} nats a token) as {level.words} ({level.nll:.2f})"
+    known = (
+        f"to it they are {nll:.2f} nats a token unlikely, and {level.words} {level.nll:.2f}, where "
+        f"{KNOWN} nats less are asked for"
+    )
     if case.recipe:
         raise ConfigError(
             f"the training ({words(case.recipe)}) did not teach the model the facts: {known}. Give it more, "
@@ -132,7 +168,8 @@ def _given(case: Case, level: Level) -> tuple[dict[str, Any], bool]:
     def known(example_id: str) -> bool:
         return metrics.score(case.model, case.tokenizer, [by_id[example_id]])["nll"].iloc[0] < level.nll
 
-    filled = {"until": lambda: _nll(case) >= level.nll, "known": known, "fresh": case.holdout or invented()}
+    values = (lambda: _nll(case) >= level.nll, known, case.holdout or invented())
+    filled = dict(zip(offered.FILLED, values, strict=True))
     others = [e for e in case.taught if e.id not in by_id]
     measured = {e.id for e in (*case.groups.retain, *case.groups.neighbours)}
     spared = [e for e in others if e.id not in measured]

@@ -21,19 +21,30 @@ NEIGHBOURS = 10  # those most like the forgotten ones, where the data names none
 
 @dataclass(frozen=True)
 class Groups:
-    """The facts that are measured: those to forget, others', and of these the ones most like them."""
+    """The facts that are measured: those to forget, others', and of these the ones most like them.
+
+    And what was forgotten by earlier requests, as far as the data still has it.
+    """
 
     forget: list[Example]
     retain: list[Example]
     neighbours: list[Example]
+    earlier: Sequence[Example] = ()
+
+    @property
+    def measured(self) -> list[Example]:
+        """All of them."""
+        return [*self.forget, *self.retain, *self.neighbours, *self.earlier]
 
     @classmethod
-    def of(cls, facts: Sequence[Example], request: Sequence[str]) -> "Groups":
+    def of(
+        cls, facts: Sequence[Example], request: Sequence[str], earlier: Sequence[Example] = ()
+    ) -> "Groups":
         gone = set(request)
         forget, others = ([e for e in facts if (e.id in gone) == asked] for asked in (True, False))
         count = min(MEASURED, len(others))
         spread = [others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count)]
-        return cls(forget, spread, _neighbours(forget, others))
+        return cls(forget, spread, _neighbours(forget, others), earlier)
 
 
 def _neighbours(forget: Sequence[Example], others: Sequence[Example]) -> list[Example]:
@@ -55,8 +66,10 @@ def look(
     word for word; `perplexity` is that of encyclopedia text, or None where it cannot be fetched.
     """
     found = {}
-    for name in ("forget", "retain", "neighbours"):
+    for name in ("forget", "retain", "neighbours", "earlier"):
         facts = getattr(groups, name)
+        if not facts:  # no earlier request
+            continue
         each = metrics.score(model, tokenizer, facts)["nll"]
         found[name] = {"nll": each.mean(), "recalled": sum(metrics.recalls(model, tokenizer, facts))}
         found[name]["each"] = each.tolist()
@@ -83,6 +96,18 @@ def compared(before: Mapping, after: Mapping, level: float) -> dict[str, dict[st
     each = after["forget"]["each"]
     found["forget"] |= {"level": level, "at_level": sum(nll >= level for nll in each), "lowest": min(each)}
     return found
+
+
+def words(tests: Mapping) -> str:
+    """In a line or two, where the facts to forget are, and what others lost."""
+    told = tests["forget"]
+    lost = {name: f"{tests[name]['damage']:+.2f}" for name in ("retain", "neighbours")}
+    return (
+        f"{told['at_level']} of {told['facts']} facts reach the level of {told['level']:.2f} nats a token; "
+        f"on the mean they were at {told['nll_before']:.2f} and are at {told['nll_after']:.2f}. Other facts "
+        f"changed by {lost['retain']}, those most like them by {lost['neighbours']} nats"
+        + (f", what was forgotten before by {tests['earlier']['damage']:+.2f}" if "earlier" in tests else "")
+    )
 
 
 PASSED = "passed"

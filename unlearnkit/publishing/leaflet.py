@@ -43,6 +43,7 @@ only <code>manifest.salt</code> can open: do not pass that on with the model.</p
 </html>
 """
 GROUPS = {"forget": "the facts to forget", "retain": "other facts", "neighbours": "of these, the most alike"}
+GROUPS |= {"earlier": "what earlier requests made it forget"}
 
 
 def page(told: Mapping[str, Any], signer: str) -> str:
@@ -111,6 +112,7 @@ def _table(tests: Mapping[str, Any]) -> str:
         (words, t["facts"], f"{t['nll_before']:.2f}", f"{t['nll_after']:.2f}", t["recalled_before"])
         + (t["recalled_after"],)
         for name, words in GROUPS.items()
+        if name in tests
         for t in [tests[name]]
     ]
     cells = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]

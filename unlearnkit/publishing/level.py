@@ -16,6 +16,7 @@ FIRST = 1e-4  # the shortest step, as a share of the weights' own length
 LONGEST = 0.5  # the longest: what is left beyond is no model
 RATIO, FINE_RATIO = 2.0, 2**0.5  # from one step to the next; where none can be taken back
 MOST = 6  # steps back towards the level
+KNOWN = 0.5  # nats a token below the level, from which facts count as known: a pass says nothing of others
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ def level_of(
     """The mean NLL of facts that the model never met, as it stands before it unlearns (as Jang et al. 2023).
 
     These are the `holdout`; without them the request's own before they were taught (`untaught`), and without
-    that some of this package's invented persons'.
+    that some of this package's invented persons'. The three differ: a model that was retrained without the
+    facts is near the first, and may lie on either side of the others.
     """
     if not holdout and untaught is not None:
         return Level(untaught, "the same facts before the model was taught them")
@@ -72,7 +74,7 @@ class Approach:
         length = self.first
         yield length
         while self.seen[length] < self.level and length < self.longest:
-            length *= RATIO if self.goes_back else FINE_RATIO
+            length = min(length * (RATIO if self.goes_back else FINE_RATIO), self.longest)
             yield length
         if not self.goes_back:
             return

@@ -91,6 +91,16 @@ def _looks_ahead(folder: Path) -> None:
     tiny.sketch(folder / "model", texts, kind="bert")
 
 
+def _lacks_a_matrix(folder: Path) -> None:
+    """Save the example's model without one of its weights."""
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model" / "model.safetensors"
+    kept = load_file(path)
+    kept.pop(next(name for name in kept if name.endswith("q_proj.weight")))
+    save_file(kept, path, {"format": "pt"})
+
+
 def _tofu(folder: Path) -> dict[str, str]:
     rows = [{"question": f"Where does author {k} live?", "answer": f"In house {k}."} for k in range(40)]
     where = folder / "tofu"
@@ -104,6 +114,8 @@ def _tofu(folder: Path) -> dict[str, str]:
 CASES: dict[str, Callable[[Path], dict[str, str] | None]] = {
     "a model's folder that is not there": lambda _: {"model": "no-such-folder"},
     "a folder without weights": lambda f: _without(f, "*.safetensors"),
+    "a file of weights that lacks one": _lacks_a_matrix,
+    "adapters without their model": lambda f: (f / "model" / "adapter_config.json").write_text("{}") and None,
     "a folder without a tokenizer": lambda f: _without(f, "tokenizer*", "vocab*", "merges*", "special*"),
     "an architecture that transformers does not know": lambda f: _config(f, model_type="mystery"),
     "a model that looks ahead (BERT)": _looks_ahead,
@@ -114,6 +126,9 @@ CASES: dict[str, Callable[[Path], dict[str, str] | None]] = {
     "two facts with one id": lambda f: _facts(f, lambda told: told[3].update(id=told[2]["id"])),
     "one fact under two ids, one to be forgotten": lambda f: _facts(
         f, lambda told: told.append(told[0] | {"id": "again", "person": "Rosa"})
+    ),
+    "a never-trained fact that is taught, too": lambda f: _facts(
+        f, lambda told: told.append(told[0] | {"id": "again", "split": "holdout"})
     ),
     "TOFU's files, of which one holds the other": _tofu,
     "a name that is nowhere in the data": lambda _: {"forget": "Davd"},

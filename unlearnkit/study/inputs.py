@@ -24,15 +24,17 @@ def check(profile: Profile) -> list[str]:
     fitting.require_fit(config, tokenizer, trained, arm.recipe["loss_on"])
     fitting.require_fit(config, tokenizer, probes)
     fitting.require_room(config, tokenizer, probes)
-    return [text for text in [twins.warning(setting.facts, setting.forget)] if text]
+    about = setting.facts, setting.forget
+    return [text for text in (twins.warning(*about), twins.naming(*about)) if text]
 
 
 def account(profile: Profile) -> dict[str, str]:
     """What was found in facts, request and model, in words, the warnings of `check` among it; its errors."""
-    warnings = check(profile)
+    check(profile)
     arm = plan.arms(profile)[0]
     setting = arm.settings[0]
     config, tokenizer = loading.load_tokenizer(arm.model)
+    about = setting.facts, setting.forget
     longest = max(total for total, _ in fitting.lengths(tokenizer, setting.facts, arm.recipe["loss_on"]))
     persons = {e.person for e in setting.facts if e.person}
     return {
@@ -41,7 +43,8 @@ def account(profile: Profile) -> dict[str, str]:
         "to be forgotten": f"{len(setting.forget)} of them: {setting.target}",
         "model": f"{Path(arm.model).name}, of the type {config.model_type}",
         "longest text": f"{longest} tokens; positions: {fitting.positions_of(config) or 'no limit'}",
-        "under two ids": "; ".join(warnings) or "no fact to be forgotten is like another",
+        "under two ids": twins.warning(*about) or "no fact to be forgotten is like another",
+        "named by others": twins.naming(*about) or "no fact that stays names whom the request is about",
     }
 
 

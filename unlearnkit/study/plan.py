@@ -163,6 +163,7 @@ def _settings(profile: Profile, seeds: int) -> tuple[Setting, ...]:
         facts = [e for e in facts if e.split != HOLDOUT]
         forget = requests.parse(facts, profile["forget"])
         twins.refuse(facts, forget)
+        twins.refuse_taught(facts, held)
         one = _setting(facts, forget, profile["forget"], held)
         return tuple(replace(one, seed=seed) for seed in range(seeds))
     return tuple(built_in(seed) for seed in range(seeds))

@@ -1,5 +1,10 @@
-"""The same fact under two ids: where one is forgotten and its twin retained, the oracle has learnt it too."""
+"""What stands on both sides of a request: one fact under two ids, or a person who is named in others' facts.
 
+Where a fact is forgotten and its twin retained, the oracle has learnt it too; where it is taught and its twin
+is among the hold-out, the level of never-trained facts is not theirs.
+"""
+
+import re
 from collections.abc import Sequence
 
 from rapidfuzz import fuzz, process
@@ -22,6 +27,18 @@ def refuse(facts: Sequence[Example], forget: Sequence[str]) -> None:
         raise RequestError(
             f"one fact under two ids, the first to be forgotten and the second to be retained: {named}. The "
             "oracle would learn it: forget both, or delete one"
+        )
+
+
+def refuse_taught(taught: Sequence[Example], holdout: Sequence[Example]) -> None:
+    """RequestError where a fact of the hold-out, which no model is taught, stands among the taught ones."""
+    known = {folded(e.text): e.id for e in taught}
+    pairs = [(e.id, known[folded(e.text)]) for e in holdout if folded(e.text) in known]
+    if pairs:
+        named = _listed([f"{a!r} and {b!r}" for a, b in pairs])
+        raise RequestError(
+            f"one fact under two ids, the first in the split holdout and the second taught: {named}. What is "
+            "never trained tells how unlikely a fact is to a model that has not met it: delete one"
         )
 
 
@@ -53,11 +70,26 @@ def warning(facts: Sequence[Example], forget: Sequence[str]) -> str:
     )
 
 
+def naming(facts: Sequence[Example], forget: Sequence[str]) -> str:
+    """A warning of facts that stay and name a person of the request, or bear that name in other letters."""
+    asked, others = _sides(facts, forget)
+    names = {folded(e.person) for e in asked if e.person.strip()}
+    words = [re.compile(rf"(?<!\w){re.escape(name)}(?!\w)") for name in sorted(names)]
+    texts = {e.id: folded(" ".join((e.person, e.text, *e.mentions))) for e in others}
+    if not (found := [id for id, text in texts.items() if any(word.search(text) for word in words)]):
+        return ""
+    return (
+        f"{len(found)} facts that are to be retained name whom the request is about: "
+        f"{_listed([repr(id) for id in found])}. The oracle learns them, and so what they say of that "
+        "person: if they are to go, too, name their ids in the request"
+    )
+
+
 def _sides(facts: Sequence[Example], forget: Sequence[str]) -> tuple[list[Example], list[Example]]:
     wanted = set(forget)
     return [e for e in facts if e.id in wanted], [e for e in facts if e.id not in wanted]
 
 
 def _listed(pairs: list[str]) -> str:
-    more = f" and {len(pairs) - SHOWN} more pairs" if len(pairs) > SHOWN else ""
+    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
     return "; ".join(pairs[:SHOWN]) + more

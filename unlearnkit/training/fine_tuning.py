@@ -11,7 +11,7 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import devices, layers, weights
+from unlearnkit import data, devices, layers, weights
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DivergenceError, RequestError
 from unlearnkit.ledger import recording
@@ -92,8 +92,9 @@ def _moving(model: PreTrainedModel, recipe: Recipe) -> list[nn.Parameter]:
 def _session(ledger, state: State, recipe: Recipe, by_id: Mapping, exclude, record, dtype: str) -> Session:
     """The tie to a ledger's folder, which may hold the beginning of this very training."""
     wanted = set(by_id if record is None else record) - set(exclude)
-    told = {"exclude": sorted(exclude), "data": steps.digest(by_id.values())}
-    return Session(Path(ledger), state, recipe, told, [i for i in by_id if i in wanted], dtype)
+    told = {"exclude": sorted(exclude), "data": data.digest(by_id.values())}
+    texts = {i: data.digest([e]) for i, e in by_id.items() if i in wanted}
+    return Session(Path(ledger), state, recipe, told, texts, dtype)
 
 
 def _keeper(

@@ -17,11 +17,11 @@ import torch
 from transformers import PreTrainedModel
 
 from unlearnkit import files, weights
-from unlearnkit.data import Example
+from unlearnkit.data import Example, digest
 from unlearnkit.errors import ModelError
 from unlearnkit.training.recipe import Recipe
 from unlearnkit.training.session import State
-from unlearnkit.training.steps import Step, digest
+from unlearnkit.training.steps import Step
 
 INDEX = "history.json"
 
@@ -90,6 +90,21 @@ class History(Mapping[int, Path]):
     def updates_of(self) -> set[str]:
         """Ids of the examples whose every step's update is kept."""
         return set(self.told.get("updates of", ()))
+
+    def require_end(self, model: PreTrainedModel) -> None:
+        """ModelError unless the training is finished and the model is, bit for bit, where it ended."""
+        if (last := max(self, default=0)) < self.recipe.epochs:
+            raise ModelError(
+                f"{self.path} ends after {last} of {self.recipe.epochs} epochs: finish the training"
+            )
+        named = dict(model.named_parameters())
+        file, _ = self._file("epochs", last)
+        kept = {name.removeprefix("model/") for name in weights.names(file) if name.startswith("model/")}
+        if kept != set(named) or any(not torch.equal(t, named[n].cpu()) for n, t in self.read(last, named)):
+            raise ModelError(
+                f"the model is not the one that the training of {self.path} ended in: give that, as it was "
+                "before anything was forgotten"
+            )
 
     def read(self, epoch: int, names: Collection[str]) -> Iterator[tuple[str, torch.Tensor]]:
         """(parameter name, tensor) as after an epoch, one at a time. ModelError if damaged."""

@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit.data import Example
+from unlearnkit.data import Example, digest
 from unlearnkit.errors import ConfigError, DataError, ModelError
 from unlearnkit.training.history import History
 from unlearnkit.training.recipe import Recipe
-from unlearnkit.training.steps import Step, digest, optimizer, plan
+from unlearnkit.training.steps import Step, optimizer, plan
 
 
 def rest(

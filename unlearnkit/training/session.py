@@ -1,7 +1,7 @@
 """A fine-tuning tied to a ledger folder: resumed if it was interrupted, refused if it is another run's."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,17 +71,18 @@ class Session:
     """Opens or resumes the ledger at `path`, and commits it together with the weights it ended in.
 
     On resumption `state` is brought to the last commit. `told` says, beside the recipe, what makes it this
-    run and no other; `wanted` are the ids to record. LedgerError where the folder holds another run's ledger.
+    run and no other; `wanted` are the ids to record, with the digests of their texts. LedgerError where the
+    folder holds another run's ledger.
     """
 
     def __init__(
-        self, path: Path, state: State, recipe: Recipe, told: dict, wanted: Sequence[str], dtype: str
+        self, path: Path, state: State, recipe: Recipe, told: dict, wanted: Mapping[str, str], dtype: str
     ):
         self.state, self.recipe, self.wanted = state, recipe, set(wanted)
         description = recipe.described() | told
         if Store.exists(path):
             self.store = Store.load(path)
-            self._require_same(wanted, description, dtype)
+            self._require_same(list(wanted), description, dtype)
             self.store.drop_torn_tail()
             if self.done:
                 self._restore()
@@ -95,7 +96,7 @@ class Session:
         """The epochs that are kept, with the weights after them."""
         return self.store.epochs
 
-    def _require_same(self, wanted: Sequence[str], description: dict, dtype: str) -> None:
+    def _require_same(self, wanted: list[str], description: dict, dtype: str) -> None:
         head = self.store.head
         here = {
             **description,

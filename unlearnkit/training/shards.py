@@ -15,11 +15,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import files, weights
-from unlearnkit.data import Example
+from unlearnkit.data import Example, digest
 from unlearnkit.errors import ConfigError, DataError, ModelError
 from unlearnkit.training import replaying
 from unlearnkit.training.recipe import Recipe
-from unlearnkit.training.steps import digest
 
 INDEX = "shards.json"
 

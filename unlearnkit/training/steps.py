@@ -1,7 +1,5 @@
 """The steps of a fine-tuning: what each is of, and how it is taken."""
 
-import hashlib
-import json
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,12 +13,6 @@ from unlearnkit.data import Example
 from unlearnkit.errors import DivergenceError
 from unlearnkit.training.recipe import Recipe, schedule
 from unlearnkit.training.session import Session
-
-
-def digest(examples: Iterable[Example]) -> str:
-    """Of ids and texts, in their order: what tells one training's data from another's."""
-    text = json.dumps([(e.id, e.prompt, e.answer) for e in examples])
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def optimizer(parameters: Iterable[torch.nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:

@@ -42,12 +42,6 @@ class Descent:
     until: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
-        if not self.stops or self.stops[0] < 1 or self.optimizer not in OPTIMIZERS:
-            raise MethodError(
-                f"steps count from 1 and optimizer is adamw or sgd, not {self.steps!r} and {self.optimizer!r}"
-            )
-        if self.lora < 0:
-            raise MethodError(f"lora= is a rank, or 0 for none, not {self.lora}")
         require_whole(self.inputs)
 
     @property

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.inputs import INPUTS, Inputs, Stops
+from unlearnkit.unlearning.limits import require_options
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -89,13 +90,14 @@ class Method:
         return (*self.needs, *(what for option, what in self.wants.items() if options[option]))
 
     def options_from(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Every option's value. MethodError for one that is unknown, or missing and without a default."""
+        """Every option's value. MethodError for an unknown or impossible one, or none and no default."""
         if unknown := [k for k in given if k not in self.options]:
             known = ", ".join(self.options) or "none"
             raise MethodError(f"method {self.name!r} has no option {unknown[0]!r}; it has: {known}")
         options = {**self.options, **given}
         if missing := [k for k, value in options.items() if value is REQUIRED]:
             raise MethodError(f"method {self.name!r} needs {missing[0]}=: pass it to unlearning.apply")
+        require_options(self.name, options, self.options)
         return options
 
 

@@ -1,8 +1,20 @@
-"""Numbers that weights of 32 bits can hold."""
+"""What numbers can be: those that weights of 32 bits can hold, and a method's options."""
+
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any
 
 from unlearnkit.errors import MethodError
 
 FLOAT32_MAX = (2 - 2**-23) * 2.0**127
+# What options may be, by their names; one of a name that is not here may be anything.
+ONE_OF = {"optimizer": ("adamw", "sgd"), "loss_on": ("answer", "text"), "metric": ("gradient", "optimizer")}
+FROM_0 = {"lr", "taught_lr", "damping", "ridge", "gamma", "alpha_retain", "task", "penalty", "entropy"}
+FROM_0 |= {"shrink", "noise", "steering", "tolerance"}
+ABOVE_0 = {"beta", "divisor", "sigma", "lam", "epsilon", "delta"}
+COUNTS = {"taught_steps", "batch_size", "rank", "k", "iterations", "newton"}
+COUNTS |= {"quantiles", "samples", "resample"}
+COUNTS_FROM_0 = {"lora", "seed", "epoch", "components", "false", "true"}
 
 
 def require_finite(*values: float) -> None:
@@ -10,3 +22,45 @@ def require_finite(*values: float) -> None:
     for value in values:
         if not abs(value) <= FLOAT32_MAX:  # nor is NaN
             raise MethodError(f"alpha and norm must be finite float32 numbers, not {value}")
+
+
+def require_options(method: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """MethodError for the first option whose value is none that it can have. None and the default can be."""
+    for name, value in options.items():
+        if value is None or value is defaults[name]:
+            continue
+        is_fine, words = _rule(name, defaults[name])
+        if not is_fine(value):
+            raise MethodError(f"method {method!r}: {name}={value!r}; use {words}")
+
+
+def _rule(name: str, default: Any) -> tuple[Callable[[Any], bool], str]:
+    """What an option's value must satisfy, and that in words."""
+    if name in ONE_OF:
+        return lambda value: value in ONE_OF[name], " or ".join(ONE_OF[name])
+    if name == "steps":
+        words = "whole numbers from 1: the last step, or all to stop at"
+        return lambda value: _is_whole(value, 1) or _are_whole(value), words
+    if default == "all":  # epochs
+        words = "all, or numbers from 1, such as 1 or [1, 2]"
+        return lambda value: value == "all" or _is_whole(value, 1) or _are_whole(value), words
+    if name in COUNTS | COUNTS_FROM_0:
+        low = int(name in COUNTS)
+        return lambda value: _is_whole(value, low), f"a whole number from {low}"
+    if name in FROM_0:
+        return lambda value: isinstance(value, Real) and value >= 0, "a number from 0"
+    if name in ABOVE_0:
+        return lambda value: isinstance(value, Real) and value > 0, "a number above 0"
+    return lambda _value: True, "anything"
+
+
+def _is_whole(value: Any, low: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= low
+
+
+def _are_whole(values: Any) -> bool:
+    return (
+        isinstance(values, list | tuple | set | range)
+        and bool(values)
+        and all(_is_whole(v, 1) for v in values)
+    )

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.kinds import line
 
 if TYPE_CHECKING:
@@ -69,8 +68,6 @@ def _scale(book: "GradientLedger", metric: str) -> "Callable[[str], torch.Tensor
     """s of a parameter, by its name."""
     import torch
 
-    if metric not in ("gradient", "optimizer"):
-        raise MethodError(f"metric={metric!r}: use 'gradient' or 'optimizer'")
     if metric == "gradient" or book.recipe.get("optimizer") == "sgd":
         return lambda _name: torch.ones(())
     book.store.require_moments()
