@@ -7,6 +7,7 @@ DATA     ?=
 FORGET   ?=
 NOTEBOOK ?=
 FRESH    ?=
+DRY      ?=
 DATA_OF  ?=
 SCHEDULER ?=
 P        ?=
@@ -21,7 +22,7 @@ quoted = '$(subst ','\'',$(value $1))'
 option = $(if $(value $2),$1 $(call quoted,$2))
 OWN = --profile $(call quoted,PROFILE) $(call option,--model,MODEL) $(call option,--data,DATA) \
       $(call option,--forget,FORGET) $(call option,--parameters,P)
-OPTIONS = $(OWN) $(call option,--notebook,NOTEBOOK) $(if $(FRESH),--fresh) \
+OPTIONS = $(OWN) $(call option,--notebook,NOTEBOOK) $(if $(FRESH),--fresh) $(if $(DRY),--dry-run) \
           $(call option,--scheduler,SCHEDULER)
 
 .DEFAULT_GOAL := help
@@ -31,7 +32,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Variables: PROFILE=quick|default|full  NOTEBOOK=02_first_epoch  P="name=value ..."'
 	@echo '           MODEL=name|hub-id|folder  DATA=facts.jsonl  FORGET="persons or ids, with commas"  ENV=conda'
-	@echo '           FRESH=1 (reproduce: takes nothing from figures/data)  DATA_OF=default (publish)'
+	@echo '           FRESH=1 (reproduce: takes nothing from figures/data)  DRY=1 (only the plan)  DATA_OF=default (publish)'
 	@echo '           SCHEDULER=tcp://host:8786 (reproduce: computes on a Dask cluster, see README)'
 
 env: $(STAMP)  ## set up .venv (about 2 minutes, once)

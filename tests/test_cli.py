@@ -76,13 +76,20 @@ def test_relative_paths_mean_the_same_run_from_every_folder(tmp_path, monkeypatc
 def test_options_reach_the_run(monkeypatch):
     calls = []
     monkeypatch.setattr(execute, "reproduce", lambda *arguments: calls.append(arguments[1:]))
-    for given in (["--fresh"], ["--keep-ledgers"], ["--notebook", "02"], ["--scheduler", "tcp://a:1"]):
+    for given in (
+        ["--fresh"],
+        ["--keep-ledgers"],
+        ["--notebook", "02"],
+        ["--scheduler", "tcp://a:1"],
+        ["--dry-run"],
+    ):
         assert __main__.main(["reproduce", "--profile", "quick", *given]) == 0
     assert calls == [
-        ("", True, False, ""),
-        ("", False, True, ""),
-        ("02", False, False, ""),
-        ("", False, False, "tcp://a:1"),
+        ("", True, False, "", False),
+        ("", False, True, "", False),
+        ("02", False, False, "", False),
+        ("", False, False, "tcp://a:1", False),
+        ("", False, False, "", True),
     ]
 
 

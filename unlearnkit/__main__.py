@@ -58,6 +58,7 @@ def _parser(forgetting: bool = False) -> argparse.ArgumentParser:
     run.add_argument("--fresh", action="store_true", help="compute all here, also what figures/data has")
     run.add_argument("--keep-ledgers", action="store_true", help="delete no gradient ledger")
     run.add_argument("--scheduler", metavar="tcp://HOST:PORT", default="", help="compute on a Dask cluster")
+    run.add_argument("--dry-run", action="store_true", help="only say what would be run, and how long")
     run.set_defaults(run=_reproduce)
     recipe = commands.add_parser("recipe", help="find a learning rate at which a model learns its facts")
     _add_own(recipe)
@@ -141,7 +142,8 @@ def _reproduce(options: argparse.Namespace) -> None:
     from .publishing import execute, notebooks
 
     profile = _profile(options, notebooks.select(options.notebook))
-    execute.reproduce(profile, options.notebook, options.fresh, options.keep_ledgers, options.scheduler)
+    how = (options.fresh, options.keep_ledgers, options.scheduler, options.dry_run)
+    execute.reproduce(profile, options.notebook, *how)
 
 
 def _recipe(options: argparse.Namespace) -> None:

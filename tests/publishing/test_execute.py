@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -51,6 +52,17 @@ def test_first_call_tells_the_plan_runs_all_and_says_where_to_look(finished):
     assert (finished.root / "build/default/figures/value.svg").is_file()
     assert (finished.root / "build/default/data/manifest.json").is_file()
     assert not list(finished.root.rglob("*partial*"))
+
+
+def test_a_dry_run_tells_the_plan_and_leaves_nothing(project):
+    shutil.rmtree(project.root / "build")
+    before = sorted(project.root.rglob("*"))
+    text = project.run("reproduce", "--dry-run")
+    assert "To do: " in text
+    assert "data files" in text
+    assert [p for p in sorted(project.root.rglob("*")) if "__pycache__" not in p.parts] == [
+        p for p in before if "__pycache__" not in p.parts
+    ]
 
 
 def test_second_call_runs_nothing_and_imports_nothing_heavy(project):

@@ -272,3 +272,5 @@ def test_a_users_hold_outs_are_not_trained_and_cannot_be_asked_for(tmp_path):
     assert [e.id for e in setting.holdout] == ["Dora"]
     with pytest.raises(RequestError, match="'Dora' is neither a person nor an id"):
         plan.arms(profiles.get("quick", given | {"forget": "Dora"}))
+    with pytest.raises(RequestError, match="'Dave' is neither .*Say whom of your data to forget: FORGET="):
+        plan.arms(profiles.get("quick", {"data": given["data"]}))

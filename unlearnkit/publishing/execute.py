@@ -64,26 +64,26 @@ def reproduce(
     fresh: bool = False,
     keep_ledgers: bool = False,
     scheduled_at: str = "",
+    dry_run: bool = False,
 ) -> None:
     """Bring a run up to date, telling first what it will do and last where to look.
 
     `fresh` computes every cell on this machine, also those of the published data. Cells run on the workers of
-    the Dask scheduler at the address `scheduled_at`, where one is given. What can be refused is
-    refused before a folder is made. Raises the first failure, or a NotebookError for all failed notebooks;
-    the others are executed all the same.
+    the Dask scheduler at the address `scheduled_at`, where one is given. A dry run ends with the plan. What
+    can be refused is refused before a folder is made. Raises the first failure, or a NotebookError for all
+    failed notebooks; the others are executed all the same.
     """
     began = time.time()
     paths.require_writable(profile.folder, "UNLEARNKIT_BUILD")
     paths.require_writable(paths.run_cache(), "UNLEARNKIT_RUNS")
     steps = steps_of(profile, fresh, keep_ledgers, notebook, bool(scheduled_at))
     cluster = _cluster(scheduled_at, steps)
-    warnings = _checked(profile, steps)
+    _print_plan(profile, steps, _checked(profile, steps))
+    if dry_run:
+        return
     profile.folder.mkdir(parents=True, exist_ok=True)
     with _alone(profile.folder):
         record(profile)
-        _print_plan(profile, steps)
-        for warning in warnings:
-            print(f"warning: {warning}", flush=True)
         with cluster or contextlib.nullcontext():
             _compute([s for s in steps if not isinstance(s, notebooks.Notebook)], cluster)
         reading = [s for s in steps if isinstance(s, notebooks.Notebook)]
@@ -112,13 +112,15 @@ def _cluster(address: str, steps: list[Step]) -> "Cluster | None":
     return Cluster(address)
 
 
-def _print_plan(profile: Profile, steps: list[Step]) -> None:
+def _print_plan(profile: Profile, steps: list[Step], warnings: list[str]) -> None:
     print(f"Run {profile.name} (from nothing about {profile.takes} on 2 cores) in {profile.folder}")
     for name, value in profile.overrides.items():
         print(f"  with {name} = {value!r}")
     if taken := sum(getattr(step, "published", False) for step in steps):
         print(f"  {taken} results are taken from figures/data; FRESH=1 computes them on this machine")
     scheduler.print_plan(steps)
+    for warning in warnings:
+        print(f"warning: {warning}", flush=True)
 
 
 def _compute(steps: list[Step], cluster: "Cluster | None") -> None:

@@ -13,6 +13,7 @@ from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, RequestError
 from unlearnkit.study import config, twins
 from unlearnkit.study.config import (
+    BUILT_IN,
     COMPANIONS,
     FUZZY_THRESHOLD,
     HOLDOUT,
@@ -161,12 +162,25 @@ def _settings(profile: Profile, seeds: int) -> tuple[Setting, ...]:
         facts = data.load(profile["data"]) if profile["data"] else data.dave()
         held = tuple(e for e in facts if e.split == HOLDOUT) if profile["data"] else _holdout(seed=0)
         facts = [e for e in facts if e.split != HOLDOUT]
-        forget = requests.parse(facts, profile["forget"])
+        forget = _request(profile, facts)
         twins.refuse(facts, forget)
         twins.refuse_taught(facts, held)
         one = _setting(facts, forget, profile["forget"], held)
         return tuple(replace(one, seed=seed) for seed in range(seeds))
     return tuple(built_in(seed) for seed in range(seeds))
+
+
+def _request(profile: Profile, facts: list[Example]) -> list[str]:
+    """The ids that are to be forgotten; RequestError says so where data are given, and no request is."""
+    try:
+        return requests.parse(facts, profile["forget"])
+    except RequestError as error:
+        if profile["data"] and profile["forget"] == BUILT_IN["forget"]:
+            raise RequestError(
+                f"{error}. Say whom of your data to forget: FORGET='persons or ids' (--forget); without "
+                f"that it is {BUILT_IN['forget']}"
+            ) from error
+        raise
 
 
 @cache
