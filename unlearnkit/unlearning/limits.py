@@ -9,6 +9,7 @@ from unlearnkit.errors import MethodError
 FLOAT32_MAX = (2 - 2**-23) * 2.0**127
 # What options may be, by their names; one of a name that is not here may be anything.
 ONE_OF = {"optimizer": ("adamw", "sgd"), "loss_on": ("answer", "text"), "metric": ("gradient", "optimizer")}
+ONE_OF |= {"solver": ("cg", "ekfac")}
 FROM_0 = {"lr", "taught_lr", "damping", "ridge", "gamma", "alpha_retain", "task", "penalty", "entropy"}
 FROM_0 |= {"shrink", "noise", "steering", "tolerance"}
 ABOVE_0 = {"beta", "divisor", "sigma", "lam", "epsilon", "delta"}
