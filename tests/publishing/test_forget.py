@@ -208,6 +208,16 @@ def test_after_a_purge_a_method_without_moments_is_asked_for(home, capsys):
     assert "3 facts are not in the ledger, 'line-1' first" in capsys.readouterr().err
 
 
+def test_a_method_that_reads_others_wants_their_records(home, tiny_tokenizer):
+    model, _ = models.load(str(home / "new"))
+    facts = [e for e in data.load(home / "facts.jsonl") if e.split != "holdout"]
+    how = {"ledger": home / "few", "record": ["line-1", "line-2", "line-3"], "progress": False}
+    training.fine_tune(model, tiny_tokenizer, facts, training.Recipe("adamw", epochs=2, lr=1e-3), **how)
+    model.save_pretrained(home / "taught")
+    changes = {"ledger": str(home / "few"), "method": "kfac_replay"}
+    refused(home, "'kfac_replay' reads others' records, and ledger .* the request's only", **changes)
+
+
 def test_a_ledger_that_cannot_be_written_still_serves(home, capsys, monkeypatch):
     def fail(*_, **__):
         raise OSError(30, "Read-only file system")

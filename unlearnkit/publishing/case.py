@@ -112,6 +112,11 @@ class Case:
             raise RequestError(f"{job.model} has forgotten {again[0]!r} already, by an earlier request")
         self.earlier = [e for e in self.taught if e.id in gone]
         self.taught = [e for e in self.taught if e.id not in gone]
+        if "others" in method.reads and not set(book.example_ids) - set(self.request):
+            raise MethodError(
+                f"method {method.name!r} reads others' records, and ledger {job.ledger} holds the request's "
+                "only: give another --method, or record everybody, fine_tune(..., ledger=)"
+            )
         if "moments" in method.reads and book.recipe.get("optimizer") == "adamw" and not book.store.moments:
             raise MethodError(
                 f"method {method.name!r} reads AdamW's second moments, and ledger {job.ledger} has none: the "
