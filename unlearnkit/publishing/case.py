@@ -14,6 +14,7 @@ from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, MethodError, RequestError
 from unlearnkit.ledger import GradientLedger, identity
 from unlearnkit.ledger.locking import alone
+from unlearnkit.ledger.store import Store
 from unlearnkit.models.fitting import require_causal, require_fit, require_room
 from unlearnkit.publishing import delivery, offered
 from unlearnkit.publishing.estimate import Estimate, estimate
@@ -137,7 +138,8 @@ class Case:
     def note(self) -> None:
         """Tell the ledger where the request left the model, so that a later one can go on from there."""
         with alone(self.book.store.path):
-            identity.note_request(self.book.store, self.model, self.place, self.request)
+            store = Store.load(self.book.store.path)  # another request may have been served meanwhile
+            identity.note_request(store, self.model, self.place, self.request)
 
     def teach(self, folder: Path) -> None:
         """Fine-tune the model on the facts, and keep of it in a folder what the method needs."""
