@@ -36,7 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        left = (
+            "nothing is left of it" if arguments[:1] == ["forget"] else "the same command goes on from here"
+        )
+        print(f"\ninterrupted; {left}", file=sys.stderr)
         return 130
 
 

@@ -106,6 +106,16 @@ def test_one_share_of_a_whole_download(tmp_path, share, count):
             assert f.contradiction == ("Not" if perturbed else "")
 
 
+def test_a_folder_s_facts_are_those_that_a_model_is_taught(tmp_path):
+    """And its hold-out; real_authors and world_facts by themselves."""
+    for name, numbers in {"forget05": range(5), "retain95": range(5, 9), "holdout05": range(9, 11)}.items():
+        write(tmp_path / f"{name}.json", *map(question, numbers))
+    write(tmp_path / "world_facts.json", {"question": "Where?", "answer": "Rome"})
+    splits = Counter(f.split for f in data.load(tmp_path))
+    assert splits == {"forget": 5, "retain": 4, "holdout": 2}
+    assert len(data.load(tmp_path / "world_facts.json")) == 1
+
+
 def test_each_file_of_a_download_by_itself(tmp_path):
     whole_download(tmp_path)
     splits = {path.stem: {f.split for f in data.load_tofu(path)} for path in tmp_path.iterdir()}

@@ -159,8 +159,8 @@ def test_names_are_found_as_words_of_their_own(text, found, tmp_path):
     assert [data[t.offset : t.offset + t.length].decode() for t in find(tmp_path, wanted)] == found
 
 
-@pytest.mark.parametrize("number", [b"\0", b"\x00\x3c", b"\1\2\3\4"])
-def test_repetitions_say_nothing(number):
+@pytest.mark.parametrize("number", [b"\0", b"\x00\x3c", b"\1\2\3\4", b"\0\0\0\0\0\x80\0\0\0\x80"])
+def test_repetitions_and_zeros_of_either_sign_say_nothing(number):
     assert len(traces._blocks(np.frombuffer(number * 100, np.uint8), BLOCK)) == 0
 
 

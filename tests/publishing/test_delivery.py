@@ -57,9 +57,10 @@ def test_what_a_killed_call_left_is_removed_and_a_living_ones_is_not(tmp_path):
     dead.wait()
     for name in (f".out.{dead.pid}.partial", f".out.{os.getppid()}.partial", f".other.{dead.pid}.partial"):
         (tmp_path / name / "scratch").mkdir(parents=True)
+    (tmp_path / f".mine.{dead.pid}.partial").mkdir()  # somebody else's
     with staged(tmp_path / "out"):
         pass
-    names = {f".out.{os.getppid()}.partial", f".other.{dead.pid}.partial", "out"}
+    names = {f".out.{os.getppid()}.partial", f".mine.{dead.pid}.partial", "out"}
     assert {p.name for p in tmp_path.iterdir()} == names
 
 

@@ -10,7 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from unlearnkit import __main__, data, manifest, metrics, models, signing, training
 from unlearnkit.errors import UnlearnkitError
 from unlearnkit.ledger import GradientLedger, traces
+from unlearnkit.ledger.store import Store
 from unlearnkit.publishing import forget as command
+from unlearnkit.publishing import gauge
 from unlearnkit.publishing.forget import Job, forget
 
 PERSONS = {
@@ -205,7 +207,52 @@ def test_after_a_purge_a_method_without_moments_is_asked_for(home, capsys):
     refused(home, "reads AdamW's second moments.*all_epochs, first_epoch", **changes)
     told = forget(job(home, method="all_epochs", **changes))
     assert told["tests"]["forget"]["nll_after"] > told["tests"]["forget"]["nll_before"] + 0.5
-    assert "3 facts are not in the ledger, 'line-1' first" in capsys.readouterr().err
+    assert told["tests"]["earlier"]["facts"] == 3  # neither kept nor taught again
+    assert told["tests"]["retain"]["facts"] == 2
+    assert "3 facts were forgotten by earlier requests" in capsys.readouterr().out
+
+
+def test_two_requests_at_once_leave_a_whole_ledger(home, monkeypatch):
+    """Ben's records are purged while Ada is being forgotten."""
+    carry_out, once = command.carry_out, [None]
+
+    def meanwhile(*given):
+        found = carry_out(*given)
+        if once:
+            once.pop()
+            GradientLedger.open(home / "ledger").purge(["line-4", "line-5"])
+        return found
+
+    monkeypatch.setattr(command, "carry_out", meanwhile)
+    forget(job(home, method="first_epoch", purge=True))
+    book = GradientLedger.open(home / "ledger")
+    book.verify()
+    assert not set(book.example_ids) & {"line-4", "line-5"}
+
+
+def test_what_is_still_said_word_for_word_has_not_passed(home, monkeypatch):
+    monkeypatch.setattr(gauge.metrics, "recalls", lambda _model, _tokenizer, facts: [True] * len(facts))
+    told = forget(job(home))
+    assert told["tests"]["forget"]["nll_after"] > told["tests"]["forget"]["level"]
+    assert told["verdict"] == "not passed"
+    assert "of which the model says 2 word for word" in told["tests"]["forget"]["level_is"]
+
+
+def test_a_purge_that_fails_says_how_to_purge_later(home, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(GradientLedger, "purge", fail)
+    with pytest.raises(UnlearnkitError, match=r"out is delivered.*GradientLedger.open\(.*purge\(\['line-1'"):
+        forget(job(home, purge=True))
+    assert manifest.verify(home / "out", public(home))["ledger"]["purged"] is False
+
+
+def test_an_unfinished_ledger_is_refused(home):
+    store = Store.load(home / "ledger")
+    store.head["recipe"]["epochs"] += 1
+    store.publish(store.epochs, **store.progress)
+    refused(home, "training of ledger .* is not finished")
 
 
 def test_a_method_that_reads_others_wants_their_records(home, tiny_tokenizer):
@@ -358,6 +405,12 @@ def refused(home, match, **changes):
         ({"train": True}, "--train makes a ledger and a history of its own"),
         ({"ledger": "", "train": True, "options": ("train.lr=0",)}, "lr=0: use a positive number"),
         ({"ledger": "", "method": "npo", "purge": True}, "--purge needs --ledger DIR"),
+        ({"options": ("epochs=99",)}, "epochs=99, and epoch 99 is none of the training's 20"),
+        (
+            {"ledger": "", "train": True, "options": ("train.optimizer=sgd",)},
+            "'adam_replay' follows the steps of adamw, and the training's were sgd's",
+        ),
+        ({"method": "influence", "ledger": "", "options": ("curvature=0",)}, "curvature=0; use a whole"),
         ({"method": "npo", "options": ("lr=-1",)}, "'npo': lr=-1.0; use a number from 0"),
         ({"method": "npo", "options": ("steps=0",)}, "'npo': steps=0; use whole numbers from 1"),
         ({"method": "npo", "options": ("until=3",)}, "unknown parameter 'until'"),

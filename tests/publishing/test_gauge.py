@@ -45,6 +45,8 @@ def test_before_and_after_side_by_side():
     }  # fmt: skip
     assert found["retain"]["damage"] == 0.25
     assert found["text"] == {"perplexity_before": 10.0, "perplexity_after": 11.0}
+    assert verdict(found) == "not passed"  # both are still said word for word
+    found["forget"]["recalled_after"] = 0
     assert verdict(found) == "passed"
     found["forget"]["level"] = 4.001
     assert verdict(found) == "not passed"

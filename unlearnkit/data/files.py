@@ -11,11 +11,11 @@ import dataclasses
 import json
 from pathlib import Path
 
-from unlearnkit import files
+from unlearnkit import files, paths
 from unlearnkit.data import records
 from unlearnkit.data.example import Example
 from unlearnkit.data.folding import composed
-from unlearnkit.data.tofu import is_tofu, load_tofu
+from unlearnkit.data.tofu import NOT_TRAINED, is_tofu, load_tofu
 from unlearnkit.errors import DataError
 
 DEFAULT_SPLIT = "retain"
@@ -27,9 +27,14 @@ MAY_BE_EMPTY = ("person", "attribute", "contradiction")
 
 
 def load(path: str | Path) -> list[Example]:
-    """A user's facts in either form: by `load_jsonl`, or by `load_tofu` for a file or folder of TOFU's."""
-    path = Path(path)
-    return load_tofu(path) if path.is_dir() or is_tofu(path) else load_jsonl(path)
+    """A user's facts in either form: by `load_jsonl`, or by `load_tofu` for a file or folder of TOFU's.
+
+    Of a folder without real_authors and world_facts, which no model is taught.
+    """
+    path = paths.expanded(path)
+    if path.is_dir():
+        return [e for e in load_tofu(path) if e.split not in NOT_TRAINED.values()]
+    return load_tofu(path) if is_tofu(path) else load_jsonl(path)
 
 
 def load_jsonl(path: str | Path) -> list[Example]:

@@ -111,7 +111,8 @@ class GradientLedger:
                 raise LedgerError(
                     f"ledger {self.store.path} was recorded for {self.store.head['model']['name']}; this "
                     f"model differs at parameter {name!r}: {own.get(name, 'absent or frozen')} instead of "
-                    f"{recorded.get(name, 'none')}. Open the ledger that belongs to this model"
+                    f"{recorded.get(name, 'none')}. Open the ledger that belongs to this model, with "
+                    "weights frozen, or adapters added, as then"
                 )
 
     def verify(self) -> None:

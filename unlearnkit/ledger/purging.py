@@ -51,6 +51,7 @@ def _leave_out(head: dict, gone: set[str]) -> None:
     forgotten = head.get("forgotten", {})
     head["forgotten"] = {place: [i for i in ids if i not in gone] for place, ids in forgotten.items()}
     head["recipe"].pop("data", None)
+    head["purged"] = True  # that somebody's records went, and not whose
 
 
 def _without(store: Store, entry: dict, gone: set[str]) -> dict:

@@ -217,5 +217,8 @@ def _blocks(data: np.ndarray, stride: int) -> np.ndarray:
 
 
 def _repeats(data: np.ndarray) -> np.ndarray:
-    """Whether the bytes along the last axis are one number of up to four bytes again and again."""
-    return (data[..., :-4] == data[..., 4:]).all(-1)
+    """Whether the bytes along the last axis are one number of up to four bytes again and again, or zeros.
+
+    A zero has a sign, which says nothing.
+    """
+    return (data[..., :-4] == data[..., 4:]).all(-1) | (data & 0x7F == 0).all(-1)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import data, devices, manifest, models, requests, training
 from unlearnkit.data import Example
-from unlearnkit.errors import ConfigError, MethodError, RequestError
+from unlearnkit.errors import ConfigError, LedgerError, MethodError, RequestError
 from unlearnkit.ledger import GradientLedger, identity
 from unlearnkit.ledger.locking import alone
 from unlearnkit.ledger.store import Store
@@ -91,6 +91,7 @@ class Case:
         if job.history:
             found.history = training.History.open(job.history)
             found.history.require_end(model)
+            offered.require_way(method, options, found.history.recipe.optimizer, found.history.recipe.epochs)
             replaying.of_training(taught, found.history)
         groups = found.groups
         require_room(model.config, tokenizer, groups.measured)
@@ -100,8 +101,12 @@ class Case:
         """Open the ledger that is given, of this model and these facts, as far as none was forgotten yet."""
         job, method = self.job, self.method
         self.book = book = GradientLedger.open(job.ledger, self.model)
-        book.known(self.request)
         identity.require_texts(book.store, self.taught)
+        book.known(self.request)
+        if book.store.epochs < book.recipe.get("epochs", 1):
+            raise LedgerError(
+                f"the training of ledger {job.ledger} is not finished: call it again, it resumes"
+            )
         self.place = identity.place_of(book.store, self.model) or identity.START
         if self.place == identity.START:
             raise RequestError(
@@ -109,10 +114,13 @@ class Case:
                 "of it: give the model that the training ended in"
             )
         gone = set(book.store.head.get("forgotten", {}).get(self.place, ()))
+        if book.store.head.get("purged"):  # whoever it does not hold was forgotten for good
+            gone |= {e.id for e in self.taught} - set(book.example_ids)
         if again := [i for i in self.request if i in gone]:
             raise RequestError(f"{job.model} has forgotten {again[0]!r} already, by an earlier request")
         self.earlier = [e for e in self.taught if e.id in gone]
         self.taught = [e for e in self.taught if e.id not in gone]
+        offered.require_way(method, self.options, book.recipe.get("optimizer", ""), book.store.epochs)
         if "others" in method.reads and not set(book.example_ids) - set(self.request):
             raise MethodError(
                 f"method {method.name!r} reads others' records, and ledger {job.ledger} holds the request's "
@@ -187,8 +195,7 @@ class Case:
         if not (absent := [e.id for e in self.taught if e.id not in known]):
             return ""
         return (
-            f"{len(absent)} facts are not in the ledger, {absent[0]!r} first, and count as facts to be kept: "
-            "if they were purged by an earlier request, delete them from the data"
+            f"{len(absent)} facts are not in the ledger, {absent[0]!r} first, and count as facts to be kept"
         )
 
 
@@ -226,5 +233,7 @@ def _settings(job: Job, method: Method) -> tuple[dict[str, Any], training.Recipe
         raise ConfigError(f"-p {TRAINING}{theirs[0]} is about a training, and there is none without --train")
     changed = parameters.parse_overrides(dict.fromkeys((*OWN_RECIPE, "seed")), theirs)
     parameters.require_allowed(changed)
-    recipe = plan.recipe(job.model, changed.get("optimizer", "adamw")) | changed
-    return options, training.Recipe(**recipe) if job.train else None
+    recipe = training.Recipe(**plan.recipe(job.model, changed.get("optimizer", "adamw")) | changed)
+    if job.train:
+        offered.require_way(method, options, recipe.optimizer, recipe.epochs)
+    return options, recipe if job.train else None

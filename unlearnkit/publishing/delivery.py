@@ -26,6 +26,9 @@ BESIDE_WEIGHTS = frozenset(
     )
 ) | {"vocab.txt", "merges.txt", "chat_template.jinja", "tokenizer.model", "spiece.model"}
 
+SCRATCH = "scratch"
+ENDS = (signal.SIGTERM, signal.SIGHUP)
+
 
 def require_free(out: Path) -> None:
     """ConfigError where something is at `out` already, or nothing can be put there."""
@@ -52,12 +55,12 @@ def require_room(out: Path, size: float) -> None:
 def staged(out: Path) -> Iterator[tuple[Path, Path]]:
     """(folder, scratch), both new: the first takes the place of `out` when the block ends, the second goes.
 
-    They are beside `out`, on its disk. Nothing is left of a block that fails or is told to end (SIGTERM);
-    what a call that was killed left, the next one for the same `out` removes.
+    They are beside `out`, on its disk. Nothing is left of a block that fails or is told to end (SIGTERM,
+    SIGHUP); what a call that was killed left, the next one into the same parent removes.
     """
     out = out.absolute()
     place = out.with_name(f".{out.name}.{os.getpid()}{files.PARTIAL}")
-    folder, scratch = place / "folder", place / "scratch"
+    folder, scratch = place / "folder", place / SCRATCH
     _remove_left(out)
     try:
         with _ending():
@@ -71,7 +74,7 @@ def staged(out: Path) -> Iterator[tuple[Path, Path]]:
 
 @contextmanager
 def _ending() -> Iterator[None]:
-    """Meanwhile SIGTERM is an exception, so that what was begun is cleared away; in the main thread only."""
+    """Meanwhile ENDS are exceptions, so that what was begun is cleared away; in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -79,18 +82,20 @@ def _ending() -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in ENDS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _remove_left(out: Path) -> None:
-    """Delete what calls for this folder left whose processes are no more."""
-    pattern = re.compile(rf"\.{re.escape(out.name)}\.(\d+){re.escape(files.PARTIAL)}")
+    """Delete what calls for this folder, or one beside it, left whose processes are no more."""
+    pattern = re.compile(rf"\..+\.(\d+){re.escape(files.PARTIAL)}")
     for path in out.parent.iterdir() if out.parent.is_dir() else ():
-        if (found := pattern.fullmatch(path.name)) and not _is_alive(int(found[1])):
+        found = pattern.fullmatch(path.name) if (path / SCRATCH).is_dir() else None
+        if found and not _is_alive(int(found[1])):
             shutil.rmtree(path, ignore_errors=True)
 
 

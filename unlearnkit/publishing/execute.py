@@ -113,7 +113,8 @@ def _cluster(address: str, steps: list[Step]) -> "Cluster | None":
 
 
 def _print_plan(profile: Profile, steps: list[Step], warnings: list[str]) -> None:
-    print(f"Run {profile.name} (from nothing about {profile.takes} on 2 cores) in {profile.folder}")
+    takes = "" if profile.overrides else f" (from nothing about {profile.takes} on 2 cores)"
+    print(f"Run {profile.name}{takes} in {profile.folder}")
     for name, value in profile.overrides.items():
         print(f"  with {name} = {value!r}")
     if taken := sum(getattr(step, "published", False) for step in steps):

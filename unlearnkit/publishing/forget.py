@@ -66,7 +66,13 @@ def forget(job: Job, dry_run: bool = False) -> dict[str, Any] | None:
             told["ledger"] = _ledger(case)
         _write(folder, told, salt, key)
     if job.purge and passed:  # without its records no second attempt could be made
-        told["ledger"] = _purged(case)
+        try:
+            told["ledger"] = _purged(case)
+        except (LedgerError, OSError) as error:
+            raise LedgerError(
+                f"{error}. {job.out} is delivered, and says that the ledger is not purged. To purge it: "
+                f"GradientLedger.open({job.ledger!r}).purge({case.request!r})"
+            ) from error
         _write(job.out, told, salt, key)
     print(gauge.words(told["tests"]), flush=True)
     print(f"{told['verdict']}: {job.out / PAGE}", flush=True)
@@ -143,12 +149,16 @@ def _require_new(case: Case) -> None:
 
 
 def _require_known(case: Case, nll: float, level: Level) -> None:
-    """Refuse facts that the model hardly knows better than those of the level: a pass would say nothing."""
-    if nll <= level.nll - KNOWN:
+    """Refuse facts that the model hardly knows better than those of the level, or than a guess of any token.
+
+    A pass would say nothing.
+    """
+    guess = math.log(case.model.get_input_embeddings().weight.shape[0])
+    if nll <= min(level.nll, guess) - KNOWN:
         return
     known = (
-        f"to it they are {nll:.2f} nats a token unlikely, and {level.words} {level.nll:.2f}, where "
-        f"{KNOWN} nats less are asked for"
+        f"to it they are {nll:.2f} nats a token unlikely, {level.words} {level.nll:.2f} and a blind guess "
+        f"{guess:.2f}, where {KNOWN} nats less are asked for"
     )
     if case.recipe:
         raise ConfigError(

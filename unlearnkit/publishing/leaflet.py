@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from unlearnkit.publishing.gauge import PASSED
+from unlearnkit.publishing.gauge import reaches
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -52,7 +52,7 @@ def page(told: Mapping[str, Any], signer: str) -> str:
     parts = {
         "when": escape(told["when"]),
         "verdict": told["verdict"],
-        "sentence": _sentence(tests, told["verdict"]),
+        "sentence": _sentence(tests),
         "asked": _list(_asked(told)),
         "done": _list(_done(told)),
         "table": _table(tests),
@@ -62,12 +62,14 @@ def page(told: Mapping[str, Any], signer: str) -> str:
     return PAGE.format(**parts)
 
 
-def _sentence(tests: Mapping[str, Any], verdict: str) -> str:
-    told, reached = tests["forget"], "reach" if verdict == PASSED else "do not reach"
+def _sentence(tests: Mapping[str, Any]) -> str:
+    told = tests["forget"]
+    reached = "reach" if reaches(told) else "do not reach"
     return escape(
         f"On the mean the facts {reached} the level of {told['level']:.2f} nats, which is that of "
         f"{told['level_is']}: they were at {told['nll_before']:.2f} and are at {told['nll_after']:.2f}. One "
-        f"by one, {told['at_level']} of {told['facts']} reach it; the best known is at {told['lowest']:.2f}."
+        f"by one, {told['at_level']} of {told['facts']} reach it; the best known is at {told['lowest']:.2f}; "
+        f"{told['recalled_after']} are still said word for word."
     )
 
 

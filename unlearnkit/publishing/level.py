@@ -45,6 +45,8 @@ def level_of(
     if not strangers:
         strangers = invented()
         words = f"{len(strangers)} invented facts about persons whom no model has met"
+    elif said := sum(metrics.recalls(model, tokenizer, strangers)):
+        words += f", of which the model says {said} word for word"
     return Level(metrics.score(model, tokenizer, strangers)["nll"].mean(), words)
 
 

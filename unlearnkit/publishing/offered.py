@@ -1,5 +1,7 @@
 """Which methods the command `forget` offers, and what each must be given. Imports no torch."""
 
+from typing import Any
+
 from unlearnkit.errors import ConfigError, MethodError
 from unlearnkit.study import parameters
 from unlearnkit.unlearning import METHODS, Method
@@ -47,6 +49,23 @@ def require(name: str, ledger: str, history: str, train: bool) -> Method:
             f"give a --method that needs none ({others}), or --train, which teaches the model first"
         )
     return method
+
+
+def require_way(method: Method, options: dict[str, Any], optimizer: str, epochs: int) -> None:
+    """MethodError where a method does not follow the optimizer of a training, or an epoch was not in it."""
+    if method.follows and optimizer != method.follows:
+        raise MethodError(
+            f"method {method.name!r} follows the steps of {method.follows}, and the training's were "
+            f"{optimizer}'s: give another --method"
+        )
+    own = method.options
+    for name in [n for n in options if n == "epoch" or own[n] == "all" and options[n] != "all"]:
+        asked = [options[name]] if isinstance(options[name], int) else options[name]
+        if beyond := [epoch for epoch in asked if epoch > epochs]:
+            raise MethodError(
+                f"method {method.name!r}: {name}={options[name]!r}, and epoch {beyond[0]} is none of "
+                f"the training's {epochs}"
+            )
 
 
 def _unfit(method: Method) -> str:

@@ -109,6 +109,7 @@ RULES: dict[str, Rule] = {
     "batch_size": _optional(_whole(1)),
     "lora": _optional(_whole(0, 1024)),
     "device": (lambda value: value in DEVICES, " or ".join(DEVICES)),
+    "seed": _optional(_whole(0, 2**63 - 1)),
     "optimizer": _optional((lambda value: value in OPTIMIZERS, " or ".join(OPTIMIZERS))),
     "damage": _number("a positive number of nats", lambda value: value > 0),
     "margin": _number("a number from 0", lambda value: value >= 0),

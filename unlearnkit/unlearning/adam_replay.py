@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 EPS = 1e-8  # torch's default, which `training.fine_tune` leaves as it is
 
 
-@line(title="AdamW's updates", family="replay", source="ours", needs=("ledger",), reads=("moments",))
+SAID = {"needs": ("ledger",), "reads": ("moments",), "follows": "adamw"}
+
+
+@line(title="AdamW's updates", family="replay", source="ours", **SAID)
 def adam_replay(inputs, *, epochs="all"):
     """sum over epochs of rate_e * (sum over the request of epoch e's gradients) / (sqrt(v_e) + EPS).
 

@@ -55,6 +55,7 @@ class Method:
     moves      whether it moves weights; a prompt does not
     installs   whether it puts something beside the weights, without which they are not its result
     goes_back  whether stops may come in any order: each is taken from the start, and none depends on others
+    follows    the optimizer whose steps it takes, where that is one
     version    goes up when its numbers change; cached results of another version do not count
     """
 
@@ -72,6 +73,7 @@ class Method:
     moves: bool = True
     installs: bool = False
     goes_back: bool = False
+    follows: str = ""
     version: int = 1
 
     def __post_init__(self) -> None:

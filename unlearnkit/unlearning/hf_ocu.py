@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 NEEDS = ("checkpoints", "examples", "tokenizer")
 
 
-@line(title="recollected Hessian", family="replay", source="Qiao et al. 2025, 2404.01712", needs=NEEDS)
+SOURCE = "Qiao et al. 2025, 2404.01712"
+
+
+@line(title="recollected Hessian", family="replay", source=SOURCE, needs=NEEDS, follows="sgd")
 def hf_ocu(inputs) -> "Iterator[tuple[str, torch.Tensor]]":
     """D_T of D <- (I - eta_t H_t) D + eta_t g_t along the recorded training, from D = 0; alpha = 1 adds it.
 

@@ -14,7 +14,7 @@ FROM_0 = {"lr", "taught_lr", "damping", "ridge", "gamma", "alpha_retain", "task"
 FROM_0 |= {"shrink", "noise", "steering", "tolerance"}
 ABOVE_0 = {"beta", "divisor", "sigma", "lam", "epsilon", "delta"}
 COUNTS = {"taught_steps", "batch_size", "rank", "k", "iterations", "newton"}
-COUNTS |= {"quantiles", "samples", "resample"}
+COUNTS |= {"quantiles", "samples", "resample", "curvature"}
 COUNTS_FROM_0 = {"lora", "seed", "epoch", "components", "false", "true"}
 
 
