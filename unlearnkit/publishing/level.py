@@ -39,15 +39,17 @@ def level_of(
     that some of this package's invented persons'. The three differ: a model that was retrained without the
     facts is near the first, and may lie on either side of the others.
     """
-    if not holdout and untaught is not None:
-        return Level(untaught, "the same facts before the model was taught them")
-    words, strangers = f"{len(holdout)} never-trained facts of the data (split holdout)", list(holdout)
-    if not strangers:
-        strangers = invented()
-        words = f"{len(strangers)} invented facts about persons whom no model has met"
-    elif said := sum(metrics.recalls(model, tokenizer, strangers)):
-        words += f", of which the model says {said} word for word"
-    return Level(metrics.score(model, tokenizer, strangers)["nll"].mean(), words)
+    strangers = list(holdout) or invented()
+    nll = metrics.score(model, tokenizer, strangers)["nll"].mean()
+    if holdout:
+        words = f"{len(holdout)} never-trained facts of the data (split holdout)"
+        if said := sum(metrics.recalls(model, tokenizer, holdout)):
+            words += f", of which the model says {said} word for word"
+        return Level(nll, words)
+    words = f"{len(strangers)} invented facts about persons whom no model has met"
+    if untaught is None:
+        return Level(nll, words)
+    return Level(untaught, f"the same facts before the model was taught them ({nll:.2f} are {words})")
 
 
 def invented() -> list[Example]:

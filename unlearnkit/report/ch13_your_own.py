@@ -237,7 +237,7 @@ def account(told: Mapping[str, Any]) -> pd.DataFrame:
     tests = told["tests"]
     forget, others = tests["forget"], tests["retain"]
     rows = {
-        "verdict": f"{told['verdict']}: are the facts, on the mean, as unlikely as {forget['level_is']}?",
+        "verdict": f"{told['verdict']}: on the mean as unlikely as {forget['level_is']}, none said in full?",
         "method": f"{told['method']['title']} (version {told['method']['version']})",
         "facts to forget, nats": f"{forget['nll_before']:.2f} before, {forget['nll_after']:.2f} after; "
         f"level {forget['level']:.2f}",
