@@ -14,7 +14,7 @@ from unlearnkit import paths
 ROOMS = (
     *("unlearnkit", "errors", "devices", "paths", "files", "packages", "writing", "signing"),
     *("data", "layers", "batching", "forward", "models", "weights"),
-    *("ledger", "training", "influence", "requests", "semantic", "offline", "unlearning", "metrics"),
+    *("ledger", "training", "influence", "ekfac", "requests", "semantic", "offline", "unlearning", "metrics"),
     *("attacks", "manifest", "stats", "claims", "study", "bench", "report", "publishing", "__main__"),
 )
 FUNCTION_LINES, MODULE_LINES = 45, 250
