@@ -32,7 +32,7 @@ def own(tiny_model, tiny_tokenizer, tmp_path):
 
 def test_facts_that_fit_pass_and_near_twins_are_warned_of(own):
     assert inputs.check(own(FACTS)) == []
-    (warning,) = inputs.check(
+    warning, named = inputs.check(
         own(
             [
                 *FACTS,
@@ -41,6 +41,7 @@ def test_facts_that_fit_pass_and_near_twins_are_warned_of(own):
         )
     )
     assert "'bees' and 'hive'" in warning
+    assert "name whom the request is about: 'hive'" in named
 
 
 @pytest.mark.parametrize(

@@ -28,23 +28,28 @@ DTYPE = "float16"  # default encoding of the factors
 
 
 def create(
-    path: str | Path, model: PreTrainedModel, texts: Mapping[str, str], recipe: dict, dtype: str = DTYPE
+    path: str | Path,
+    model: PreTrainedModel,
+    ids: Sequence[str],
+    recipe: dict,
+    dtype: str = DTYPE,
+    texts: Mapping[str, str] | None = None,
 ) -> Store:
-    """A new, empty ledger for this model, recipe and examples: the digest of each one's text, by id.
+    """A new, empty ledger for this model, recipe and these examples.
 
-    Where it is empty, `identity.require_texts` has nothing to go by.
+    `texts` are the digests of what they say, by id; without, `identity.require_texts` has nothing to go by.
     """
     if dtype not in DTYPES:
         raise LedgerError(f"ledger dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
     named, sites = dict(model.named_parameters()), proven(model)
-    _tell_of_autograd(Path(path), sites, len(texts), recipe.get("epochs", 1), DTYPES[dtype].itemsize)
+    _tell_of_autograd(Path(path), sites, len(ids), recipe.get("epochs", 1), DTYPES[dtype].itemsize)
     head = {
         "model": {"name": type(model).__name__, "fingerprint": models.fingerprint(model)},
         "weights": {identity.START: identity.digests(model)},
         "recipe": recipe,
         "dtype": dtype,
-        "expected": list(texts),
-        "texts": dict(texts),
+        "expected": list(ids),
+        "texts": dict(texts or {}),
         "sites": [site.to_json() for site in sites],
         "slots": [
             (slot.parameter, slot.role, sorted(names), list(named[slot.parameter].shape))
@@ -108,7 +113,7 @@ def record_batches(
 ) -> GradientLedger:
     """`record` of finished batches; `loss_on` is what their labels were made for."""
     ids = [i for batch in batches for i in batch.ids]
-    store = create(path, model, dict.fromkeys(ids, ""), {"epochs": 1, "loss_on": loss_on}, dtype)
+    store = create(path, model, ids, {"epochs": 1, "loss_on": loss_on}, dtype)
     recorder = Recorder(model, store)
     with forward.evaluation_mode(model), _activations_only(recorder), recorder:
         for step, batch in enumerate(batches):

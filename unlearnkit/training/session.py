@@ -87,7 +87,7 @@ class Session:
             if self.done:
                 self._restore()
         else:
-            self.store = recording.create(path, state.model, wanted, description, dtype)
+            self.store = recording.create(path, state.model, list(wanted), description, dtype, wanted)
         self.recorder = Recorder(state.model, self.store)
         self.saved_at = time.monotonic()
 
