@@ -17,6 +17,7 @@ from unlearnkit.data import Example
 from unlearnkit.errors import MethodError
 
 BATCH = 8  # examples a pass
+KINDS = ("gradient_eigenvectors", "activation_eigenvectors", "lambda_matrix")  # as kronfluence names them
 
 
 def solve(
@@ -57,9 +58,6 @@ def solve(
             solved, found[bias] = solved[:, :-1], solved[:, -1]
         found[weight] = (solved.T if name in turned else solved).contiguous()
     return found
-
-
-KINDS = ("gradient_eigenvectors", "activation_eigenvectors", "lambda_matrix")  # as kronfluence names them
 
 
 def _with_linears(model: PreTrainedModel) -> tuple[PreTrainedModel, set[str]]:

@@ -63,6 +63,14 @@ def place_of(store: Store, model: nn.Module) -> str | None:
     return next((place for place, there in store.head["weights"].items() if there == here), None)
 
 
+def forgotten(store: Store, place: str, ids: Iterable[str]) -> set[str]:
+    """Of these ids those that requests took out of the model at a noted place, and whoever was purged."""
+    gone = set(store.head.get("forgotten", {}).get(place, ()))
+    if store.head.get("purged"):  # whoever the ledger does not hold was forgotten for good
+        gone |= set(ids) - set(store.head["expected"])
+    return gone
+
+
 def require_texts(store: Store, examples: Iterable[Example]) -> None:
     """LedgerError where one of the examples has a recorded one's id, and is another text."""
     told = store.head.get("texts", {})

@@ -113,9 +113,7 @@ class Case:
                 f"{job.model} stands where the training of ledger {job.ledger} began, and has learnt nothing "
                 "of it: give the model that the training ended in"
             )
-        gone = set(book.store.head.get("forgotten", {}).get(self.place, ()))
-        if book.store.head.get("purged"):  # whoever it does not hold was forgotten for good
-            gone |= {e.id for e in self.taught} - set(book.example_ids)
+        gone = identity.forgotten(book.store, self.place, [e.id for e in self.taught])
         if again := [i for i in self.request if i in gone]:
             raise RequestError(f"{job.model} has forgotten {again[0]!r} already, by an earlier request")
         self.earlier = [e for e in self.taught if e.id in gone]

@@ -63,7 +63,7 @@ def forget(job: Job, dry_run: bool = False) -> dict[str, Any] | None:
         passed = told["verdict"] == gauge.PASSED
         if passed and case.book and not case.recipe:
             _note(case)
-            told["ledger"] = _ledger(case)
+        told["ledger"] = _ledger(case)
         _write(folder, told, salt, key)
     if job.purge and passed:  # without its records no second attempt could be made
         try:
@@ -121,7 +121,6 @@ def _unlearn(case: Case, folder: Path, scratch: Path) -> dict[str, Any]:
     return {
         "method": method | {"retain_seen": seen_too},
         "model": {"before": digest, "after": manifest.weights_digest(delivered)},
-        "ledger": _ledger(case),
         "tests": tests,
         "verdict": gauge.verdict(tests),
         **({"training": words(case.recipe)} if case.recipe else {}),

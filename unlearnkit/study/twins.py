@@ -20,10 +20,7 @@ SHOWN = 5  # pairs named in one message
 def refuse(facts: Sequence[Example], forget: Sequence[str]) -> None:
     """RequestError where a requested fact stands among the others too, in whatever case, spacing or form."""
     asked, others = _sides(facts, forget)
-    retained = {folded(e.text): e.id for e in others}
-    pairs = [(e.id, retained[folded(e.text)]) for e in asked if folded(e.text) in retained]
-    if pairs:
-        named = _listed([f"{a!r} and {b!r}" for a, b in pairs])
+    if named := _same(asked, others):
         raise RequestError(
             f"one fact under two ids, the first to be forgotten and the second to be retained: {named}. The "
             "oracle would learn it: forget both, or delete one"
@@ -32,10 +29,7 @@ def refuse(facts: Sequence[Example], forget: Sequence[str]) -> None:
 
 def refuse_taught(taught: Sequence[Example], holdout: Sequence[Example]) -> None:
     """RequestError where a fact of the hold-out, which no model is taught, stands among the taught ones."""
-    known = {folded(e.text): e.id for e in taught}
-    pairs = [(e.id, known[folded(e.text)]) for e in holdout if folded(e.text) in known]
-    if pairs:
-        named = _listed([f"{a!r} and {b!r}" for a, b in pairs])
+    if named := _same(holdout, taught):
         raise RequestError(
             f"one fact under two ids, the first in the split holdout and the second taught: {named}. What is "
             "never trained tells how unlikely a fact is to a model that has not met it: delete one"
@@ -88,6 +82,13 @@ def naming(facts: Sequence[Example], forget: Sequence[str]) -> str:
 def _sides(facts: Sequence[Example], forget: Sequence[str]) -> tuple[list[Example], list[Example]]:
     wanted = set(forget)
     return [e for e in facts if e.id in wanted], [e for e in facts if e.id not in wanted]
+
+
+def _same(first: Sequence[Example], second: Sequence[Example]) -> str:
+    """Pairs of ids, one of each side, that stand for one text; "" where there are none."""
+    known = {folded(e.text): e.id for e in second}
+    pairs = [(e.id, known[folded(e.text)]) for e in first if folded(e.text) in known]
+    return _listed([f"{a!r} and {b!r}" for a, b in pairs])
 
 
 def _listed(pairs: list[str]) -> str:
