@@ -95,6 +95,24 @@ def test_weights_that_are_missing_are_named(saved):
         models.load(str(saved))
 
 
+def test_layers_that_the_configuration_leaves_out_are_named(saved):
+    """transformers would run a shorter model than was saved."""
+    config = json.loads((saved / "config.json").read_text())
+    config["layer_types"] = None
+    config["num_hidden_layers"] -= 1
+    (saved / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"weights of further layers, 'model.layers.2\..*number of layers"):
+        models.load(str(saved))
+
+
+def test_weights_that_no_layer_has_are_left(saved):
+    """Such as buffers that an older version of transformers saved."""
+    kept = load_file(saved / "model.safetensors")
+    kept["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(2)
+    save_file(kept, saved / "model.safetensors", {"format": "pt"})
+    models.load(str(saved))
+
+
 def test_adapters_are_no_model(saved):
     (saved / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
     for load in (models.load, loading.load_tokenizer):

@@ -420,6 +420,7 @@ def refused(home, match, **changes):
         ({"who": "Ada, Ben, Cora"}, "names all 7 facts: one or more must be left"),
         ({"data": "nowhere.jsonl"}, "nowhere.jsonl"),
         ({"model": "nothing"}, "unknown model 'nothing'"),
+        ({"ledger": "", "method": "pcgu"}, "'pcgu' needs the contradiction of every example to forget"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is(changes, match, home):

@@ -11,6 +11,7 @@ from unlearning_helpers import FACTS, REQUEST, Trained, error, norm_of, refused,
 
 from unlearnkit import unlearning
 from unlearnkit.errors import DivergenceError, LayerError, LedgerError, MethodError, RequestError
+from unlearnkit.unlearning import limits
 from unlearnkit.unlearning.frame import FAMILIES
 from unlearnkit.unlearning.originals import length
 
@@ -308,6 +309,35 @@ def test_options_are_the_functions_own_defaults():
     assert unlearning.METHODS["single_epoch"].options == {"epoch": 1}
     assert set(unlearning.METHODS["gradient_ascent"].options) == {"steps", "loss_on", "divisor", "batch_size"}
     assert unlearning.METHODS["noop"].options == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "value", "words"),
+    [
+        ("npo", "lr", float("nan"), "a number from 0"),
+        ("npo", "beta", True, "a number above 0"),
+        ("npo", "steps", [], "whole numbers from 1"),
+        ("npo", "loss_on", "all", "answer or text"),
+        ("simnpo", "margin", float("inf"), "a finite number"),
+        ("rmu", "block", "x", "a whole number from 0"),
+        ("whp", "anchors", 5, "names and their values"),
+        ("undo", "first_options", 3, "names and their values"),
+        ("dpo", "refusals", (), "one text or several"),
+        ("projected_replay", "spans", [], "one text or several"),
+        ("projected_replay", "oblique", "yes", "true or false"),
+        ("slug", "layer", 3, "a text"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_with_what_can(method, option, value, words):
+    with pytest.raises(MethodError, match=f"'{method}': {option}=.*; use {words}"):
+        unlearning.METHODS[method].options_from({option: value})
+
+
+def test_every_default_is_a_value_that_can_be():
+    for method in unlearning.METHODS.values():
+        for name, default in method.options.items():
+            is_fine, words = limits._rule(name, default)
+            assert default is None or method.requires(name) or is_fine(default), (method.name, name, words)
 
 
 def test_bad_registrations_are_refused(own_methods):

@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
@@ -51,11 +52,7 @@ def load(
         given = {"dtype": dtype, "attn_implementation": attn_implementation, "output_loading_info": True}
         model, told = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **given, **LOCAL)
         tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
-    if missing := sorted(told["missing_keys"]):  # transformers draws them at random, and goes on
-        raise ModelError(
-            f"{folder} lacks {len(missing)} of the weights of {type(model).__name__}, {missing[0]!r} first: "
-            "copy it whole, or take the class of model that was saved"
-        )
+    _require_same_weights(folder, model, told["missing_keys"], told["unexpected_keys"])
     _set_padding(tokenizer, name)
     require_rows(tokenizer, model.get_input_embeddings().weight.shape[0], name)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -117,6 +114,33 @@ def _told(name: str, folder: Path) -> Iterator[None]:
 def _remedy(name: str, folder: Path) -> str:
     built = name in REGISTRY and REGISTRY[name].build
     return f". If the folder is damaged, delete {folder} and run `make models`" if built else ""
+
+
+def _require_same_weights(
+    folder: Path, model: PreTrainedModel, missing: Collection[str], unexpected: Collection[str]
+) -> None:
+    """ModelError for a file without some of the model's weights, or with those of further layers.
+
+    transformers goes on with either: it draws the former at random, and leaves the latter.
+    """
+    kind = type(model).__name__
+    if missing:
+        raise ModelError(
+            f"{folder} lacks {len(missing)} of the weights of {kind}, {min(missing)!r} first: "
+            "copy it whole, or take the class of model that was saved"
+        )
+    alike = {_in_its_layer(name) for name in model.state_dict()} - {""}
+    if further := [name for name in unexpected if _in_its_layer(name) in alike]:
+        raise ModelError(
+            f"{folder} has {len(further)} weights of further layers, {min(further)!r} first, than its "
+            f"config.json gives {kind}: set its number of layers to that of the file"
+        )
+
+
+def _in_its_layer(name: str) -> str:
+    """A weight's name from its list of layers on, the same for each of them; "" where it is in none."""
+    found = re.search(r"\w+\.\d+\..*", name)
+    return re.sub(r"\.\d+\.", ".N.", found[0]) if found else ""
 
 
 def _set_padding(tokenizer: PreTrainedTokenizerBase, name: str) -> None:

@@ -82,6 +82,7 @@ class Case:
         taught = [e for e in facts if e.split != HOLDOUT]
         twins.refuse_taught(taught, holdout)
         request = _request(job, taught)
+        method.require_fields(e for e in taught if e.id in set(request))
         model, tokenizer = models.load(job.model, device=job.device)
         require_fit(model.config, tokenizer, facts)
         require_causal(model, job.model)

@@ -20,6 +20,7 @@ from unlearnkit.unlearning.limits import require_options
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from unlearnkit.data import Example
     from unlearnkit.layers import Layers
     from unlearnkit.unlearning.delta import Delta
     from unlearnkit.unlearning.originals import Originals
@@ -49,6 +50,7 @@ class Method:
     options    its own hyperparameters with their defaults
     needs      those of INPUTS that it cannot do without
     wants      by option, the one of INPUTS that it needs as well where that option is not 0
+    fields     fields of Example that those to forget cannot lack
     reads      what of READS it reads of a training beside the request's records, of all epochs or those of
                its option `epoch` or `epochs`; "first epoch" is a limit instead, to the records of that
     stops      which strengths it takes: alpha and norm of `apply`, alphas and norms of `path`
@@ -68,6 +70,7 @@ class Method:
     source: str = ""
     needs: tuple[str, ...] = ()
     wants: Mapping[str, str] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     stops: tuple[str, ...] = ("alpha", "norm", "alphas", "norms")
     moves: bool = True
@@ -101,6 +104,15 @@ class Method:
             raise MethodError(f"method {self.name!r} needs {missing[0]}=: pass it to unlearning.apply")
         require_options(self.name, options, self.options)
         return options
+
+    def require_fields(self, forget: "Iterable[Example]") -> None:
+        """MethodError for an example to forget without one of `fields`."""
+        for example in forget if self.fields else ():
+            if lacking := [name for name in self.fields if not getattr(example, name)]:
+                raise MethodError(
+                    f"method {self.name!r} needs the {lacking[0]} of every example to forget, and "
+                    f"{example.id!r} has none: give it in the data, or choose another method"
+                )
 
 
 METHODS: dict[str, Method] = {}  # by family, then by name
@@ -171,6 +183,7 @@ def prepare(name: str, model, request, layers, check_model: bool, given: dict, s
     inputs = Inputs(name, model, ids, layers, method.moves, **{k: given[k] for k in INPUTS if k in given})
     options = method.options_from({k: v for k, v in given.items() if k not in INPUTS})
     inputs.check(method.needed(options), check_model)
+    method.require_fields(inputs.forget if inputs.examples else ())
     return method, inputs, _stops(method, strengths), options
 
 

@@ -1,5 +1,6 @@
 """What numbers can be: those that weights of 32 bits can hold, and a method's options."""
 
+import math
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -15,7 +16,8 @@ FROM_0 |= {"shrink", "noise", "steering", "tolerance"}
 ABOVE_0 = {"beta", "divisor", "sigma", "lam", "epsilon", "delta"}
 COUNTS = {"taught_steps", "batch_size", "rank", "k", "iterations", "newton"}
 COUNTS |= {"quantiles", "samples", "resample", "curvature"}
-COUNTS_FROM_0 = {"lora", "seed", "epoch", "components", "false", "true"}
+COUNTS_FROM_0 = {"lora", "seed", "epoch", "components", "false", "true", "block"}
+MAPPINGS = {"anchors", "first_options"}
 
 
 def require_finite(*values: float) -> None:
@@ -49,10 +51,30 @@ def _rule(name: str, default: Any) -> tuple[Callable[[Any], bool], str]:
         low = int(name in COUNTS)
         return lambda value: _is_whole(value, low), f"a whole number from {low}"
     if name in FROM_0:
-        return lambda value: isinstance(value, Real) and value >= 0, "a number from 0"
+        return lambda value: _is_number(value) and value >= 0, "a number from 0"
     if name in ABOVE_0:
-        return lambda value: isinstance(value, Real) and value > 0, "a number above 0"
+        return lambda value: _is_number(value) and value > 0, "a number above 0"
+    if name in MAPPINGS:
+        return lambda value: isinstance(value, Mapping), "names and their values, {...}"
+    return _kind(default)
+
+
+def _kind(default: Any) -> tuple[Callable[[Any], bool], str]:
+    """What a value must satisfy that is of its default's kind, and that in words."""
+    if isinstance(default, bool):
+        return lambda value: isinstance(value, bool), "true or false"
+    if isinstance(default, float):
+        return _is_number, "a finite number"
+    if isinstance(default, str):
+        return lambda value: isinstance(value, str), "a text"
+    if isinstance(default, tuple) and default:
+        words = "one text or several, [...]"
+        return lambda value: isinstance(value, list | tuple) and bool(value), words
     return lambda _value: True, "anything"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_whole(value: Any, low: int) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.kinds import free
 
 if TYPE_CHECKING:
@@ -13,7 +12,14 @@ if TYPE_CHECKING:
 NEEDS = ("examples", "tokenizer")
 
 
-@free(title="contrastive partitions", family="weights", source="Yu et al. 2023", needs=NEEDS, stops=())
+@free(
+    title="contrastive partitions",
+    family="weights",
+    source="Yu et al. 2023",
+    needs=NEEDS,
+    fields=("contradiction",),
+    stops=(),
+)
 def pcgu(
     inputs, _stops, *, lr: float = 1e-5, epochs: int = 5, batch_size: int = 16, k: int = 10_000
 ) -> Iterator[dict]:
@@ -29,8 +35,6 @@ def pcgu(
     from unlearnkit.unlearning.originals import add
 
     require_whole(inputs)
-    if told := [e.id for e in inputs.forget if not e.contradiction]:
-        raise MethodError(f"method 'pcgu' needs a wrong answer beside each to forget: {told[0]!r} has none")
 
     def of(examples):
         divisor = len(examples)
