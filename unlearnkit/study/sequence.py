@@ -4,10 +4,11 @@ batch        the reset: every time anew from theta_T, all that were asked for so
 carry on     from where the last request left the model, the new one alone
 interleaved  the same, with some training on what is retained after each request
 
-Each request goes to where its facts' mean NLL is what it is to the oracle that never saw them, or as far as
-its path goes. After the last but one of `config.SEQUENCE_COUNTS` the second request is withdrawn: its change
-is taken off, the others' stay. Two persons are never asked for: half of their facts and of the neighbours'
-are scored, and no method sees these; nor does it see, as others', who was asked for before.
+Each request goes to where its facts' mean NLL is what it is to the oracle of the most facts that saw nobody
+asked for by then, or as far as its path goes; one whose facts are as unlikely already does nothing. After the
+last but one of `config.SEQUENCE_COUNTS` the second request is withdrawn: its change is taken off, the others'
+stay. Two persons are never asked for: half of their facts and of the neighbours' are scored, and no method
+sees these; nor does it see, as others', who was asked for before.
 
 A method that reads the others' records carries on with a ledger that is purged of each request. Other methods
 read an unpurged one: a purge deletes the second moments for everybody (`ledger.purging`), and `adam_replay`,
@@ -70,6 +71,7 @@ def cells(arm: Arm, setting: Setting) -> list[Cell]:
         for mode in MODES:
             given = seed.groups | {"paths": [spec], "mode": mode, "layers": "all", "requests": persons}
             given |= {"counts": list(config.SEQUENCE_COUNTS), "tokens": config.UTILITY_TOKENS}
+            given |= {"near": config.VERIFIED_NEAR}
             if mode == "interleaved":
                 rate = arm.recipe["lr"] * config.FURTHER_RATE
                 given["further"] = {"lr": rate, "steps": config.FURTHER_STEPS}

@@ -13,7 +13,7 @@ VERSION = {
     "verified_oracles": 1,
     "verified": 1,
     "sequence_oracle": 1,
-    "sequence": 1,
+    "sequence": 2,
     "words": 1,
     "portraits": 3,
     "durations": 1,

@@ -10,7 +10,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from unlearnkit.errors import MethodError
@@ -158,6 +158,13 @@ class Result:
     def revert(self) -> None:
         """Put back every touched weight, bit for bit, and take away what was installed."""
         self.originals.restore()
+
+    def moved(self) -> "Result":
+        """The same of a model that its caller moved on, along the way that it came; its ledger knows it."""
+        from unlearnkit.ledger import identity
+
+        place = identity.note_change(self._model, self._place)
+        return replace(self, norm=self.originals.distance(), _place=place)
 
     def delta(self) -> "Delta":
         """The change made, to be added to others or taken back. MethodError once the model has moved on."""

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
@@ -39,6 +39,10 @@ class Approach:
     @property
     def method(self) -> unlearning.Method:
         return unlearning.METHODS[self.spec["method"]]
+
+    def is_there(self) -> bool:
+        """Whether the facts are as unlikely as that before anything is done."""
+        return self._nll() >= self.level
 
     def go(self) -> tuple[unlearning.Result, bool]:
         """Unlearn in place, to the first crossing or, where there is none, the path's end; whether it is one.
@@ -107,7 +111,7 @@ class Approach:
                 for name, weight in self.walk.model.named_parameters():
                     weight.copy_(before[name].lerp(after[name], (place - low) / (high - low)))
             self._look()
-        return replace(result, norm=result.originals.distance())
+        return result.moved()
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return {name: p.detach().clone() for name, p in self.walk.model.named_parameters()}

@@ -30,18 +30,25 @@ class Sequence:
 
     cell: Cell
     walk: Walk
-    target: dict[str, float]  # each fact's NLL to the first oracle that never saw it
+    oracles: dict[int, pd.Series]  # by how many persons each never saw, every fact's NLL to it
     gone: list[str] = field(default_factory=list)
 
     @property
     def spec(self) -> dict:
         return self.cell.config["paths"][0]
 
-    def forget(self, ids: list[str]) -> tuple[unlearning.Result, bool]:
-        """Unlearn these in place, up to where they are on the mean what they are to the oracle; whether."""
+    def forget(self, ids: list[str], asked: int) -> tuple[unlearning.Result, bool]:
+        """Unlearn these in place, up to where they are on the mean what they are to the oracle; whether.
+
+        `asked` persons were asked for by now. The oracle is the one of the most facts that saw none of them.
+        Facts that are as unlikely already, for what earlier requests did, are left as they are.
+        """
         self.gone = list(dict.fromkeys([*self.gone, *ids]))
-        level = sum(self.target[i] for i in ids) / len(ids)
-        return Approach(self.walk, self.spec, ids, level, asked=self.gone).go()
+        level = self.oracles[min(count for count in self.oracles if count >= asked)][ids].mean()
+        way = Approach(self.walk, self.spec, ids, level, asked=self.gone, **self.cell.config["near"])
+        if way.is_there():
+            return unlearning.apply("noop", self.walk.model, request=ids, alpha=1.0), True
+        return way.go()
 
     def train_further(self) -> None:
         """Some steps on what is retained and no path scores."""
@@ -72,7 +79,7 @@ def sequence(cell: Cell) -> pd.DataFrame:
     """
     train, *oracles = cell.needs
     config, walk = cell.config, Walk.from_cell(cell)
-    one = Sequence(cell, walk, _targets(oracles, config["requests"]))
+    one = Sequence(cell, walk, {oracle.config["asked"]: _likelihoods(oracle) for oracle in oracles})
     walked = _batches(one) if config["mode"] == "batch" else _one_by_one(one)
     rows = pd.concat([one.look(0), *walked])
     return rows.assign(method=one.spec["label"], mode=config["mode"], layers="all")
@@ -82,7 +89,7 @@ def _batches(one: Sequence) -> Iterator[pd.DataFrame]:
     """From theta_T each time, everybody who was asked for until then."""
     persons = one.cell.config["requests"]
     for count in one.cell.config["counts"]:
-        result, reached = one.forget([i for ids in persons[:count] for i in ids])
+        result, reached = one.forget([i for ids in persons[:count] for i in ids], count)
         yield one.look(count, reached=reached, norm=result.norm)
         result.revert()
 
@@ -99,7 +106,7 @@ def _one_by_one(one: Sequence) -> Iterator[pd.DataFrame]:
             shutil.copytree(one.walk.train.folder / "ledger", f"{folder}/ledger")
             one.walk.book = GradientLedger.open(f"{folder}/ledger", one.walk.model)
         for count, ids in enumerate(config["requests"][: config["counts"][-1]], start=1):
-            result, reached = one.forget(ids)
+            result, reached = one.forget(ids, count)
             second = result.delta() if count == 2 else second
             if purged:
                 one.walk.book.purge(ids)
@@ -114,12 +121,7 @@ def _one_by_one(one: Sequence) -> Iterator[pd.DataFrame]:
                     back.restore()
 
 
-def _targets(oracles: list[Cell], persons: list[list[str]]) -> dict[str, float]:
-    """Each fact's NLL to the first oracle that never saw it, counting from the fewest left out."""
-    found: dict[str, float] = {}
-    for oracle in oracles:
-        rows = read_table(oracle.observations)
-        nll = rows[rows["metric"] == "nll"].set_index("example")["value"]
-        for ids in persons[: oracle.config["asked"]]:
-            found |= {i: nll[i] for i in ids if i not in found}
-    return found
+def _likelihoods(oracle: Cell) -> pd.Series:
+    """Every fact's NLL to an oracle."""
+    rows = read_table(oracle.observations)
+    return rows[rows["metric"] == "nll"].set_index("example")["value"]
