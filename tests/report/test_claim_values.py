@@ -6,7 +6,7 @@ import pytest
 from planted_run import World, standing
 
 from unlearnkit import claims
-from unlearnkit.report import claim_values
+from unlearnkit.report import claim_values, contrasts
 from unlearnkit.report.readings import along, path_table, reading
 
 
@@ -33,6 +33,27 @@ def test_a_path_that_never_forgets_costs_all_that_was_taught_and_none_costs_more
     assert list(claim_values.cost(None, ("all", "a"))) == pytest.approx([1.25, 1.25, 2.0])
     assert list(claim_values.cost(None, ("all", "b"))) == pytest.approx([1.5, 2.0, 2.0])
     assert claim_values.cost(None, ("all", "unknown")).empty
+
+
+def test_a_claim_is_told_too_short_where_no_path_of_it_forgets_in_half_of_the_seeds(forgotten):
+    own = claim_values._gets_there
+    paths = {name: ("all", name) for name in ("a", "b", "unknown")}
+    assert own(None, (paths["a"],))
+    assert not own(None, (paths["b"],))  # one of three
+    assert own(None, (paths["b"], paths["a"]))
+    assert own(None, (paths["unknown"],))
+
+
+def test_where_no_path_forgets_there_is_neither_a_verdict_nor_an_estimate(arm, monkeypatch):
+    assert not claim_values.too_short(arm)
+    claim_values.too_short.cache_clear()
+    monkeypatch.setattr(claim_values, "_gets_there", lambda arm, paths: claim_values.FIRST not in paths)
+    rows = {row["id"]: row for row in contrasts.verdicts(arm.run)}
+    claim_values.too_short.cache_clear()
+    short = {i for i, row in rows.items() if row["verdict"] == claims.NO_VERDICT}
+    assert short == {*claim_values.BY_FIRST, "C1", "C1a", "C1b", "C2a"}
+    assert all(np.isnan(rows[i]["estimate"]) and rows[i]["ci_low"] is None for i in short)
+    assert rows["C5"]["verdict"] != claims.NO_VERDICT
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,16 @@ no impact      p           of a mean beyond either margin (two one-sided t tests
                not replicated  the whole interval lies beyond a margin
 both           undecided       otherwise; the smallest effect that this many seeds could have found is given
 
-No verdict is given on an arm where there was nothing to unlearn, or whose ledger does not hold (`unfit`).
+No verdict is given on an arm where there was nothing to unlearn, or whose ledger does not hold (`unfit`),
+nor, with no estimate either, on a claim whose paths end in most seeds before they have forgotten: what stands
+for such a seed is the whole price, and no measurement. That was added on 30 November 2026, after the runs of
+plain SGD had been seen, where it takes verdicts away; they had been "not replicated".
 
 Imports scipy only where something is tested: a plan asks what is registered, and tests nothing.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +36,7 @@ FAR = 0.5  # nats: least distance (D_F) between that model and the oracle
 MISSED = 1e-4  # most of the way travelled by which the ledger's rewind may miss the start, beyond rounding
 REPLICATED, NOT_REPLICATED, UNDECIDED = "replicated", "not replicated", "undecided"
 NO_VERDICT = "no verdict"
+TESTED = ("ci_low", "ci_high", "p", "p_holm", "detectable")  # what only more than one seed has
 
 
 def with_margin(margin: float) -> tuple[Claim, ...]:
@@ -65,11 +70,16 @@ def unfit(memorised: float, distance: float, missed: float = 0.0) -> str:
 
 
 def verdicts(
-    contrasts: Mapping[str, Sequence[float]], arm: str, claims: Sequence[Claim] = CLAIMS, why_not: str = ""
+    contrasts: Mapping[str, Sequence[float]],
+    arm: str,
+    claims: Sequence[Claim] = CLAIMS,
+    why_not: str = "",
+    too_short: Collection[str] = (),
 ) -> list[dict]:
     """A row a claim that `contrasts` (claim id -> one number a training seed) has values for.
 
-    With `why_not`, a reason of `unfit`, every verdict is NO_VERDICT.
+    With `why_not`, a reason of `unfit`, every verdict is NO_VERDICT; so are those on the claims `too_short`,
+    whose paths were not walked far enough, and these have no numbers (NaN and None).
 
     Keys: id, statement, arm, contrast, margin, estimate, ci_low, ci_high, p, p_holm, n_seeds, detectable,
     verdict, paper_says. Holm's family is the arm's claims that can be tested; one seed is never a verdict.
@@ -88,6 +98,8 @@ def verdicts(
         row["p_holm"] = float(corrected)
     for row in rows:
         row["verdict"] = NO_VERDICT if why_not else _decide(known[row["id"]], row)
+        if row["id"] in too_short:
+            row |= dict.fromkeys(TESTED) | {"estimate": math.nan, "verdict": NO_VERDICT}
     return rows
 
 
@@ -96,8 +108,8 @@ def _test(claim: Claim, values: np.ndarray, arm: str) -> dict:
     from unlearnkit import stats
 
     row = {"id": claim.id, "statement": claim.statement, "arm": arm, "contrast": claim.contrast}
-    row |= {"margin": claim.margin, "estimate": float(values.mean()), "ci_low": None, "ci_high": None}
-    row |= {"p": None, "p_holm": None, "n_seeds": len(values), "detectable": None}
+    row |= {"margin": claim.margin, "estimate": float(values.mean())}
+    row |= dict.fromkeys(TESTED) | {"n_seeds": len(values)}
     row["paper_says"] = claim.paper_says
     if len(values) > 1:
         interval = stats.mean_ci(values)

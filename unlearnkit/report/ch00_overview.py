@@ -99,7 +99,7 @@ def _sentence(row: dict | None, arm: Arm) -> str:
     if row is None:
         return f"Not tested on {arm.name}."
     if row["verdict"] == claims.NO_VERDICT:
-        return "Not judged: there was nothing to unlearn, or the ledger does not hold."
+        return "Not judged: nothing to unlearn, a ledger that does not hold, or paths too short to forget."
     if row["verdict"] != claims.UNDECIDED:
         return FOUND[row["id"]][row["verdict"] != claims.REPLICATED]
     if row["detectable"] is None:

@@ -31,6 +31,7 @@ LAST: Path = ("last2", "first_epoch")
 OTHERS = {"blocks": ("other2", "first_epoch"), "coordinates": ("all", "random_last2")}  # as many as the last
 SCORES = {"C3a": "influence_activation", "C3b": "influence_gradient"}
 TO_ORACLE = {"C3c": "influence_activation", "C3d": "influence_gradient"}
+BY_FIRST = ("C0", "C2b", "C2c", *SCORES, *TO_ORACLE, "C4")  # read where the first epoch has forgotten
 # The close-up that stands at each reading; none was taken where the path is closest.
 CLOSE_UP = {"forgetting": "first_epoch_forgotten", "damage": "first_epoch"}
 
@@ -53,6 +54,19 @@ def claim_values(arm: Arm, kind: str = claims.PRIMARY, level: float | None = Non
         found |= whole_path(arm)
     found = {claim: values.dropna() for claim, values in found.items()}
     return {claim.id: found[claim.id] for claim in claims.CLAIMS if len(found.get(claim.id, ()))}
+
+
+@cache
+def too_short(arm: Arm) -> frozenset[str]:
+    """The claims none of whose paths has forgotten as the oracles, in most seeds, by where it ends."""
+    told = dict.fromkeys(BY_FIRST, (FIRST,)) | PAIRS
+    return frozenset(claim for claim, paths in told.items() if not _gets_there(arm, paths))
+
+
+def _gets_there(arm: Arm, paths: tuple[Path, ...]) -> bool:
+    """Whether one of these paths or more gets there, in half of the seeds or more; so if none was walked."""
+    reached = pd.DataFrame({path: one(arm, path, "forgetting")["reached"] for path in paths})
+    return not len(reached) or reached.eq(True).any(axis=1).mean() >= 0.5
 
 
 def one(arm: Arm, path: Path, kind: str, level: float | None = None) -> pd.DataFrame:
