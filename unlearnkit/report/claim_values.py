@@ -59,8 +59,8 @@ def claim_values(arm: Arm, kind: str = claims.PRIMARY, level: float | None = Non
 @cache
 def too_short(arm: Arm) -> frozenset[str]:
     """The claims none of whose paths has forgotten as the oracles, in most seeds, by where it ends."""
-    told = dict.fromkeys(BY_FIRST, (FIRST,)) | PAIRS
-    return frozenset(claim for claim, paths in told.items() if not _gets_there(arm, paths))
+    told, there = dict.fromkeys(BY_FIRST, (FIRST,)) | PAIRS, claim_values(arm)
+    return frozenset(c for c, paths in told.items() if c in there and not _gets_there(arm, paths))
 
 
 def _gets_there(arm: Arm, paths: tuple[Path, ...]) -> bool:

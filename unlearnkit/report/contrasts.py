@@ -84,6 +84,12 @@ def unfit(arm: Arm) -> str:
 def warnings(run: Run) -> Markdown | None:
     """What stands above the verdicts where some arm can bear none, or they were not registered beforehand."""
     told = [f"> ⚠ **No verdict on {arm.name}:** {why}." for arm in run.arms if (why := unfit(arm))]
+    told += [
+        f"> ⚠ **No verdict on {', '.join(sorted(short))} on {arm.name}:** in most seeds no path of "
+        "theirs was walked as far as to where it has forgotten."
+        for arm in run.arms
+        if (short := too_short(arm))
+    ]
     if not is_registered(run):
         told.append(
             "> ⚠ **Exploratory:** these observations were made before the claims, readings and margins of "
