@@ -2,14 +2,18 @@
 
 from functools import cache
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
 from unlearnkit.claims.methods import PRINCIPAL
-from unlearnkit.report import tables
+from unlearnkit.report import figures, tables
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import config, plan, sequence
 from unlearnkit.unlearning import METHODS
+
+DRAWN = {"forgotten": "beyond the oracle", "retained": "others lose"}
+COLOURS = {"first_epoch": "#D55E00", "adam_replay": "#661100", "kfac_replay": "#0072B2", "npo": "#CC9900"}
 
 
 def of_run(run: Run) -> Arm | None:
@@ -85,8 +89,38 @@ def sequence_table(arm: Arm) -> pd.DataFrame:
     return told.rename(columns={"asked": "requests", "mode": "how"})
 
 
-def withdrawn(arm: Arm) -> pd.DataFrame:
-    """What the second person's NLL is before any request, after theirs, and once it is taken back."""
+def means(arm: Arm) -> pd.DataFrame:
+    """Means over seeds of the measures DRAWN, by mode, method and how many requests."""
+    found = sequences(arm)
+    found = found[(found["asked"] > 0) & ~found["withdrawn"]]
+    return found.groupby(["mode", "method", "asked"])[list(DRAWN)].mean()
+
+
+def drift(arm: Arm) -> plt.Figure:
+    """Means of `sequences` over requests: a column a mode, a row a measure, a line a method."""
+    found = means(arm)
+    drawn, axes = figures.figure(4.4, len(DRAWN), len(sequence.MODES), sharex=True, sharey="row")
+    for mode, column in zip(sequence.MODES, axes.T, strict=True):
+        for measure, ax in zip(DRAWN, column, strict=True):
+            lines = {m: found.loc[mode, m][measure] for m in found.index.unique("method")}
+            for method, line in lines.items():
+                ax.plot(line.index, line, color=COLOURS[method], marker="o", ms=3, lw=1.5)
+            ax.axhline(0, color=figures.MUTED, lw=1, zorder=0)
+            ax.set_xticks(line.index)
+        column[0].set_title(mode, fontsize=9, loc="left")
+        column[-1].set_xlabel("requests")
+    for label, ax in zip(DRAWN.values(), axes[:, 0], strict=True):
+        ax.set_ylabel(f"{label}, nats")
+    ends = {METHODS[m].title: (line.index[-1], line.iloc[-1]) for m, line in lines.items()}
+    figures.label_ends(axes[-1, -1], ends, **{METHODS[m].title: COLOURS[m] for m in lines})
+    return drawn
+
+
+def taken_back(arm: Arm) -> pd.DataFrame:
+    """What the second person's NLL is before any request, after theirs, and once it is taken back.
+
+    A row a method, mode (one that carries on) and seed; columns at first, forgotten, taken back, in nats.
+    """
     rows = arm.observations("sequence")
     rows = rows[(rows["metric"] == "nll") & (rows["split"] == "person")]
     second = {s.seed: s.requests[1][0] for s in arm.settings}
@@ -98,14 +132,19 @@ def withdrawn(arm: Arm) -> pd.DataFrame:
         "forgotten": rows["asked"].isin(last) & ~back,
         "taken back": back,
     }
-    means = [
+    levels = [
         rows[part & rows["mode"].isin(sequence.MODES[1:])]
         .groupby(["method", "mode", "seed"], sort=False)["value"]
         .mean()
         .rename(name)
         for name, part in parts.items()
     ]
-    table = pd.concat(means, axis=1).reset_index()
-    told = tables.over_seeds(table, ["method", "mode"], {name: name for name in parts})
+    return pd.concat(levels, axis=1).reset_index()
+
+
+def withdrawn(arm: Arm) -> pd.DataFrame:
+    """`taken_back` in words, means over seeds [95 %]."""
+    table = taken_back(arm)
+    told = tables.over_seeds(table, ["method", "mode"], {c: c for c in table.columns[3:]})
     told["method"] = [METHODS[name].title for name in told["method"]]
     return told.rename(columns={"mode": "how"})
