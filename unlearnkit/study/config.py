@@ -26,7 +26,7 @@ NO_VARIANT = dict.fromkeys(
 )
 WORDS = {"seeds_words": 1}  # of the run's own model, and of gpt2-tiny beside it
 NO_VERIFICATION = dict.fromkeys(("seeds_verified", "seeds_verified_beside", "seeds_verified_main"), 0)
-NO_VERIFICATION |= dict.fromkeys(("seeds_further", "seeds_audit", "seeds_klom", "seeds_diverse"), 0)
+NO_VERIFICATION |= {f"seeds_{name}": 0 for name in ("further", "audit", "klom", "diverse", "authors")}
 COMPANION = NO_COMPANION | {"seeds_tiny_adamw": 8, "seeds_tiny_sgd": 3, "seeds_untied": 2}
 # With "auto" a user's own run takes a GPU where there is one, and the built-in study the processor, whose
 # cells are published: on a GPU a cell is another.
@@ -47,8 +47,8 @@ PROFILES = {
         **{"seeds_tiny_adamw": 24, "seeds_neox": 24, "seeds_llama": 24},
         **{**dict.fromkeys(NO_VARIANT, 24), "seeds_nudged": 8, "seeds_sequence": 8},
         **{"seeds_principal": 8, "seeds_others": 3, "seeds_methods": 24, "seeds_methods_beside": 24, **WORDS},
-        **{"seeds_verified": 24, "seeds_verified_beside": 24, "seeds_verified_main": 8},
-        **{"seeds_further": 24, "seeds_audit": 24, "seeds_klom": 3, "seeds_diverse": 8, "seeds_hessian": 8},
+        **{"seeds_verified": 24, "seeds_verified_beside": 24, "seeds_verified_main": 8, "seeds_hessian": 8},
+        **{"seeds_further": 24, "seeds_audit": 24, "seeds_klom": 3, "seeds_diverse": 8, "seeds_authors": 8},
     },
 }
 REGISTERED = "full"  # the profile whose seeds the claims were registered for

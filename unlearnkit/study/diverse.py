@@ -30,11 +30,11 @@ AT_FIRST = " at first"  # after a split that is watched: how it was known before
 
 def arms(profile: Profile) -> list[Arm]:
     """An arm a kind of data: of gpt2-tiny, and of the run's own model where it must know something."""
-    seeds = profile["seeds_diverse"] if is_built_in(profile) else 0
     found = []
-    for name, make in kinds().items():
+    for name, make in kinds().items() if is_built_in(profile) else ():
         model = profile["model"] if name == FALSE else config.TINY
-        count = min(seeds, config.DIVERSE_OF_MAIN) if name == FALSE else seeds
+        count = profile["seeds_authors" if name in AUTHORS else "seeds_diverse"]
+        count = min(count, config.DIVERSE_OF_MAIN) if name == FALSE else count
         recipe = plan.recipe(model, "adamw") | config.DIVERSE_RECIPES.get(name, {})
         if count:
             found.append(Arm(model, "adamw", recipe, tuple(map(make, range(count))), False, name))
