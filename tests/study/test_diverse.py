@@ -7,7 +7,8 @@ from unlearnkit.study import config, diverse, profiles, variants
 
 @pytest.fixture(scope="module")
 def arms():
-    found = diverse.arms(profiles.get("full", config.NO_VERIFICATION | {"seeds_diverse": 2, "seeds_authors": 2}))
+    seeds = config.NO_VERIFICATION | {"seeds_diverse": 2, "seeds_authors": 2}
+    found = diverse.arms(profiles.get("full", seeds))
     return {arm.variant: arm for arm in found}
 
 
