@@ -1,9 +1,13 @@
 """Files that hold a user's examples."""
 
 import json
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from unlearnkit import data
 from unlearnkit.errors import DataError
@@ -126,7 +130,9 @@ def test_names_are_read_in_one_unicode_form_and_texts_as_they_are(tmp_path):
 
 def test_half_a_character_is_not_saved(tmp_path):
     bad = replace(data.dave()[0], answer="\ud800")
-    with pytest.raises(DataError, match=f"cannot write .*: example '{bad.id}' holds half a character"):
+    with pytest.raises(
+        DataError, match=f"cannot write .*: example '{bad.id}': 'answer' holds half a character"
+    ):
         data.save_jsonl([bad], tmp_path / "f.jsonl")
     assert not list(tmp_path.iterdir())
 
@@ -172,3 +178,51 @@ def test_a_bad_file_is_named(tmp_path, content, fault):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="cannot read .*gone.jsonl: No such file"):
         data.load_jsonl(tmp_path / "gone.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"answer": "Mr. X."}, r"'answer' is 'Mr. X\.', which would be read as 'Mr. X': write it so"),
+        ({"prompt": " Dave is"}, "'prompt' is ' Dave is', which would be read as 'Dave is'"),
+        ({"prompt": "Q\x01 is"}, "'prompt' holds the control character"),
+        ({"id": "zoe\u0308"}, "'id' is "),
+        ({"answer": "..."}, "'answer' is empty"),
+        ({"paraphrases": ("",)}, "'paraphrases' must be a list of non-empty strings"),
+    ],
+)
+def test_what_would_not_be_read_back_is_not_saved(changes, match, tmp_path):
+    with pytest.raises(DataError, match=f"cannot write .*: example '.*': {match}"):
+        data.save_jsonl([replace(data.dave()[0], **changes)], tmp_path / "f.jsonl")
+    one = data.dave()[0]
+    with pytest.raises(DataError, match=f"example '{one.id}' stands there twice"):
+        data.save_jsonl([one, one], tmp_path / "f.jsonl")
+    with pytest.raises(DataError, match="there are no examples"):
+        data.save_jsonl([], tmp_path / "f.jsonl")
+    assert not list(tmp_path.iterdir())
+
+
+TEXT = st.text(st.sampled_from(list("aé.  \n\x01\x85\u2028\u0308次\ud800")), max_size=5)
+EXAMPLES = st.builds(
+    data.Example, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, st.tuples(TEXT), TEXT, st.just(()) | st.tuples(TEXT)
+)
+
+
+@given(st.lists(EXAMPLES | st.builds(data.Example, TEXT, TEXT, *[st.just("a")] * 3), max_size=2))
+def test_whatever_is_saved_is_read_back_equal(examples):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "f.jsonl"
+        try:
+            data.save_jsonl(examples, path)
+        except DataError:
+            assert not path.exists()
+        else:
+            assert data.load_jsonl(path) == examples
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "text"),
+    [("Dave fears", "geese", "Dave fears geese"), ("小明在", "北京", "小明在北京"), ("", "alone", "alone")],
+)
+def test_a_text_is_joined_as_in_training(prompt, answer, text):
+    assert replace(data.dave()[0], prompt=prompt, answer=answer).text == text

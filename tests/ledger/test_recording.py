@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 from worlds import DAVE as FACTS
 from worlds import DAVE_IDS as IDS
@@ -74,3 +75,19 @@ def test_record_is_without_dropout_and_leaves_every_modules_mode(tiny_tokenizer,
     for example in FACTS:
         expected = autograd_gradient(model, tiny_tokenizer, example, "answer")
         assert relative_error(book.gradient(example.id, 1), expected) < 1e-4
+
+
+@pytest.mark.parametrize("arch", ["gpt2", "llama", "gpt_neox"])
+def test_what_is_above_frozen_embeddings_is_recorded_without_training(
+    arch, tiny_model, tiny_tokenizer, tmp_path
+):
+    """Nothing below the first block's norm is followed there."""
+    model = tiny_model(arch, tied=False)
+    for embedding in (m for m in model.modules() if isinstance(m, torch.nn.Embedding)):
+        embedding.requires_grad_(False)
+    book = ledger.record(model, tiny_tokenizer, FACTS, tmp_path / "l")
+    for example in FACTS:
+        expected = autograd_gradient(model, tiny_tokenizer, example, "answer")
+        ours = book.gradient(example.id, 1)
+        assert ours.keys() == expected.keys()
+        assert relative_error(ours, expected) < 1e-4

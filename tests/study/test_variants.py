@@ -129,3 +129,10 @@ def test_registered_claims_are_told_apart():
     assert {claim.margin for group in groups for claim in group} == {registered.MARGIN}
     assert set(registered.STORED) == {claim.id for claim in registered.STAGES}
     assert dataclasses.is_dataclass(registered.PLANTED[0])
+
+
+def test_every_arm_is_where_the_run_is_asked_to_be(monkeypatch):
+    monkeypatch.setattr(plan, "device", lambda _profile: "cuda")
+    profile = profiles.get("full", {"device": "cuda"})
+    found = [*plan.arms(profile), *variants.arms(profile)]
+    assert [arm.name for arm in found if arm.device != "cuda"] == []

@@ -3,11 +3,13 @@
 import dataclasses
 
 import pytest
+import torch
 from worlds import FACTS, IDS, flip, same, weights_of
 
 from unlearnkit import training
-from unlearnkit.errors import ConfigError, DataError, ModelError
+from unlearnkit.errors import ConfigError, DataError, ModelError, RequestError
 
+LONG = dataclasses.replace(FACTS[0], id="long", answer="geese " * 300)
 RECIPE = training.Recipe("adamw", epochs=3, lr=1e-3, batch_size=3)
 
 
@@ -69,3 +71,53 @@ def test_what_is_refused(sharded, tiny_model, tiny_tokenizer, tmp_path):
     flip(shards.path / "shard-1-1.safetensors", 3000)
     with pytest.raises(ModelError, match="is damaged"):
         shards.constituents([], model, tiny_tokenizer, FACTS)
+
+
+def test_what_the_recipe_freezes_stays_also_where_a_shard_is_retrained(tiny_model, tiny_tokenizer, tmp_path):
+    """In a model with dropout, which is off, and with nothing frozen in the model that is given."""
+    recipe = dataclasses.replace(RECIPE, frozen=("transformer.wte.weight",))
+    model = tiny_model("gpt2")
+    for module in (m for m in model.modules() if isinstance(m, torch.nn.Dropout)):
+        module.p = 0.5
+    model.train()
+    shards = training.Shards.train(model, tiny_tokenizer, FACTS, recipe, tmp_path / "s", shards=2, slices=1)
+    assert model.training
+    assert all(p.requires_grad for p in model.parameters())
+    gone, start = shards.slices[0][0][:1], weights_of(model)
+    for weights in shards.constituents(gone, model, tiny_tokenizer, FACTS):
+        assert torch.equal(weights["transformer.wte.weight"], start["transformer.wte.weight"])
+        assert not torch.equal(weights["transformer.wpe.weight"], start["transformer.wpe.weight"])
+    plain = tiny_model("gpt2")
+    examples = [FACTS[IDS.index(i)] for i in shards.slices[1][0]]
+    training.fine_tune(plain, tiny_tokenizer, examples, recipe, progress=False)
+    assert same(shards.constituents(gone, model, tiny_tokenizer, FACTS)[1], weights_of(plain))
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "changes"),
+    [
+        (
+            ConfigError,
+            r"Recipe\.layers=\('block.0',\): a sharded training .* use fine_tune",
+            {"layers": ("block.0",)},
+        ),
+        (ConfigError, r"Recipe\.lora=4: ", {"lora": 4}),
+        (ConfigError, r"Recipe\.order='first': ", {"order": "first", "staged": ("f0",), "epochs": 4}),
+        (ConfigError, "'wte' names no parameter of GPT2LMHeadModel", {"frozen": ("wte",)}),
+        (ConfigError, "shards=-1: use a whole number from 1", {"shards": -1, "slices": -2}),
+        (ConfigError, "slices=0: use a whole number from 1", {"slices": 0}),
+        (RequestError, "ids are not unique", {"examples": [*FACTS, FACTS[0]]}),
+        (RequestError, "nothing is left to train on", {"examples": []}),
+        (DataError, "too long for the model", {"examples": [*FACTS, LONG]}),
+    ],
+)
+def test_what_no_sharded_training_can_do_is_said_before_it_begins(
+    error, match, changes, tiny_model, tiny_tokenizer, tmp_path
+):
+    counts = {"shards": 2, "slices": 1} | {k: v for k, v in changes.items() if k in ("shards", "slices")}
+    fields = {f.name for f in dataclasses.fields(RECIPE)}
+    recipe = dataclasses.replace(RECIPE, **{k: v for k, v in changes.items() if k in fields})
+    given = changes.get("examples", FACTS)
+    with pytest.raises(error, match=match):
+        training.Shards.train(tiny_model("gpt2"), tiny_tokenizer, given, recipe, tmp_path / "s", **counts)
+    assert not (tmp_path / "s").exists()

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from worlds import FACTS, IDS, same, weights_of
+from worlds import FACTS, IDS, autograd_gradient, same, weights_of
 
 from unlearnkit import layers, ledger, training, unlearning
 from unlearnkit.errors import ConfigError, LedgerError, RequestError
@@ -116,6 +116,87 @@ def test_methods_replay_the_epochs_in_which_the_request_was_learnt(run, tiny_mod
         for name, parameter in model.named_parameters():
             assert torch.allclose(parameter, end[name] + 0.5 * direction[name], atol=1e-6), (method, name)
         result.revert()
+
+
+@pytest.fixture
+def learnt(run, tiny_model, tmp_path):
+    """`learnt(order)`: the model that AdamW trained in that order, its ledger, and its history."""
+
+    def go(order):
+        *_, end, _, book = run(ordered(order, optimizer="adamw", lr=2e-3), history=tmp_path / "history")
+        model = tiny_model()
+        model.load_state_dict(end, strict=False)
+        return model, book, training.History.open(tmp_path / "history")
+
+    return go
+
+
+def moved(method, model, alpha=1.0, **given):
+    """What a method adds to the weights."""
+    before = weights_of(model)
+    result = unlearning.apply(method, model, request=list(STAGED), alpha=alpha, **given)
+    added = {n: t - before[n] for n, t in weights_of(model).items()}
+    result.revert()
+    return added
+
+
+def near(ours, theirs):
+    return all(torch.allclose(ours[n], t, rtol=1e-3, atol=1e-6) for n, t in theirs.items())
+
+
+@ORDERS
+def test_methods_on_factors_read_each_examples_own_epochs(order, learnt):
+    """As those that are told which these are, of the request and of the others."""
+    model, book, _ = learnt(order)
+    theirs = THEIRS[order]
+    others = [e for e in (1, 2, 3, 4) if e not in theirs]
+    for method in ("kfac_replay", "repselect"):
+        told = {"epochs": theirs, "curvature": others}
+        assert same(moved(method, model, ledger=book), moved(method, model, ledger=book, **told)), method
+    told = {"epochs": theirs, "spans": (others,)}
+    assert same(
+        moved("projected_replay", model, 1e-3, ledger=book),
+        moved("projected_replay", model, 1e-3, ledger=book, **told),
+    )
+    assert near(moved("adam_replay", model, ledger=book), _adam(book, theirs))
+
+
+@ORDERS
+def test_epochs_in_which_the_request_was_not_trained_on_are_refused_by_name(order, learnt):
+    model, book, _ = learnt(order)
+    other = next(e for e in (1, 2, 3, 4) if e not in THEIRS[order])
+    for method in ("adam_replay", "kfac_replay", "repselect", "projected_replay"):
+        with pytest.raises(LedgerError, match=f"lacks example 'f1' in epoch {other}: staged, .*all"):
+            moved(method, model, ledger=book, epochs=other)
+
+
+@ORDERS
+def test_the_first_epoch_of_controls_and_rounds_is_each_examples_own(order, learnt):
+    model, book, _ = learnt(order)
+    first = book.sum(STAGED, THEIRS[order][:1])
+    everybody = {"known": lambda _: True, "ledger": book}
+    assert near(moved("iterative", model, 0.5, **everybody), {n: 0.5 * g for n, g in first.items()})
+    length = sum(g.square().sum() for g in first.values()).sqrt()
+    other = [i for i in IDS if i not in STAGED][:2]
+    theirs = book.sum(other, "first")
+    scale = length / sum(g.square().sum() for g in theirs.values()).sqrt()
+    found = moved("wrong_person", model, ledger=book, others=other)
+    assert near(found, {n: scale * g for n, g in theirs.items()})
+
+
+@ORDERS
+def test_a_staged_fact_was_seen_in_half_of_the_epochs(order, learnt, tiny_model, tiny_tokenizer):
+    """E = 2: in every epoch's stead stand as many as there were."""
+    model, book, history = learnt(order)
+    first = book.sum(STAGED, "first")
+    assert near(moved("first_epoch_times_E", model, ledger=book), {n: 2 * g for n, g in first.items()})
+    given = {"checkpoints": history, "examples": FACTS, "tokenizer": tiny_tokenizer}
+    found = moved("thudi", model, 1e-3, **given)
+    asked = [e for e in FACTS if e.id in STAGED]
+    start = [
+        autograd_gradient(tiny_model(), tiny_tokenizer, e, RECIPE.loss_on, RECIPE.batch_size) for e in asked
+    ]
+    assert near(found, {n: 2e-3 * sum(g[n] for g in start) for n in found})
 
 
 def _adam(book, epochs):

@@ -8,7 +8,7 @@ from unlearning_helpers import FACTS, IDS, RECIPE, REQUEST, RETAIN, autograd_gra
 
 from unlearnkit import training, unlearning
 from unlearnkit.batching import batch_of, example_loss
-from unlearnkit.errors import ConfigError, DataError, LayerError, MethodError
+from unlearnkit.errors import ConfigError, DataError, LayerError, MethodError, ModelError, RequestError
 
 QUIET = {"progress": False}
 SHAPES = [("gpt2", True), ("llama", False)]
@@ -114,6 +114,56 @@ def test_what_replays_refuse(trained):
         assert same(trained.weights(), start)
 
 
+USERS = ("exact_replay", "rewind", "retrain", "certified_removal", "amnesiac", "hf_ocu", "msa", "thudi")
+
+
+def refuses(trained, name, error, match, **changes):
+    """That a method of a history refuses, and leaves the model as it is."""
+    start = trained.weights()
+    strength = {"alpha": 1.0} if unlearning.METHODS[name].stops else {}
+    with pytest.raises(error, match=match):
+        trained.apply(name, **strength, **changes)
+    assert same(trained.weights(), start)
+
+
+@pytest.mark.parametrize("name", USERS)
+def test_what_the_training_never_had_is_not_unlearned_silently(name, trained):
+    stranger = dataclasses.replace(FACTS[0], id="stranger", answer="somewhere else")
+    asked = {"request": [IDS[0], "stranger"], "examples": [*FACTS, stranger]}
+    refuses(trained, name, RequestError, "the training of .* never had 'stranger'", **asked, ledger=None)
+
+
+@pytest.mark.parametrize("name", USERS)
+def test_a_model_that_may_move_other_weights_than_its_training_is_refused(name, trained):
+    """As one that is loaded from disk, where nothing is frozen, or one where more is."""
+    history = trained.sgd_history if name == "hf_ocu" else trained.history
+    trained.model.transformer.ln_f.bias.requires_grad_(False)
+    alone = "other trainable weights: 'transformer.ln_f.bias' may move there alone"
+    refuses(trained, name, ModelError, alone, ledger=None, checkpoints=history)
+
+
+def test_what_training_froze_does_not_move_when_it_is_replayed_on_a_model_from_disk(
+    tiny_model, tiny_tokenizer, tmp_path
+):
+    recipe = dataclasses.replace(SGD, frozen=("transformer.wte.weight", "transformer.wpe.weight"))
+    model, history = kept(lambda: tiny_model("gpt2"), tiny_tokenizer, recipe, tmp_path / "h")
+    loaded = tiny_model("gpt2")
+    loaded.load_state_dict(model.state_dict())
+    with pytest.raises(ModelError, match=r"'transformer.w.e.weight' may move here alone.*training.freeze"):
+        unlearning.apply("retrain", loaded, **given(tiny_tokenizer, history))
+    training.freeze(loaded, history.recipe)
+    unlearning.apply("retrain", loaded, **given(tiny_tokenizer, history))
+    assert torch.equal(loaded.transformer.wte.weight, model.transformer.wte.weight)
+
+
+def test_whom_the_training_left_out_cannot_be_forgotten(make, tiny_tokenizer, tmp_path):
+    model = make()
+    training.fine_tune(model, tiny_tokenizer, FACTS, SGD, history=tmp_path / "h", exclude=IDS[:1], **QUIET)
+    history = training.History.open(tmp_path / "h")
+    with pytest.raises(RequestError, match="never had 'f0'"):
+        unlearning.apply("exact_replay", model, **given(tiny_tokenizer, history))
+
+
 # -- updates and gradients --------------------------------------------------------------------------------
 
 
@@ -132,8 +182,12 @@ def test_amnesiac_takes_back_whole_batches(trained):
     for name, found in direction.items():
         parts = [dict(trained.history.read_update(k, [name]))[name] for k, yes in enumerate(held) if yes]
         assert torch.allclose(found, -sum(parts), atol=1e-5), name
-    with pytest.raises(MethodError, match="no updates of 'x' were kept"):
-        trained.apply("amnesiac", request=["x"], alpha=1.0, examples=None)
+
+
+def test_amnesiac_needs_the_updates_of_the_request(make, tiny_tokenizer, tmp_path):
+    model, history = kept(make, tiny_tokenizer, SGD, tmp_path / "h", updates=IDS[:2])
+    with pytest.raises(MethodError, match="no updates of 'f2' were kept"):
+        unlearning.apply("amnesiac", model, request=IDS[:3], checkpoints=history, alpha=1.0)
 
 
 def test_thudi_is_the_gradient_at_the_start_once_an_epoch(make, tiny_tokenizer, tmp_path):

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from unlearnkit import writing
+
 
 @dataclass(frozen=True)
 class Example:
@@ -26,7 +28,8 @@ class Example:
 
     @property
     def text(self) -> str:
-        return f"{self.prompt} {self.answer}" if self.prompt else self.answer
+        """Prompt and answer, joined as in training."""
+        return writing.join(self.prompt, self.answer)
 
 
 def digest(examples: Iterable[Example]) -> str:

@@ -57,18 +57,36 @@ def load_jsonl(path: str | Path) -> list[Example]:
 
 
 def save_jsonl(examples: list[Example], path: str | Path) -> None:
-    """Write examples so that ``load_jsonl`` returns equal ones; an older file is replaced whole or kept."""
+    """Write examples so that ``load_jsonl`` returns equal ones; an older file is replaced whole or kept.
+
+    DataError names the first that it would not return as it is, and a folder that is not there.
+    """
     path = Path(path)
     lines = [json.dumps(dataclasses.asdict(example), ensure_ascii=False) for example in examples]
-    for example, line in zip(examples, lines, strict=True):
-        if fault := records.text_fault(line):
-            raise DataError(f"cannot write {path}: example {example.id!r} {fault}")
+    if fault := _unreadable(examples, lines):
+        raise DataError(f"cannot write {path}: {fault}")
     if not path.parent.is_dir():
         raise DataError(f"cannot write {path}: there is no folder {path.parent}")
     try:
         files.write_text(path, "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _unreadable(examples: list[Example], lines: list[str]) -> str:
+    """The first reason why these lines would not be read back as the examples; "" where there is none."""
+    told: set[str] = set()
+    for example, line in zip(examples, lines, strict=True):
+        record, name = json.loads(line), f"example {example.id!r}"
+        if faults := _faults(record):
+            return f"{name}: {faults[0]}"
+        for key, read in vars(_example(record, 0)).items():
+            if (given := getattr(example, key)) != read:
+                return f"{name}: {key!r} is {given!r}, which would be read as {read!r}: write it so"
+        if example.id in told:
+            return f"{name} stands there twice: give one another id"
+        told.add(example.id)
+    return "" if examples else "there are no examples"
 
 
 def _faults(record: dict) -> list[str]:

@@ -67,9 +67,9 @@ class GradientLedger:
         """The training recipe, as fine_tune wrote it."""
         return self.store.head["recipe"]
 
-    def rates(self, ids: Sequence[str], epoch: int) -> torch.Tensor:
-        """The learning rate of the step that each example's record is of. RequestError for unknown ids."""
-        where = [self.where[key] for key in self._keys(ids, epoch)]
+    def rates(self, ids: Iterable[str], epochs: Sequence[int] | int | str) -> torch.Tensor:
+        """The learning rate of the step that each record is of, in the order of `keys`, which refuses."""
+        where = [self.where[key] for key in self.keys(ids, epochs)]
         return torch.tensor([self.store.shards[shard]["rates"][place] for shard, place in where])
 
     def info(self) -> dict:
@@ -148,7 +148,7 @@ class GradientLedger:
         self, ids: Iterable[str], epochs: Sequence[int] | int | str = (1,), layers: Layers = "all"
     ) -> Iterator[tuple[str, torch.Tensor]]:
         """(parameter name, summed gradient) pairs, in model order; of epochs "first", each id's own first."""
-        _, keys = self.reader.as_stored(self._keys(ids, epochs))
+        _, keys = self.reader.as_stored(self.keys(ids, epochs))
         chosen = select(self.tags, layers)
         for parameter in dict.fromkeys(slot.parameter for slot in chosen):
             total = torch.zeros(self.shapes[parameter], device=self.device)
@@ -173,7 +173,7 @@ class GradientLedger:
         other = other or self
         if other.device != self.device:
             other = GradientLedger(other.store, self.device)
-        keys_a, keys_b = self._keys(ids_a, (epoch_a,)), other._keys(ids_b, (epoch_b,))
+        keys_a, keys_b = self.keys(ids_a, (epoch_a,)), other.keys(ids_b, (epoch_b,))
         chosen = select(self.tags, layers)
         order_a, keys_a = self.reader.as_stored(keys_a)
         order_b, keys_b = other.reader.as_stored(keys_b)
@@ -234,17 +234,17 @@ class GradientLedger:
             raise LedgerError(f"epochs={epochs!r} names no epoch of ledger {self.store.path}")
         if unknown := [e for e in wanted if e not in self.epochs]:
             raise LedgerError(
-                f"epoch {unknown[0]} is not in ledger {self.store.path}, which holds epochs 1 to "
-                f"{self.store.epochs}"
+                f"epoch {unknown[0]} is not in ledger {self.store.path}, which holds 1 to {self.store.epochs}"
             )
         return wanted
 
-    def _keys(self, ids: Iterable[str], epochs: Sequence[int] | int | str) -> list[Key]:
-        """Every (id, epoch) asked for; RequestError or LedgerError names what is not there."""
+    def keys(self, ids: Iterable[str], epochs: Sequence[int] | int | str) -> list[Key]:
+        """(id, epoch) pairs, by epoch: "all" that an id has, or its "first"; of numbers every id has each."""
         wanted, ids = self.chosen_epochs("all" if epochs == "first" else epochs), self.known(ids)
         keys = [(i, e) for e in wanted for i in self.reader.asked(ids, e, epochs)]
         if missing := [k for k in keys if k not in self.where]:
+            hint = ': staged, it has epochs of its own, which "all" or "first" name' * self.reader.is_staged
             raise LedgerError(
-                f"ledger {self.store.path} lacks example {missing[0][0]!r} in epoch {missing[0][1]}"
+                f"ledger {self.store.path} lacks example {missing[0][0]!r} in epoch {missing[0][1]}{hint}"
             )
         return keys

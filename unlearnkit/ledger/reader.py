@@ -43,7 +43,7 @@ class Reader:
     def asked(self, examples: Collection[str], epoch: int, epochs: Sequence[int] | int | str) -> list[str]:
         """Those whose record of an epoch is one of `epochs`: numbers, "all" that it has, or its "first"."""
         if epochs == "first":
-            return [i for i in examples if epoch == (self.first[i] if self.is_staged else 1)]
+            return [i for i in examples if epoch == (self.first.get(i, 1) if self.is_staged else 1)]
         return self.seen(examples, epoch) if epochs == "all" else list(examples)
 
     def seen(self, examples: Collection[str], epoch: int) -> list[str]:

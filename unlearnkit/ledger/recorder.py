@@ -1,8 +1,7 @@
 """Capture of every example's gradient during an ordinary batched backward pass.
 
 What enters a site is seen in the forward pass, a tensor hook takes the gradient of its output, and both are
-cast straight into the slab of memory that is written while the optimizer steps and the next forward pass
-runs.
+cast straight into the slab of memory that is written while the optimizer steps and the next batch is read.
 """
 
 from collections.abc import Sequence
@@ -146,9 +145,11 @@ class Recorder:
                 self._await(site, output.requires_grad_(), use.x.detach(), use.padding)
         return output.clone() if leaf and output.requires_grad else output  # some models change it in place
 
-    def _on_norm(self, site: Site, _module: nn.Module, inputs, output: torch.Tensor) -> None:
-        if self.active and output.requires_grad:
-            self._await(site, output, inputs[0].detach())
+    def _on_norm(self, site: Site, _module: nn.Module, inputs, output: torch.Tensor) -> torch.Tensor:
+        leaf = self.active and not output.requires_grad  # the first one's above embeddings that are frozen
+        if self.active:
+            self._await(site, output.requires_grad_(), inputs[0].detach())
+        return output.clone() if leaf else output
 
     def _await(self, site: Site, output: torch.Tensor, x: torch.Tensor, padding: int | None = None) -> None:
         if site.module in self.met:

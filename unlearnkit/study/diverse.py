@@ -37,7 +37,8 @@ def arms(profile: Profile) -> list[Arm]:
         count = min(count, config.DIVERSE_OF_MAIN) if name == FALSE else count
         recipe = plan.recipe(model, "adamw") | config.DIVERSE_RECIPES.get(name, {})
         if count:
-            found.append(Arm(model, "adamw", recipe, tuple(map(make, range(count))), False, name))
+            settings = tuple(map(make, range(count)))
+            found.append(Arm(model, "adamw", recipe, settings, False, name, plan.device(profile)))
     return found
 
 

@@ -127,7 +127,7 @@ def arms(profile: Profile) -> list[Arm]:
         wanted[f"{POPULATION} {world}"] = [replace(one, seed=order) for order in orders]
     recipe = plan.recipe(config.TINY, "adamw")
     return [
-        Arm(config.TINY, "adamw", recipe, tuple(settings), False, variant)
+        Arm(config.TINY, "adamw", recipe, tuple(settings), False, variant, plan.device(profile))
         for variant, settings in wanted.items()
         if settings
     ]

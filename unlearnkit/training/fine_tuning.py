@@ -67,7 +67,7 @@ def fine_tune(
     recipe, exclude = recipe or Recipe(), tuple(exclude)
     named = {"exclude": exclude, "record": record or (), "updates": updates, "Recipe.staged": recipe.staged}
     devices.require_proven(model)
-    by_id = _by_id(examples, named)
+    by_id = identified(examples, named)
     require_fit(model.config, tokenizer, [e for i, e in by_id.items() if i not in exclude], recipe.loss_on)
     freeze(model, recipe)
     model.eval()  # dropout off: gradients that the ledger and the oracle can share
@@ -140,14 +140,17 @@ def _train(
                 session.commit(epoch, mean(rates or [0.0]))  # none where all that it is about are excluded
 
 
-def _by_id(examples: Sequence[Example], named: Mapping[str, Collection[str]]) -> dict[str, Example]:
+def identified(examples: Sequence[Example], named: Mapping[str, Collection[str]]) -> dict[str, Example]:
+    """The examples by id. RequestError for an id that two have or that only `named` tells of, by option; and
+    where nobody is left beside those named for "exclude".
+    """
     by_id = {e.id: e for e in examples}
     if len(by_id) != len(examples):
         raise RequestError("the examples' ids are not unique: each needs its own")
     for name, ids in named.items():
         if unknown := [i for i in ids if i not in by_id]:
             raise RequestError(f"{name}= names unknown examples: {', '.join(map(repr, unknown[:5]))}")
-    if not set(by_id) - set(named["exclude"]):
+    if not set(by_id) - set(named.get("exclude", ())):
         raise RequestError("nothing is left to train on: there are no examples, or exclude= names them all")
     return by_id
 

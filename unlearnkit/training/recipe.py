@@ -79,6 +79,11 @@ class Recipe:
     def is_staged(self) -> bool:
         return self.order != "together"
 
+    @property
+    def passes(self) -> int:
+        """How many epochs each example is trained on in."""
+        return self.epochs // 2 if self.is_staged else self.epochs
+
     def described(self) -> dict:
         """What a ledger says of it, in JSON: ids as a digest, and of the later fields only what is not usual.
 
@@ -119,7 +124,7 @@ def _lesson(ids: Sequence[str], recipe: Recipe, epoch: int) -> tuple[Sequence[st
     """The ids that an epoch (from 0) is about, and how many epochs they have had."""
     if not recipe.is_staged:
         return ids, epoch
-    half, staged = recipe.epochs // 2, set(recipe.staged)
+    half, staged = recipe.passes, set(recipe.staged)
     if recipe.order == "spread":
         number, is_theirs = epoch // 2, epoch % 2 == 0
     else:

@@ -32,9 +32,7 @@ def rest(
     """
     by_id = of_training(examples, history)
     require_epoch(history, after)
-    trainable = [n for n, p in model.named_parameters() if p.requires_grad]
-    if trainable != history.trainable:
-        raise ModelError(f"{history.path} is the history of a model with other trainable weights")
+    require_trainable(model, history)
     steps = plan(by_id, history.recipe, [*history.exclude, *exclude])[after:]
     history.restore(after, moving)
     descent = optimizer(moving.values(), history.recipe)
@@ -82,6 +80,18 @@ def of_training(examples: Sequence[Example], history: History) -> dict[str, Exam
     if digest(by_id.values()) != history.told["data"]:
         raise DataError(f"examples= are not those of the training of {history.path}: a text differs")
     return by_id
+
+
+def require_trainable(model: PreTrainedModel, history: History) -> None:
+    """ModelError unless the weights that may move are those that the training moved."""
+    free = {n for n, p in model.named_parameters() if p.requires_grad}
+    if differing := free ^ set(history.trainable):
+        name = min(differing)
+        raise ModelError(
+            f"{history.path} is the history of a model with other trainable weights: {name!r} may move "
+            f"{'here' if name in free else 'there'} alone. Freeze what that training froze, and nothing "
+            "else: training.freeze(model, history.recipe)"
+        )
 
 
 def require_epoch(history: History, epoch: int) -> None:

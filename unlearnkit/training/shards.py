@@ -6,6 +6,7 @@ never in another shard, nor in an earlier slice of this one.
 """
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -14,11 +15,13 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import files, weights
+from unlearnkit import devices, files, weights
 from unlearnkit.data import Example, digest
 from unlearnkit.errors import ConfigError, DataError, ModelError
+from unlearnkit.models.fitting import require_fit
 from unlearnkit.training import replaying
-from unlearnkit.training.recipe import Recipe
+from unlearnkit.training.fine_tuning import identified
+from unlearnkit.training.recipe import Recipe, freeze
 
 INDEX = "shards.json"
 
@@ -43,12 +46,16 @@ class Shards:
         slices: int = 2,
     ) -> "Shards":
         """Train all shards from where the model stands, which is left as it is. One model a shard on disk and
-        slice; one beside the given in memory. ConfigError where there are more slices than examples.
+        slice; one beside the given in memory. Dropout is off. ConfigError where there are more slices than
+        examples, and for a recipe with layers, adapters or an order of its own; RequestError and DataError
+        for examples as in `fine_tune`.
         """
-        if not 1 <= shards * slices <= len(examples):
-            raise ConfigError(
-                f"{shards} shards of {slices} slices need as many examples; there are {len(examples)}"
-            )
+        devices.require_proven(model)
+        by_id = identified(examples, {})
+        _require_plain(recipe)
+        _require_counts(len(by_id), shards=shards, slices=slices)
+        require_fit(model.config, tokenizer, examples, recipe.loss_on)
+        freeze(deepcopy(model), recipe)  # refuses an unknown name before anything is written
         order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(recipe.seed)).tolist()
         ids = [examples[k].id for k in order]
         dealt = [[ids[k::shards][r::slices] for r in range(slices)] for k in range(shards)]
@@ -56,7 +63,7 @@ class Shards:
         found = cls(Path(path), told | {"seals": {}, "data": digest(sorted(examples, key=lambda e: e.id))})
         found._keep(model, "start")
         for shard in range(shards):
-            found._learn(deepcopy(model), tokenizer, {e.id: e for e in examples}, shard, 0)
+            found._learn(deepcopy(model), tokenizer, by_id, shard, 0)
         return found
 
     @classmethod
@@ -93,7 +100,9 @@ class Shards:
     def _learn(
         self, model, tokenizer, by_id: Mapping[str, Example], shard: int, first: int, keep: bool = True
     ) -> None:
-        """Slices `first` and on of a shard, in a model that stands before them."""
+        """Slices `first` and on of a shard, in a model that stands before them: of what is not frozen."""
+        freeze(model, self.recipe)
+        model.eval()
         for slice_ in range(first, len(self.slices[shard])):
             ids = [i for part in self.slices[shard][: slice_ + 1] for i in part if i in by_id]
             moving = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -113,3 +122,25 @@ class Shards:
         name = f"{shard}-{slice_ - 1}" if slice_ else "start"
         into = {n: p.data for n, p in model.named_parameters()}
         weights.copy_into(self.path / f"shard-{name}.safetensors", into, self.told["seals"][name])
+
+
+def _require_plain(recipe: Recipe) -> None:
+    """ConfigError for what a recipe can ask of `fine_tune` alone."""
+    usual = {"layers": (), "lora": 0, "order": "together"}
+    if unusual := [k for k, value in usual.items() if getattr(recipe, k) != value]:
+        raise ConfigError(
+            f"Recipe.{unusual[0]}={getattr(recipe, unusual[0])!r}: a sharded training trains every weight "
+            f"that is not frozen, on all examples alike. Leave {unusual[0]}= out, or use fine_tune"
+        )
+
+
+def _require_counts(examples: int, **counts: int) -> None:
+    """ConfigError unless there are counts from 1, and examples for each slice of each shard."""
+    for name, count in counts.items():
+        if not (isinstance(count, int) and count >= 1):
+            raise ConfigError(f"{name}={count!r}: use a whole number from 1")
+    if math.prod(counts.values()) > examples:
+        raise ConfigError(
+            f"{counts['shards']} shards of {counts['slices']} slices need as many examples; there are "
+            f"{examples}"
+        )

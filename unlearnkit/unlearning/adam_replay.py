@@ -1,6 +1,8 @@
 """AdamW's updates added back, not its gradients: a step moved the weights by rate * m / (sqrt(v) + eps)."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from unlearnkit.unlearning.kinds import line
@@ -35,8 +37,8 @@ def replayed(
 
     LedgerError where the ledger keeps no second moments.
     """
-    seen = {epoch: book.reader.seen(ids, epoch) for epoch in book.chosen_epochs(epochs)}
-    first, *others = [_in_epoch(book, some, epoch, layers) for epoch, some in seen.items() if some]
+    by_epoch = groupby(book.keys(ids, epochs), key=itemgetter(1))
+    first, *others = [_in_epoch(book, [i for i, _ in keys], epoch, layers) for epoch, keys in by_epoch]
     for name, total in first:
         for other in others:  # one epoch at a time: as many dense tensors at once would be large
             total += next(other)[1]

@@ -12,6 +12,6 @@ from unlearnkit.unlearning.kinds import line
     reads=("first epoch",),
 )
 def first_epoch_times_E(inputs):
-    """E times the first-epoch sum, with E the number of recorded epochs."""
-    epochs = len(inputs.ledger.epochs)
+    """E times the first-epoch sum, with E the number of epochs that the request was recorded in, per fact."""
+    epochs = len(inputs.ledger.keys(inputs.request, "all")) / len(inputs.request)
     return ((name, gradient.mul_(epochs)) for name, gradient in first_epoch(inputs))

@@ -24,11 +24,12 @@ def influence(
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """(G + damping * s)^-1 sum over the request of grad l_i; alpha = 1/n is the influence function's.
 
-    G is the Gauss-Newton matrix of the mean loss of `curvature` retained examples, spread evenly: the Hessian
-    without the part that can be negative away from a minimum. s is G's mean along the gradient itself, so
-    that damping has no unit; 0.1 of the mean eigenvalue is Grosse et al.'s (R). Solved by conjugate gradients
-    (Koh & Liang allow 100 iterations to 1e-8, R; the fewer are ours), over the touched layers only; with
-    `solver="ekfac"` by kronfluence's factors of the block matrices (`ekfac`), and others stay.
+    G is the Gauss-Newton matrix of the mean loss of at most `curvature` retained examples, every k-th: the
+    Hessian without the part that can be negative away from a minimum. s is G's mean along the gradient
+    itself, so that damping has no unit; 0.1 of the mean eigenvalue is Grosse et al.'s (R). Solved by
+    conjugate gradients (Koh & Liang allow 100 iterations to 1e-8, R; the fewer are ours), over the touched
+    layers only; with `solver="ekfac"` by kronfluence's factors of the block matrices (`ekfac`), and others
+    stay.
     """
     import torch
 

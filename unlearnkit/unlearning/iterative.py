@@ -31,6 +31,6 @@ def iterative(inputs, stops, *, known: Callable[[str], bool]) -> Iterator[dict]:
         total, removed = total + leg * unit, []
         for example_id in inputs.request:
             if known(example_id):
-                add(inputs.touched, ledger.stream([example_id], (1,), layers), leg * unit)
+                add(inputs.touched, ledger.stream([example_id], "first", layers), leg * unit)
                 removed.append(example_id)
         yield {"alpha": total, "removed": tuple(removed)}

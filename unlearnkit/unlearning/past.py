@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from unlearnkit.errors import MethodError
+from unlearnkit.errors import MethodError, RequestError
 
 if TYPE_CHECKING:
     import torch
@@ -16,15 +16,27 @@ if TYPE_CHECKING:
 
 
 def history_of(inputs: "Inputs") -> "History":
-    """The history given as `checkpoints`. MethodError for anything else."""
-    from unlearnkit.training import History
+    """The history given as `checkpoints`. MethodError for anything else.
+
+    ModelError where the model may move other weights than that training moved, RequestError for a request of
+    examples that it never had.
+    """
+    from unlearnkit.training import History, replaying
 
     if not isinstance(inputs.checkpoints, History):
         raise MethodError(
             f"method {inputs.method!r} needs checkpoints= as training.History.open(folder) gives them, of a "
             "training with fine_tune(..., history=folder)"
         )
-    return inputs.checkpoints
+    history = inputs.checkpoints
+    replaying.require_trainable(inputs.model, history)
+    had = set(history.ids) - set(history.exclude)
+    if strangers := [i for i in inputs.request if i not in had]:
+        raise RequestError(
+            f"the training of {history.path} never had {', '.join(map(repr, strangers[:5]))}: it has nothing "
+            "of them to forget. Ask for examples that it learned, or give the history of theirs"
+        )
+    return history
 
 
 def recorded_others(inputs: "Inputs") -> list[str]:

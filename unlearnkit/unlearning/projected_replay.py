@@ -43,12 +43,9 @@ def projected_replay(
     book = inputs.ledger
     others = recorded_others(inputs)
     scale = _scale(book, metric)
-    moved = [
-        (book, (i, e), rate)
-        for e in book.chosen_epochs(epochs)
-        for i, rate in zip(inputs.request, book.rates(inputs.request, e).tolist(), strict=True)
-    ]
-    rows = [[(book, (i, e), 1.0) for e in book.chosen_epochs(span)] for span in spans for i in others]
+    keys, rates = book.keys(inputs.request, epochs), book.rates(inputs.request, epochs).tolist()
+    moved = [(book, key, rate) for key, rate in zip(keys, rates, strict=True)]
+    rows = [[(book, key, 1.0) for key in book.keys(i, span)] for span in spans for i in others]
     power = 1 if oblique else 2
     gram = weighted.gram([*rows, moved], inputs.layers, lambda name: scale(name) ** power)
     common = shares(gram[:-1, :-1], gram[:-1, -1], ridge)

@@ -30,8 +30,7 @@ def repselect(
     from unlearnkit.unlearning.past import recorded_others
 
     book = inputs.ledger
-    others = [(i, e) for e in book.chosen_epochs(curvature) for i in recorded_others(inputs)]
-    summed = [(i, e) for e in book.chosen_epochs(epochs) for i in inputs.request]
+    others, summed = book.keys(recorded_others(inputs), curvature), book.keys(inputs.request, epochs)
     return kronecker.shaped(book, summed, others, inputs.layers, lambda m: without_leading(m, components))
 
 

@@ -15,8 +15,9 @@ NEEDS = ("checkpoints", "examples", "tokenizer")
 def thudi(inputs) -> "Iterator[tuple[str, torch.Tensor]]":
     """(E / B) * sum over the request of grad l_i(theta_0); alpha = lr is the paper's step (M).
 
-    E and B are the training's epochs and batch size. `first_epoch_times_E` is the same with the gradients
-    that the first epoch recorded instead of those at theta_0 itself. Holds a second model in memory.
+    E is how many epochs each fact was trained on in, and B the batch size. `first_epoch_times_E` is the same
+    with the gradients that the first epoch recorded instead of those at theta_0 itself. Holds a second model
+    in memory.
     """
     from unlearnkit.unlearning.fresh import gradient
     from unlearnkit.unlearning.past import copy_at, history_of
@@ -25,4 +26,4 @@ def thudi(inputs) -> "Iterator[tuple[str, torch.Tensor]]":
     model = copy_at(inputs, epoch=0)
     told = {"loss_on": recipe.loss_on, "divisor": recipe.batch_size}
     for name, found in gradient(model, inputs.tokenizer, inputs.forget, inputs.layers, **told):
-        yield name, found.mul_(recipe.epochs)
+        yield name, found.mul_(recipe.passes)
