@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from unlearnkit.errors import BudgetError, MethodError
 from unlearnkit.unlearning.kinds import free
+from unlearnkit.unlearning.limits import Above0, Chance, Count, Seed
 
 NEEDS = ("checkpoints", "examples", "tokenizer")
 
@@ -24,7 +25,15 @@ NEEDS = ("checkpoints", "examples", "tokenizer")
     installs=True,
 )
 def certified_removal(
-    inputs, _stops, *, epsilon=1.0, delta=1e-4, sigma=0.01, lam=0.1, newton: int = 4, seed: int = 0
+    inputs,
+    _stops,
+    *,
+    epsilon: Above0 = 1.0,
+    delta: Chance = 1e-4,
+    sigma: Above0 = 0.01,
+    lam: Above0 = 0.1,
+    newton: Count = 4,
+    seed: Seed = 0,
 ) -> Iterator[dict]:
     """theta_0, and a head beside it that learned the facts (`convex.Head`) and has the request removed.
 
