@@ -105,7 +105,7 @@ class Odd(Protocol):
     ("hint", "good", "bad", "said"),
     [
         (int, [-1, np.int8(3)], [True, 1.0, "1", None], "a whole number"),
-        (float, [-1, 0.5, np.float32(2)], [float("inf"), 10**400, True, "1", None], "a finite number"),
+        (float, [-1, 0.5, np.float32(2)], [float("inf"), 1e39, 10**400, True, "1", None], "a finite number"),
         (bool, [True], [1, None, "x"], "true or false"),
         (str | None, ["", None], [1, b"x"], "a text or None"),
         (Literal["a", 2], ["a", 2], ["b", [2], None], "a or 2"),

@@ -6,7 +6,6 @@ nothing can be anything. None can be given where the annotation has it, and nowh
 """
 
 import inspect
-import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -97,7 +96,7 @@ def fits(value: Any, hint: Any) -> bool:
         return True
     if kind in NUMBERS:
         is_number = isinstance(value, NUMBERS[kind]) and not isinstance(value, bool)
-        return is_number and (kind is int or _is_finite(value))
+        return is_number and (kind is int or abs(value) <= FLOAT32_MAX)
     return _is_a(value, kind) and _holds(value, kind, inner)
 
 
@@ -124,13 +123,6 @@ def words(hint: Any) -> str:
 
 def _each(inner: tuple) -> str:
     return f", each {words(inner[0])}" if inner and inner[0] is not Any else ""
-
-
-def _is_finite(value: Real) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
-        return False
 
 
 def _is_a(value: Any, kind: type) -> bool:
