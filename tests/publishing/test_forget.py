@@ -422,8 +422,8 @@ def refused(home, match, **changes):
             "steps=None; use whole numbers from 1",
         ),
         (
-            {"method": "rewind", "ledger": "", "train": True, "options": ("train.epochs=1",)},
-            "'rewind': epoch=1, and after the training's 1 epochs nothing is left of it",
+            {"method": "rewind", "ledger": "", "train": True, "options": ("epoch=2", "train.epochs=2")},
+            "'rewind': epoch=2, and after the training's 2 epochs nothing is left of it",
         ),
         (
             {"method": "msa", "ledger": "", "train": True, "options": ("epoch=3", "train.epochs=3")},
