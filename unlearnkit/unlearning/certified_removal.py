@@ -54,15 +54,13 @@ def certified_removal(
     learnt = [e for i, e in of_training(inputs.examples, history).items() if i not in set(history.exclude)]
     kept = [e for e in learnt if e.id not in set(inputs.request)]
     history.restore(0, inputs.touched)
-    output = model.get_output_embeddings()
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(output.weight.shape, generator=generator, dtype=torch.float64)
+    output, drawn = model.get_output_embeddings(), torch.Generator().manual_seed(seed)
+    noise = torch.randn(output.weight.shape, generator=drawn, dtype=torch.float64)
     whole, left = (Head.of(model, inputs.tokenizer, part, lam, sigma * noise) for part in (learnt, kept))
     budget = sigma * epsilon / (c := math.sqrt(2 * math.log(1.5 / delta)))
-    w = minimum(whole, torch.zeros_like(whole.noise), tolerance=1e-3 * budget)
-    w, step, taken = removed(left, w, budget, newton)
-    residual = left.gradient(w).norm().item()
-    if residual > budget:
+    start = minimum(whole, torch.zeros_like(whole.noise), tolerance=1e-3 * budget)
+    w, step, taken = removed(left, start, budget, newton)
+    if (residual := left.gradient(w).norm().item()) > budget:
         raise BudgetError(
             f"method 'certified_removal': after {taken} steps the residual is {residual:.2g}, beyond "
             f"the budget of {budget:.2g}: retrain, or allow more steps or a larger epsilon"
