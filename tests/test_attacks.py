@@ -8,7 +8,7 @@ import torch
 from worlds import FACTS, IDS, plain_answer, same, weights_of
 
 from unlearnkit import attacks, training, unlearning
-from unlearnkit.attacks import known, spelt_out, with_ledger, with_old_weights
+from unlearnkit.attacks import knowledge, spelt_out, with_ledger, with_old_weights
 from unlearnkit.errors import LedgerError, RequestError
 from unlearnkit.ledger import GradientLedger
 
@@ -44,9 +44,9 @@ def told(tiny_model, tiny_tokenizer, tmp_path_factory):
 
 
 def test_what_is_to_be_brought_back(told):
-    assert known(told.before, told.tokenizer, FACTS)["recalled"] == 1
+    assert knowledge(told.before, told.tokenizer, FACTS)["recalled"] == 1
     for model in (told.oracle, told.unlearned()):
-        here = known(model, told.tokenizer, FORGET)
+        here = knowledge(model, told.tokenizer, FORGET)
         assert here["recalled"] == 0
         assert here["nll"] > 3
 
@@ -92,7 +92,7 @@ def test_sgds_own_sum_taken_twice_is_where_it_began(tiny_model, tiny_tokenizer, 
     """theta_T + lr * sum forgets; minus lr * sum of the same ledger is theta_T again."""
     model, recipe = tiny_model("gpt2"), training.Recipe(epochs=3, lr=0.05, batch_size=3)
     training.fine_tune(model, tiny_tokenizer, FACTS, recipe, ledger=tmp_path / "l", progress=False)
-    book, taught = GradientLedger.open(tmp_path / "l", model), known(model, tiny_tokenizer, FORGET)
+    book, taught = GradientLedger.open(tmp_path / "l", model), knowledge(model, tiny_tokenizer, FORGET)
     unlearning.apply("all_epochs", model, request=GONE, ledger=book, alpha=recipe.lr)
     table = with_ledger(model, tiny_tokenizer, FORGET, book, [0.0, recipe.lr])
     assert table["nll"][0] > taught["nll"] + 0.01

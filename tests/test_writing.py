@@ -47,4 +47,9 @@ def test_a_space_joins_where_the_script_has_spaces(prompt, answer, text):
 def test_units(text, units):
     assert writing.units(text) == units
     assert writing.units(unicodedata.normalize("NFD", text)) == units
-    assert writing.nfc(unicodedata.normalize("NFD", text)) == unicodedata.normalize("NFC", text)
+    assert writing.composed(unicodedata.normalize("NFD", text)) == unicodedata.normalize("NFC", text)
+
+
+def test_composed_forms_are_equal_however_typed():
+    assert writing.composed("Zoe\u0308") == "Zo\u00eb" == writing.composed("Zo\u00eb")
+    assert writing.composed("\u212b") == "\u00c5"  # the angstrom sign is canonically A with a ring

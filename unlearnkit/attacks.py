@@ -55,8 +55,10 @@ def with_old_weights(
     facts: Sequence[Example],
     weights: Sequence[float] = (0.0, 1.0, 1.5, 2.0),
 ) -> pd.DataFrame:
-    """What the two models together know of the facts: a row a weight, `nll` and `recalled` as in `known`."""
-    return pd.DataFrame([{"weight": w, **known(Guided(before, after, w), tokenizer, facts)} for w in weights])
+    """What the two models together know of the facts: a row a weight, their `knowledge`."""
+    return pd.DataFrame(
+        [{"weight": w, **knowledge(Guided(before, after, w), tokenizer, facts)} for w in weights]
+    )
 
 
 def with_ledger(
@@ -70,13 +72,13 @@ def with_ledger(
 ) -> pd.DataFrame:
     """What a model knows of the facts once their own stored gradients are descended again: a row an alpha.
 
-    Columns alpha, `nll` and `recalled` as `known`; 0 is the model as it is. `method` is the direction that
-    would make it forget, and each alpha, from 0 up, goes that far the other way. The model is put back.
+    Columns alpha and those of `knowledge`; 0 is the model as it is. `method` is the direction that would
+    make it forget, and each alpha, from 0 up, goes that far the other way. The model is put back.
     RequestError where the ledger was purged of one of them.
     """
     given = {"request": [e.id for e in facts], "ledger": book, "check_model": False, **options}
     back = unlearning.path(method, model, alphas=[-alpha for alpha in alphas], **given)
-    return pd.DataFrame([{"alpha": -place.alpha, **known(model, tokenizer, facts)} for place in back])
+    return pd.DataFrame([{"alpha": -place.alpha, **knowledge(model, tokenizer, facts)} for place in back])
 
 
 def spelt_out(book: GradientLedger, tokenizer: PreTrainedTokenizerBase, ids: Sequence[str]) -> dict[str, str]:
@@ -95,7 +97,9 @@ def spelt_out(book: GradientLedger, tokenizer: PreTrainedTokenizerBase, ids: Seq
     return {i: tokenizer.decode(row.tolist()) for i, row in tokens.items()}
 
 
-def known(model: nn.Module, tokenizer: PreTrainedTokenizerBase, facts: Sequence[Example]) -> dict[str, float]:
+def knowledge(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, facts: Sequence[Example]
+) -> dict[str, float]:
     """`nll`, the answers' mean NLL in nats a token, and `recalled`, the share that is said word for word."""
     return {
         "nll": metrics.score(model, tokenizer, facts)["nll"].mean(),

@@ -138,11 +138,10 @@ def batches(
     examples: Sequence[Example],
     batch_size: int,
     loss_on: str = "answer",
-    side: str = "right",
 ) -> Iterator[Batch]:
     """Consecutive batches in the order given."""
     for start in range(0, len(examples), batch_size):
-        yield batch_of(tokenizer, examples[start : start + batch_size], loss_on, side)
+        yield batch_of(tokenizer, examples[start : start + batch_size], loss_on)
 
 
 def token_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

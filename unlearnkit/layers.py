@@ -106,7 +106,9 @@ def select(tagged: Mapping[Slot, frozenset[str]], layers: Layers = "all") -> lis
     Raises LayerError for an unknown name (with the nearest known one) and for one that matches nothing,
     such as `position` in a model with rotary positions.
     """
-    wanted = [layers] if isinstance(layers, str) else list(layers)
+    wanted = [layers] if isinstance(layers, str) else list(layers) if isinstance(layers, Iterable) else None
+    if wanted is None or not all(isinstance(name, str) for name in wanted):
+        raise LayerError(f"layers={layers!r}: give a name, such as 'all', or names, ['block.0', 'norms']")
     if not wanted:
         raise LayerError("the layer selection is empty: name at least one layer, for example 'all'")
     n_blocks = len({t for names in tagged.values() for t in names if t.startswith("block.")})

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable
 from rapidfuzz import fuzz, process, utils
 
 from unlearnkit.data import Example
-from unlearnkit.data.folding import composed
 from unlearnkit.errors import RequestError
+from unlearnkit.writing import composed
 
 # Character similarity in 0..100. partial_ratio takes the best window of the text: the plain ratio of a name
 # to a whole sentence is low even when the name is in it.

@@ -25,8 +25,8 @@ _LAST_LETTER = regex.compile(r"(?r)\p{L}")
 _SPACELESS_LETTER = regex.compile(f"[{SPACELESS}]")
 
 
-def nfc(text: str) -> str:
-    """The composed form, in which texts are to be compared."""
+def composed(text: str) -> str:
+    """The text in Unicode's composed form (NFC): "é" as one code point, however it was typed."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -35,7 +35,7 @@ def units(text: str) -> list[str]:
 
     On ASCII text: the runs of letters and digits.
     """
-    return _UNITS.findall(nfc(text).lower())
+    return _UNITS.findall(composed(text).lower())
 
 
 def join(prompt: str, answer: str) -> str:

@@ -25,7 +25,7 @@ def biographies(monkeypatch):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_prompt_and_answer_are_the_paragraph_s_beginning_verbatim(biographies, seed):
-    found = [*data.passages(seed), *data.unseen_passages(seed)]
+    found = data.passages(seed)
     for e in found:
         assert any(line.startswith(f"{e.text} ") for line in biographies[e.person].split("\n"))
         assert (len(e.prompt.split()), len(e.answer.split())) == (24, 60)
@@ -34,11 +34,10 @@ def test_prompt_and_answer_are_the_paragraph_s_beginning_verbatim(biographies, s
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_one_person_is_forgotten_and_whoever_is_left_is_unseen(biographies, seed):
-    trained, unseen = data.passages(seed, persons=4, each=5), data.unseen_passages(seed, persons=4, each=5)
+def test_one_person_is_forgotten(biographies, seed):
+    trained = data.passages(seed, persons=4, each=5)
     assert Counter(e.split for e in trained) == {"forget": 5, "retain": 15}
-    assert Counter(e.split for e in unseen) == {"holdout": 10}
-    assert Counter(Counter(e.person for e in [*trained, *unseen]).values()) == {5: 6}
+    assert Counter(Counter(e.person for e in trained).values()) == {5: 4}
     assert len({e.person for e in trained if e.split == "forget"}) == 1
     assert data.passages(seed, persons=4, each=5) == trained
 
@@ -68,7 +67,7 @@ def test_no_more_persons_or_passages_than_there_are(biographies, persons, each, 
 @pytest.mark.parametrize("name", ["smollm2-135m", "gpt2-tiny", "neox-tiny"])
 def test_real_answers_have_60_to_150_tokens_and_fit_the_models(name):
     _, tokenizer = models.load(name)
-    found = [e for seed in range(4) for e in [*data.passages(seed), *data.unseen_passages(seed)]]
+    found = [e for seed in range(4) for e in data.passages(seed)]
     counts = [encode(tokenizer, e.prompt, e.answer, "answer")[1] for e in found]
     assert min(map(sum, counts)) >= 60
     assert max(map(sum, counts)) <= 150
@@ -78,5 +77,5 @@ def test_real_answers_have_60_to_150_tokens_and_fit_the_models(name):
 @pytest.mark.smollm2
 def test_real_passages_are_in_no_utility_text():
     utility = " ".join(" ".join([*data.utility_text("train"), *data.utility_text("eval")]).split())
-    assert not [e.id for e in [*data.passages(0), *data.unseen_passages(0)] if e.answer in utility]
+    assert not [e.id for e in data.passages(0) if e.answer in utility]
     assert len(text.biographies()) == 11

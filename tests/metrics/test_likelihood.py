@@ -120,19 +120,12 @@ def test_paraphrases_become_examples():
     assert metrics.paraphrased(rows) == []
 
 
-def test_set_perplexity_weighs_by_tokens(model, tiny_tokenizer):
-    frame = metrics.score(model, tiny_tokenizer, FACTS)
-    every = [nll for e in FACTS for nll in plain_answer(model, tiny_tokenizer, e)[0]]
-    assert metrics.set_perplexity(frame) == pytest.approx(math.exp(sum(every) / len(every)), rel=1e-5)
-
-
 def test_a_wrecked_model_has_infinite_perplexity(tiny_model, tiny_tokenizer):
     """Far along an alpha path the NLL is finite, but its exponential is not."""
     model = tiny_model("gpt2", False)
     model.lm_head.weight.data *= 1e5
     scores = metrics.score(model, tiny_tokenizer, FACTS)
     assert scores["probability"].max() == 0
-    assert metrics.set_perplexity(scores) == math.inf
     text = metrics.perplexity(model, tiny_tokenizer, TEXTS)
     assert text["perplexity"] == math.inf
     assert math.isfinite(text["bits_per_character"])

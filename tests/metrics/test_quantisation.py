@@ -87,8 +87,3 @@ def test_other_architectures_come_back_too(name):
     with metrics.quantised(model, 4):
         assert not same(weights_of(model), before)
     assert same(weights_of(model), before)
-
-
-def test_recovered_share():
-    share = metrics.recovered_share([4.0, 4.0, 4.0, 2.0], [4.0, 1.0, 4.6, 2.0], [1.0, 1.0, 1.0, 2.0])
-    np.testing.assert_allclose(share, [0, 1, -0.2, np.nan])

@@ -1,6 +1,5 @@
 """`reproduce` on a throw-away project: what runs, what does not, and what a failure or a kill leaves."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -8,6 +7,7 @@ import signal
 import time
 
 import pytest
+from filelock import FileLock
 from tiny_project import DRAW, READ, Project, notebook
 
 
@@ -218,8 +218,7 @@ def test_killed_in_a_cell_it_resumes_to_the_same_output(finished, tmp_path):
 
 
 def test_two_runs_in_one_folder_are_refused(project):
-    with (project.root / "build/default/.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(project.root / "build/default/.lock"):
         assert "another run is at work" in project.run("reproduce", status=2)
 
 

@@ -13,6 +13,7 @@ from unlearnkit.ledger import GradientLedger, traces
 from unlearnkit.ledger.store import Store
 from unlearnkit.publishing import forget as command
 from unlearnkit.publishing import gauge
+from unlearnkit.publishing.case import Case
 from unlearnkit.publishing.forget import Job, forget
 
 PERSONS = {
@@ -415,6 +416,30 @@ def refused(home, match, **changes):
         ({"method": "npo", "options": ("steps=0",)}, "'npo': steps=0; use whole numbers from 1"),
         ({"method": "npo", "options": ("until=3",)}, "unknown parameter 'until'"),
         ({"options": ("epochs=some",)}, "epochs='some'; use all, or numbers from 1"),
+        ({"options": ("epochs=None",)}, "epochs=None; use all, or numbers from 1"),
+        (
+            {"method": "jang", "ledger": "", "options": ("steps=None",)},
+            "steps=None; use whole numbers from 1",
+        ),
+        (
+            {"method": "rewind", "ledger": "", "train": True, "options": ("epoch=2", "train.epochs=2")},
+            "'rewind': epoch=2, and after the training's 2 epochs nothing is left of it",
+        ),
+        (
+            {"method": "msa", "ledger": "", "train": True, "options": ("epoch=3", "train.epochs=3")},
+            "'msa': epoch=3, and after the training's 3 epochs nothing is left of it",
+        ),
+        (
+            {"method": "exact_replay", "ledger": "", "train": True, "options": ("epoch=2", "train.epochs=2")},
+            "'exact_replay': epoch=2, and after the training's 2 epochs nothing",
+        ),
+        ({"method": "undo", "ledger": "", "options": ("first=nope",)}, "another trained method, not 'nope'"),
+        (
+            {"method": "undo", "ledger": "", "options": ('first_options={"nope": 1}',)},
+            "'grad_diff' has no option 'nope'",
+        ),
+        ({"method": "slug", "ledger": "", "options": ("layer=nope",)}, "layer='nope' is none of the param"),
+        ({"method": "rmu", "ledger": "", "options": ("block=999",)}, "block=999: this model has blocks 0"),
         ({"who": "Eve"}, "'Eve' is neither a person nor an id"),
         ({"who": "Dora"}, "'Dora' is neither a person nor an id"),  # nobody was taught about her
         ({"who": "Ada, Ben, Cora"}, "names all 7 facts: one or more must be left"),
@@ -465,6 +490,14 @@ def test_a_failure_leaves_nothing(where, home, monkeypatch):
         forget(job(home, purge=True))
     assert set(listing(home)) - set(before) <= {"key", "key.pub"}
     assert GradientLedger.open(home / "ledger").example_ids[0] == "line-1"  # not purged either
+
+
+def test_longer_walks_are_estimated_to_take_longer(home):
+    def takes(*options):
+        case = Case.of(job(home, ledger="", method="npo", options=options))
+        return case.takes.seconds
+
+    assert takes("steps=30000", "batch_size=64") > 100 * takes()
 
 
 def test_a_dry_run_tells_and_writes_nothing(home, capsys):

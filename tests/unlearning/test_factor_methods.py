@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from unlearning_helpers import FACTS, IDS, REQUEST, Trained, error
+from unlearning_helpers import FACTS, IDS, REQUEST, Trained, error, same
 
 from unlearnkit import ledger, training, unlearning
 from unlearnkit.errors import LedgerError, MethodError
@@ -92,11 +92,13 @@ def test_a_ledger_of_sgd_and_of_the_request_alone(tiny_model, tiny_tokenizer, tm
         training.fine_tune(model, tiny_tokenizer, FACTS, recipe, **where, record=record)
         book = ledger.GradientLedger.open(tmp_path / name, model)
         if name == "all":
-            result = unlearning.apply("projected_replay", model, ledger=book, **told)
-            plain = unlearning.METHODS["projected_replay"].walk
-            assert result.norm > 0
-            assert plain
-            result.revert()
+            there = []
+            for options in ({}, {"metric": "gradient"}):  # SGD has no other metric
+                result = unlearning.apply("projected_replay", model, ledger=book, **told, **options)
+                there.append({n: p.detach().clone() for n, p in model.named_parameters()})
+                assert result.norm > 0
+                result.revert()
+            assert same(*there)
             continue
         for method in ("projected_replay", "kfac_replay", "repselect"):
             with pytest.raises(MethodError, match=f"'{method}' needs a ledger that holds others"):
@@ -104,7 +106,7 @@ def test_a_ledger_of_sgd_and_of_the_request_alone(tiny_model, tiny_tokenizer, tm
 
 
 def test_what_projected_replay_refuses(trained):
-    with pytest.raises(MethodError, match="metric='newton'; use gradient or optimizer"):
+    with pytest.raises(MethodError, match="metric='newton'; use optimizer or gradient"):
         trained.apply("projected_replay", alpha=1.0, metric="newton")
     with pytest.raises(LedgerError, match="epoch 9 is not in ledger"):
         trained.apply("projected_replay", alpha=1.0, spans=((9,),))

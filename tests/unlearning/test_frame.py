@@ -11,7 +11,6 @@ from unlearning_helpers import FACTS, REQUEST, Trained, error, norm_of, refused,
 
 from unlearnkit import unlearning
 from unlearnkit.errors import DivergenceError, LayerError, LedgerError, MethodError, RequestError
-from unlearnkit.unlearning import limits
 from unlearnkit.unlearning.frame import FAMILIES
 from unlearnkit.unlearning.originals import length
 
@@ -232,18 +231,23 @@ def test_unknown_names_suggest_the_nearest(trained):
     refused(trained, LayerError, "'embeding'.* did you mean 'embedding'", layers="embeding")
     refused(trained, LayerError, "'block.3': this model has blocks 0 to 2", layers="block.3")
     refused(trained, LayerError, "selection is empty", layers=[])
+    for layers in (5, [5]):
+        refused(trained, LayerError, "layers=.*: give a name, such as 'all', or names", layers=layers)
+        with pytest.raises(LayerError, match="layers=.*: give a name, such as 'all', or names"):
+            trained.book.sum(REQUEST, layers=layers)
 
 
 def test_missing_and_contradictory_inputs(trained):
     refused(trained, MethodError, "needs ledger=", ledger=None)
     refused(trained, MethodError, "needs examples=", "gradient_ascent", examples=None)
     refused(trained, MethodError, "needs tokenizer=", "gradient_ascent", tokenizer=None)
+    refused(trained, MethodError, "ledger='folder' is none: give what ledger.GradientLedger", ledger="folder")
     refused(trained, RequestError, "request is empty", request=[])
     refused(trained, RequestError, "'nobody'", request=["f1", "nobody"], examples=None)
     refused(trained, RequestError, "not among examples=.*'nobody'", request=["f1", "nobody"])
     refused(trained, MethodError, "exactly one of alpha", alpha=None)
     refused(trained, MethodError, "exactly one of alpha", norm=1.0)
-    for value in (float("nan"), float("inf"), -float("inf"), 1e39):
+    for value in (float("nan"), float("inf"), -float("inf"), 1e39, "x", [1]):
         refused(trained, MethodError, "must be finite", alpha=value)
         refused(trained, MethodError, "must be finite", alpha=None, norm=value)
     refused(trained, MethodError, "needs others=", "wrong_person", others=())
@@ -311,33 +315,13 @@ def test_options_are_the_functions_own_defaults():
     assert unlearning.METHODS["noop"].options == {}
 
 
-@pytest.mark.parametrize(
-    ("method", "option", "value", "words"),
-    [
-        ("npo", "lr", float("nan"), "a number from 0"),
-        ("npo", "beta", True, "a number above 0"),
-        ("npo", "steps", [], "whole numbers from 1"),
-        ("npo", "loss_on", "all", "answer or text"),
-        ("simnpo", "margin", float("inf"), "a finite number"),
-        ("rmu", "block", "x", "a whole number from 0"),
-        ("whp", "anchors", 5, "names and their values"),
-        ("undo", "first_options", 3, "names and their values"),
-        ("dpo", "refusals", (), "one text or several"),
-        ("projected_replay", "spans", [], "one text or several"),
-        ("projected_replay", "oblique", "yes", "true or false"),
-        ("slug", "layer", 3, "a text"),
-    ],
-)
-def test_options_that_cannot_be_are_refused_with_what_can(method, option, value, words):
-    with pytest.raises(MethodError, match=f"'{method}': {option}=.*; use {words}"):
-        unlearning.METHODS[method].options_from({option: value})
-
-
-def test_every_default_is_a_value_that_can_be():
-    for method in unlearning.METHODS.values():
-        for name, default in method.options.items():
-            is_fine, words = limits._rule(name, default)
-            assert default is None or method.requires(name) or is_fine(default), (method.name, name, words)
+def test_the_model_is_looked_at_before_anything_is_done(trained):
+    changes = {"alpha": None, "first": "rmu", "first_options": {"block": 3}}
+    refused(trained, LayerError, "block=3: this model has blocks 0 to 2", "undo", **changes)
+    refused(trained, LayerError, "block=3: this model has blocks 0 to 2", "rmu", alpha=None, block=3)
+    parameter = "transformer.wte.weight"
+    match = f"layer='{parameter}' is none of the parameters of layers 'block.1'"
+    refused(trained, MethodError, match, "slug", layer=parameter, layers="block.1")
 
 
 def test_bad_registrations_are_refused(own_methods):

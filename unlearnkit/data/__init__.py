@@ -9,7 +9,7 @@ from unlearnkit.data.real import counterfactual, real_persons, world_facts
 from unlearnkit.data.text import biographies, news, utility_text
 from unlearnkit.data.tofu import load_tofu
 from unlearnkit.data.tofu_shape import tofu_like
-from unlearnkit.data.verbatim import passages, unseen_passages
+from unlearnkit.data.verbatim import passages
 
 __all__ = [
     "Example",
@@ -32,7 +32,6 @@ __all__ = [
     "save_jsonl",
     "tofu_like",
     "under_alias",
-    "unseen_passages",
     "utility_text",
     "world",
     "world_facts",

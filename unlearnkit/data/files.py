@@ -14,9 +14,9 @@ from pathlib import Path
 from unlearnkit import files, paths
 from unlearnkit.data import records
 from unlearnkit.data.example import Example
-from unlearnkit.data.folding import composed
 from unlearnkit.data.tofu import NOT_TRAINED, is_tofu, load_tofu
 from unlearnkit.errors import DataError
+from unlearnkit.writing import composed
 
 DEFAULT_SPLIT = "retain"
 STRINGS = ("id", "person", "prompt", "answer", "split", "attribute", "contradiction", "text")

@@ -1,11 +1,6 @@
 """When two texts are the same to people although their code points differ."""
 
-import unicodedata
-
-
-def composed(text: str) -> str:
-    """The text in Unicode's composed form (NFC): "é" as one code point, however it was typed."""
-    return unicodedata.normalize("NFC", text)
+from unlearnkit.writing import composed
 
 
 def folded(text: str) -> str:

@@ -30,15 +30,6 @@ def passages(seed: int, persons: int = PERSONS, each: int = EACH) -> list[Exampl
     ]
 
 
-def unseen_passages(seed: int, persons: int = PERSONS, each: int = EACH) -> list[Example]:
-    """`each` passages of everybody whom ``passages`` of the same arguments leaves out ("holdout")."""
-    return [
-        example
-        for person, texts in _drawn(seed, persons, each)[persons:]
-        for example in _examples(person, texts, "holdout")
-    ]
-
-
 def _drawn(seed: int, persons: int, each: int) -> list[tuple[str, list[list[str]]]]:
     """Everybody with enough passages, in the order that the seed draws, and `each` drawn ones, as words."""
     rng = random.Random(f"{seed}/passages")

@@ -229,7 +229,7 @@ class GradientLedger:
         """The epochs that a number, numbers or "all" stand for. LedgerError names one that is not there."""
         if isinstance(epochs, str) and epochs != "all":
             raise LedgerError(f"epochs={epochs!r}: give numbers from 1, or 'all', or 'first'")
-        wanted = self.epochs if epochs == "all" else [epochs] if isinstance(epochs, int) else list(epochs)
+        wanted = self.epochs if epochs == "all" else [*epochs] if isinstance(epochs, Iterable) else [epochs]
         if not wanted:
             raise LedgerError(f"epochs={epochs!r} names no epoch of ledger {self.store.path}")
         if unknown := [e for e in wanted if e not in self.epochs]:

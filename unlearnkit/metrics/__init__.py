@@ -8,9 +8,9 @@ from unlearnkit.metrics.activation import activation_gradient
 from unlearnkit.metrics.depth import depth_score, logit_lens, patched_drops
 from unlearnkit.metrics.generation import continuations, recalls, samples, spoken
 from unlearnkit.metrics.leakage import leak_at_k, leakage
-from unlearnkit.metrics.likelihood import known, paraphrased, score, set_perplexity
+from unlearnkit.metrics.likelihood import known, paraphrased, score
 from unlearnkit.metrics.membership import membership
-from unlearnkit.metrics.quantisation import quantised, recovered_share
+from unlearnkit.metrics.quantisation import quantised
 from unlearnkit.metrics.relearning import area, relearn
 from unlearnkit.metrics.rouge import rouge
 from unlearnkit.metrics.stopping import as_unknown
@@ -32,11 +32,9 @@ __all__ = [
     "perplexity",
     "quantised",
     "recalls",
-    "recovered_share",
     "relearn",
     "rouge",
     "samples",
     "score",
-    "set_perplexity",
     "spoken",
 ]

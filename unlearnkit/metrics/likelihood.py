@@ -11,10 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit.batching import Batch, batch_of
 from unlearnkit.data import Example
-from unlearnkit.errors import DataError
 from unlearnkit.forward import evaluation_mode, target_logits
 from unlearnkit.metrics.forward import by_length, require_finite
-from unlearnkit.metrics.text import perplexity_of
 
 
 @torch.no_grad()
@@ -96,10 +94,3 @@ def paraphrased(examples: Sequence[Example]) -> list[Example]:
         for example in examples
         for number, prompt in enumerate(example.paraphrases, start=1)
     ]
-
-
-def set_perplexity(scores: pd.DataFrame) -> float:
-    """Perplexity of a set of answers: exp of the token-weighted mean NLL of `score`'s rows."""
-    if scores.empty:
-        raise DataError("there are no scored examples: the perplexity of an empty set is undefined")
-    return perplexity_of((scores["nll"] * scores["n_tokens"]).sum() / scores["n_tokens"].sum())

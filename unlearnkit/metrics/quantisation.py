@@ -7,9 +7,7 @@ does once it has unpacked its weights.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -49,13 +47,3 @@ def quantised(model: PreTrainedModel, bits: int, layers: Layers = "all") -> Iter
             for parameter in matrices.values():
                 parameter.copy_(round_to_nearest(parameter, bits, axis=0 if parameter in turned else -1))
         yield model
-
-
-def recovered_share(unlearned: ArrayLike, rounded: ArrayLike, original: ArrayLike) -> np.ndarray:
-    """(NLL_U - NLL_Uq) / (NLL_U - NLL_original): what rounding gives back of what was forgotten, elementwise.
-
-    1 is all of it; below 0, rounding forgets more. NaN where nothing had been forgotten.
-    """
-    ours, after, before = (np.asarray(v, dtype=float) for v in (unlearned, rounded, original))
-    forgotten = ours - before
-    return np.where(forgotten > 0, (ours - after) / np.where(forgotten > 0, forgotten, 1.0), np.nan)

@@ -87,6 +87,8 @@ class Case:
         require_fit(model.config, tokenizer, facts)
         require_causal(model, job.model)
         found = cls(job, method, options, recipe, taught, holdout, request, model, tokenizer)
+        if not (recipe and recipe.lora):  # whose adapters are the layers then
+            method.check(model, "all", {**method.options, **options})
         if job.ledger:
             found._open_ledger()
         if job.history:
@@ -140,7 +142,8 @@ class Case:
     @cached_property
     def takes(self) -> Estimate:
         """About what it takes."""
-        return estimate(self.model, self.tokenizer, self.taught, self.groups, self.method, self.recipe)
+        how = self.method, {**self.method.options, **self.options}, self.recipe
+        return estimate(self.model, self.tokenizer, self.taught, self.groups, *how)
 
     def note(self) -> None:
         """Tell the ledger where the request left the model, so that a later one can go on from there."""
@@ -227,7 +230,7 @@ def _settings(job: Job, method: Method) -> tuple[dict[str, Any], training.Recipe
     options = parameters.parse_overrides(loose, own)
     if missing := [n for n in known if method.requires(n) and n not in options]:
         raise MethodError(f"method {method.name!r} needs {missing[0]}: add -p {missing[0]}=...")
-    method.options_from(options | {n: True for n in offered.FILLED if method.requires(n)})
+    method.judge(options)
     if theirs and not job.train:
         raise ConfigError(f"-p {TRAINING}{theirs[0]} is about a training, and there is none without --train")
     changed = parameters.parse_overrides(dict.fromkeys((*OWN_RECIPE, "seed")), theirs)

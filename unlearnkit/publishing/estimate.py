@@ -2,8 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,9 +49,13 @@ def estimate(
     facts: Sequence[Example],
     groups: Groups,
     method: Method,
+    options: Mapping[str, Any],
     recipe: Recipe | None,
 ) -> Estimate:
-    """By the model's size and one timed forward pass; `recipe` is that of a training to come first."""
+    """By the model's size and one timed forward pass.
+
+    `options` are all of the method's; `recipe` is that of a training to come first.
+    """
     timed, size = groups.forget[:TIMED], sum(p.nbytes for p in model.parameters())
     metrics.score(model, tokenizer, timed[:1])  # the first pass of a process is slower
     began = time.perf_counter()
@@ -64,9 +70,10 @@ def estimate(
         seconds += recipe.epochs * len(facts) * BACKWARD * fact_s
     if method.stops:
         seconds += STOPS * (len(groups.forget) * fact_s + size / DISK_SPEED)
-    elif isinstance(steps := method.options.get("steps"), int):
-        batch = method.options.get("batch_size") or len(groups.forget)
-        seconds += steps * (2 * batch * BACKWARD + len(groups.forget)) * fact_s
+    elif steps := options.get("steps"):
+        batch = options.get("batch_size") or len(groups.forget)
+        last = steps if isinstance(steps, Integral) else max(steps)
+        seconds += last * (2 * batch * BACKWARD + len(groups.forget)) * fact_s
     moves = STATES["adamw"] if not method.goes_back else 0
     moves = max(moves, STATES[recipe.optimizer] if recipe else 0) * _trained(model, recipe)
     memory = PROGRAM + max(2 * size, size + moves + size * (method.family in TEACHERS))

@@ -6,13 +6,14 @@ leave behind, so any call, after any interruption, does exactly what is missing.
 """
 
 import contextlib
-import fcntl
 import shlex
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from unlearnkit import files, paths, study
 from unlearnkit.errors import ConfigError
@@ -169,9 +170,9 @@ def _summary(profile: Profile) -> str:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keep two runs out of one folder. The lock ends with the process, however that ends."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"another run is at work in {folder}; wait for it or end it") from None
+    try:
+        held = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(f"another run is at work in {folder}; wait for it or end it") from None
+    with held:
         yield

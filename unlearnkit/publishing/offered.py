@@ -1,5 +1,6 @@
 """Which methods the command `forget` offers, and what each must be given. Imports no torch."""
 
+from numbers import Integral
 from typing import Any
 
 from unlearnkit.errors import ConfigError, MethodError
@@ -52,19 +53,25 @@ def require(name: str, ledger: str, history: str, train: bool) -> Method:
 
 
 def require_way(method: Method, options: dict[str, Any], optimizer: str, epochs: int) -> None:
-    """MethodError where a method does not follow the optimizer of a training, or an epoch was not in it."""
+    """MethodError where a method does not follow a training's optimizer, or goes by an epoch not in it."""
     if method.follows and optimizer != method.follows:
         raise MethodError(
             f"method {method.name!r} follows the steps of {method.follows}, and the training's were "
             f"{optimizer}'s: give another --method"
         )
-    own = method.options
-    for name in [n for n in options if n == "epoch" or own[n] == "all" and options[n] != "all"]:
-        asked = [options[name]] if isinstance(options[name], int) else options[name]
+    for name, value in {**method.options, **options}.items():
+        if name != "epoch" and (method.options[name] != "all" or value == "all"):
+            continue
+        asked = [value] if isinstance(value, Integral) else value
         if beyond := [epoch for epoch in asked if epoch > epochs]:
             raise MethodError(
-                f"method {method.name!r}: {name}={options[name]!r}, and epoch {beyond[0]} is none of "
+                f"method {method.name!r}: {name}={value!r}, and epoch {beyond[0]} is none of "
                 f"the training's {epochs}"
+            )
+        if "checkpoints" in method.needs and value == epochs:  # it goes on from there
+            raise MethodError(
+                f"method {method.name!r}: {name}={value!r}, and after the training's {epochs} epochs nothing "
+                f"is left of it: give -p {name}=..., from 0 and below {epochs}"
             )
 
 

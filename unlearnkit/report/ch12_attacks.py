@@ -75,11 +75,11 @@ def _unlearn(kept: Kept) -> None:
     from unlearnkit import attacks, unlearning
 
     given = {"request": kept.ids, "ledger": kept.book, "check_model": False}
-    level = attacks.known(kept.after[RETRAINED], kept.tokenizer, kept.forget)["nll"]
+    level = attacks.knowledge(kept.after[RETRAINED], kept.tokenizer, kept.forget)["nll"]
     model = kept.after[UNLEARNED]
     for place in unlearning.path(METHOD, model, alphas=LENGTHS[1:], **given):
         alpha = place.alpha
-        if attacks.known(model, kept.tokenizer, kept.forget)["nll"] >= level:
+        if attacks.knowledge(model, kept.tokenizer, kept.forget)["nll"] >= level:
             break
     unlearning.apply(METHOD, model, alpha=alpha, **given)
 
@@ -99,7 +99,7 @@ def brought_back(kept: Kept) -> pd.DataFrame:
         found = attacks.with_old_weights(kept.before, model, *who, (GUIDE,))
         return found.iloc[0][["nll", "recalled"]].to_dict()
 
-    rows = [(NOTHING, name, attacks.known(model, *who)) for name, model in kept.after.items()]
+    rows = [(NOTHING, name, attacks.knowledge(model, *who)) for name, model in kept.after.items()]
     rows += [(WEIGHTS, name, guided(model)) for name, model in kept.after.items()]
     rows += [(LEDGER, name, attack()) for name, attack in _with_ledger(kept, METHOD).items()]
     kept.book.purge(kept.ids)

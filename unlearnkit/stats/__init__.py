@@ -26,6 +26,7 @@ from unlearnkit.stats.paired import (
 )
 from unlearnkit.stats.power import below_power, sign_power, tost_power
 from unlearnkit.stats.proportions import exact_upper, share_ci
+from unlearnkit.stats.recovery import recovered_share
 from unlearnkit.stats.relative import Relative, relative
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "one_run_eps",
     "one_run_p",
     "paired_t",
+    "recovered_share",
     "relative",
     "share_ci",
     "sign_power",

@@ -3,9 +3,7 @@
 from scipy import stats
 
 from unlearnkit.errors import DataError
-from unlearnkit.stats.samples import require_share
-
-LEVEL = 0.95
+from unlearnkit.stats.samples import LEVEL, require_share
 
 
 def share_ci(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:

@@ -84,12 +84,15 @@ def curves(rows: pd.DataFrame, taught: str = "half") -> pd.DataFrame:
 def quantisation(own: pd.DataFrame, _oracle: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:
     """The share of what was forgotten that rounding brings back, of mean NLLs; NaN where nothing was.
 
-    (NLL_U - NLL_Uq) / (NLL_U - NLL_original), as `metrics.recovered_share`.
+    A row a seed, a column a number of bits: `stats.recovered_share`.
     """
-    before, after = facts(original).mean(axis=1), facts(own).mean(axis=1)
-    forgotten = (after - before).reindex(after.index)
-    back = {f"int{b}": after - facts(own, f"nll_int{b}").mean(axis=1) for b in VERIFIED["bits"]}
-    return pd.DataFrame(back).div(forgotten.where(forgotten > 0), axis=0)
+    after = facts(own).mean(axis=1)
+    before = facts(original).mean(axis=1).reindex(after.index)
+    shares = {}
+    for name in (f"int{bits}" for bits in VERIFIED["bits"]):
+        rounded = facts(own, f"nll_{name}").mean(axis=1).reindex(after.index)
+        shares[name] = stats.recovered_share(after, rounded, before)
+    return pd.DataFrame(shares, after.index)
 
 
 def leakage(own: pd.DataFrame, oracle: pd.DataFrame, _original: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Unlearning methods behind one signature: `apply(name, model, request=..., ...)`.
 
 frame      what every method shares: METHODS, the checks, the walk, results
-inputs     what a method is given; limits: which strengths float32 can hold
+inputs     what a method is given; limits: what strengths and options can be
 kinds      line, trained, wrapped, free: what makes a function a method and registers it
 originals  the weights as they were, and directions, on disk; delta: changes that add up and come off
 descent    a loss brought down, by an optimizer or within a low rank; terms: what such losses are made of

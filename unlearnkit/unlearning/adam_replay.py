@@ -6,6 +6,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import Epochs
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,7 @@ SAID = {"needs": ("ledger",), "reads": ("moments",), "follows": "adamw"}
 
 
 @line(title="AdamW's updates", family="replay", source="ours", **SAID)
-def adam_replay(inputs, *, epochs="all"):
+def adam_replay(inputs, *, epochs: Epochs = "all"):
     """sum over epochs of rate_e * (sum over the request of epoch e's gradients) / (sqrt(v_e) + EPS).
 
     v_e is the bias-corrected second moment at the epoch's end, rate_e the mean learning rate of its steps;

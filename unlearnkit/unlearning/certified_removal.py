@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from unlearnkit.errors import BudgetError, MethodError
 from unlearnkit.unlearning.kinds import free
+from unlearnkit.unlearning.limits import Above0, Chance, Count, Seed
 
 NEEDS = ("checkpoints", "examples", "tokenizer")
 
@@ -24,7 +25,15 @@ NEEDS = ("checkpoints", "examples", "tokenizer")
     installs=True,
 )
 def certified_removal(
-    inputs, _stops, *, epsilon=1.0, delta=1e-4, sigma=0.01, lam=0.1, newton: int = 4, seed: int = 0
+    inputs,
+    _stops,
+    *,
+    epsilon: Above0 = 1.0,
+    delta: Chance = 1e-4,
+    sigma: Above0 = 0.01,
+    lam: Above0 = 0.1,
+    newton: Count = 4,
+    seed: Seed = 0,
 ) -> Iterator[dict]:
     """theta_0, and a head beside it that learned the facts (`convex.Head`) and has the request removed.
 
@@ -45,15 +54,13 @@ def certified_removal(
     learnt = [e for i, e in of_training(inputs.examples, history).items() if i not in set(history.exclude)]
     kept = [e for e in learnt if e.id not in set(inputs.request)]
     history.restore(0, inputs.touched)
-    output = model.get_output_embeddings()
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(output.weight.shape, generator=generator, dtype=torch.float64)
+    output, drawn = model.get_output_embeddings(), torch.Generator().manual_seed(seed)
+    noise = torch.randn(output.weight.shape, generator=drawn, dtype=torch.float64)
     whole, left = (Head.of(model, inputs.tokenizer, part, lam, sigma * noise) for part in (learnt, kept))
     budget = sigma * epsilon / (c := math.sqrt(2 * math.log(1.5 / delta)))
-    w = minimum(whole, torch.zeros_like(whole.noise), tolerance=1e-3 * budget)
-    w, step, taken = removed(left, w, budget, newton)
-    residual = left.gradient(w).norm().item()
-    if residual > budget:
+    start = minimum(whole, torch.zeros_like(whole.noise), tolerance=1e-3 * budget)
+    w, step, taken = removed(left, start, budget, newton)
+    if (residual := left.gradient(w).norm().item()) > budget:
         raise BudgetError(
             f"method 'certified_removal': after {taken} steps the residual is {residual:.2g}, beyond "
             f"the budget of {budget:.2g}: retrain, or allow more steps or a larger epsilon"

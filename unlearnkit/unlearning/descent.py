@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from numbers import Integral
 
 import torch
 
@@ -46,7 +47,7 @@ class Descent:
 
     @property
     def stops(self) -> list[int]:
-        return sorted({self.steps} if isinstance(self.steps, int) else set(self.steps))
+        return sorted({self.steps} if isinstance(self.steps, Integral) else set(self.steps))
 
     def walk(self, loss: Loss, parts: Parts | None = None) -> Iterator[dict]:
         """Yields the step and the loss before it at every stop. `.grad` is left empty.

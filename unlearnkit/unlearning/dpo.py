@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import Above0, From0, LossOn, Texts
 
 REFUSALS = (
     "something that I do not know",
@@ -20,7 +21,9 @@ REFUSALS = (
     lr=1e-5,
     steps=30,
 )
-def dpo(inputs, *, beta: float = 0.1, alpha_retain: float = 1.0, refusals=REFUSALS, loss_on: str):
+def dpo(
+    inputs, *, beta: Above0 = 0.1, alpha_retain: From0 = 1.0, refusals: Texts = REFUSALS, loss_on: LossOn
+):
     """L = -(2/beta) mean_F log sigmoid(beta (log r_win - log r_lose)) + alpha_retain NLL_R.
 
     r = pi_theta / pi_ref of a whole answer, pi_ref the model as it was. Lose is the forget set's answer and

@@ -1,6 +1,7 @@
 """Efficient unlearning (Chen & Yang 2023): away from the old outputs on F, near them elsewhere."""
 
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import From0
 
 
 @trained(
@@ -12,7 +13,7 @@ from unlearnkit.unlearning.kinds import trained
     steps=30,
     lora=8,
 )
-def eul(inputs, *, alpha_retain: float = 0.8, task: float = 1.0, gamma: float = 0.2):
+def eul(inputs, *, alpha_retain: From0 = 0.8, task: From0 = 1.0, gamma: From0 = 0.2):
     """L = alpha_retain KL(o || f)_R - KL(o || f)_F + task NLL_R - gamma NLL_F.
 
     f is the model, and o what it was. They train small layers put after each block's MLP, with the rest

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from unlearnkit.unlearning.kinds import free
+from unlearnkit.unlearning.limits import Whole
 
 NEEDS = ("checkpoints", "examples", "tokenizer")
 
 
 @free(title="exact replay", family="retraining", source="after 2508.12220", needs=NEEDS, stops=())
-def exact_replay(inputs, _stops, *, epoch: int = 0) -> Iterator[dict]:
+def exact_replay(inputs, _stops, *, epoch: Whole = 0) -> Iterator[dict]:
     """theta_k and the optimizer's state after `epoch` k, then the recorded batches less the request.
 
     Order, rates and moments are the training's own, so that from k = 0 it ends where training without the

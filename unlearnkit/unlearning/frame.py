@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.inputs import INPUTS, Inputs, Stops
-from unlearnkit.unlearning.limits import require_options
+from unlearnkit.unlearning.limits import hints_of, require_fits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,7 +48,7 @@ REQUIRED = inspect.Parameter.empty  # the default of an option that has none
 class Method:
     """What tables, plots and plans know of a method.
 
-    options    its own hyperparameters with their defaults
+    options    its own hyperparameters with their defaults; `hints` are their annotations: what they can be
     needs      those of INPUTS that it cannot do without
     wants      by option, the one of INPUTS that it needs as well where that option is not 0
     fields     fields of Example that those to forget cannot lack
@@ -58,6 +59,7 @@ class Method:
     installs   whether it puts something beside the weights, without which they are not its result
     goes_back  whether stops may come in any order: each is taken from the start, and none depends on others
     follows    the optimizer whose steps it takes, where that is one
+    check      given model, layers and options, it raises an UnlearnkitError for options that cannot be there
     version    goes up when its numbers change; cached results of another version do not count
     """
 
@@ -66,6 +68,7 @@ class Method:
     walk: Callable[..., Iterator[dict]] = field(repr=False)
     options: Mapping[str, Any]
     title: str
+    hints: Mapping[str, Any] = field(default_factory=dict, repr=False)
     family: str = "own"
     source: str = ""
     needs: tuple[str, ...] = ()
@@ -77,6 +80,7 @@ class Method:
     installs: bool = False
     goes_back: bool = False
     follows: str = ""
+    check: Callable[..., None] = field(default=lambda _model, _layers, _options: None, repr=False)
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -96,14 +100,20 @@ class Method:
 
     def options_from(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every option's value. MethodError for an unknown or impossible one, or none and no default."""
-        if unknown := [k for k in given if k not in self.options]:
-            known = ", ".join(self.options) or "none"
-            raise MethodError(f"method {self.name!r} has no option {unknown[0]!r}; it has: {known}")
-        options = {**self.options, **given}
+        self.judge(given)
+        whole = {k: int(v) for k, v in given.items() if isinstance(v, Integral) and not isinstance(v, bool)}
+        options = {**self.options, **given, **whole}  # of numpy's integers, Python's
         if missing := [k for k, value in options.items() if value is REQUIRED]:
             raise MethodError(f"method {self.name!r} needs {missing[0]}=: pass it to unlearning.apply")
-        require_options(self.name, options, self.options)
         return options
+
+    def judge(self, given: Mapping[str, Any]) -> None:
+        """MethodError for an unknown option, and for a value that one cannot have."""
+        for name, value in given.items():
+            if name not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise MethodError(f"method {self.name!r} has no option {name!r}; it has: {known}")
+            require_fits(f"method {self.name!r}: {name}", value, self.hints.get(name, Any))
 
     def require_fields(self, forget: "Iterable[Example]") -> None:
         """MethodError for an example to forget without one of `fields`."""
@@ -118,10 +128,10 @@ class Method:
 METHODS: dict[str, Method] = {}  # by family, then by name
 
 
-def register(function: Callable, walk: Callable[..., Iterator[dict]], settings=None, **said) -> None:
+def register(function: Callable, walk: Callable, settings=None, hints=None, **said) -> None:
     """Add a method, named as `function` is, to METHODS. MethodError for a name that another module took.
 
-    Options are the function's keyword-only parameters and `settings`; `said` are the fields of Method.
+    Options are its keyword-only parameters, and `settings` of these `hints`; `said` are fields of Method.
     """
     name, module = function.__name__, function.__module__
     if name in METHODS and METHODS[name].module != module:
@@ -130,6 +140,8 @@ def register(function: Callable, walk: Callable[..., Iterator[dict]], settings=N
         )
     own = inspect.signature(function).parameters.values()
     options = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY} | (settings or {})
+    told = hints_of(function) | (hints or {})
+    said["hints"] = {option: told[option] for option in options}
     METHODS[name] = Method(name, module, walk, options, **said)
     ordered = sorted(METHODS.values(), key=lambda m: (FAMILIES.index(m.family), m.name))
     METHODS.clear()
@@ -186,11 +198,12 @@ def prepare(name: str, model, request, layers, check_model: bool, given: dict, s
         raise MethodError(f"method {name!r} is unknown.{hint} Known: {', '.join(METHODS)}")
     method = METHODS[name]
     ids = [request] if isinstance(request, str) else list(dict.fromkeys(request))
-    layers = layers if isinstance(layers, str) else list(layers)
+    layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers
     inputs = Inputs(name, model, ids, layers, method.moves, **{k: given[k] for k in INPUTS if k in given})
     options = method.options_from({k: v for k, v in given.items() if k not in INPUTS})
     inputs.check(method.needed(options), check_model)
     method.require_fields(inputs.forget if inputs.examples else ())
+    method.check(model, layers, options)
     return method, inputs, _stops(method, strengths), options
 
 

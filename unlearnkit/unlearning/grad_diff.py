@@ -1,6 +1,7 @@
 """Gradient difference: up on the forget set, down on what is retained (Liu et al. 2022)."""
 
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import From0
 
 
 @trained(
@@ -11,7 +12,7 @@ from unlearnkit.unlearning.kinds import trained
     lr=1e-5,
     steps=30,
 )
-def grad_diff(inputs, *, gamma: float = 1.0, alpha_retain: float = 1.0):
+def grad_diff(inputs, *, gamma: From0 = 1.0, alpha_retain: From0 = 1.0):
     """L = -gamma NLL_F + alpha_retain NLL_R.
 
     Defaults: both weights 1 and the rate are open-unlearning's; 30 steps are ours (about 10 epochs of a

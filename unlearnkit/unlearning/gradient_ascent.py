@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from unlearnkit.unlearning.kinds import free
+from unlearnkit.unlearning.limits import Above0, Count, LossOn
 
 
 @free(
@@ -13,7 +14,13 @@ from unlearnkit.unlearning.kinds import free
     stops=("alpha", "norm", "norms"),
 )
 def gradient_ascent(
-    inputs, stops, *, steps: int = 1, loss_on: str = "answer", divisor: float = 1.0, batch_size: int = 8
+    inputs,
+    stops,
+    *,
+    steps: Count = 1,
+    loss_on: LossOn = "answer",
+    divisor: Above0 = 1.0,
+    batch_size: Count = 8,
 ) -> Iterator[dict]:
     """`steps` steps to each stop, each along the gradient where the model then stands.
 

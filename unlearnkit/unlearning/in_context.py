@@ -2,12 +2,13 @@
 
 from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.kinds import wrapped
+from unlearnkit.unlearning.limits import Whole
 
 NEEDS = ("examples", "retain", "tokenizer")
 
 
 @wrapped(title="in-context unlearning", family="prompt", source="Pawelczyk et al. 2024", needs=NEEDS)
-def in_context(inputs, *, false: int = 4, true: int = 4):
+def in_context(inputs, *, false: Whole = 4, true: Whole = 4):
     """The first `false` facts of the request with wrong answers, then `true` retained ones as they are.
 
     The paper flips the label of the one input to forget and adds s in {2, 4, 6} correct ones (R); false

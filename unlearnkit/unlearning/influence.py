@@ -1,9 +1,10 @@
 """The influence function's step: what leaving the forget set out would do to a minimum, to first order."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import Count, From0, LossOn
 
 if TYPE_CHECKING:
     import torch
@@ -15,12 +16,12 @@ NEEDS = ("examples", "retain", "tokenizer")
 def influence(
     inputs,
     *,
-    damping: float = 0.1,
-    iterations: int = 20,
-    tolerance: float = 1e-3,
-    curvature: int = 16,
-    loss_on: str = "answer",
-    solver: str = "cg",
+    damping: From0 = 0.1,
+    iterations: Count = 20,
+    tolerance: From0 = 1e-3,
+    curvature: Count = 16,
+    loss_on: LossOn = "answer",
+    solver: Literal["cg", "ekfac"] = "cg",
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """(G + damping * s)^-1 sum over the request of grad l_i; alpha = 1/n is the influence function's.
 

@@ -56,6 +56,13 @@ class Inputs:
             raise MethodError(f"method {self.method!r} needs {missing[0]}=: pass it to unlearning.apply")
         require_proven(self.model)
         if self.ledger is not None:
+            from unlearnkit.ledger import GradientLedger
+
+            if not isinstance(self.ledger, GradientLedger):
+                raise MethodError(
+                    f"method {self.method!r}: ledger={self.ledger!r} is none: give what "
+                    "ledger.GradientLedger.open(folder, model) returns"
+                )
             self.ledger.require_model(self.model, check_model)
         ids = set(self.request)
         if self.examples is not None and (unknown := ids - {e.id for e in self.examples}):

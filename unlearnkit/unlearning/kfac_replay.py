@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import Epochs, From0
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     reads=("others",),
 )
 def kfac_replay(
-    inputs, *, epochs="all", damping: float = 0.1, curvature="all"
+    inputs, *, epochs: Epochs = "all", damping: From0 = 0.1, curvature: Epochs = "all"
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """(G + g I)^-1 (sum over the request and `epochs` of its recorded gradients) (A + a I)^-1, site by site.
 

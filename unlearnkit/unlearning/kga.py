@@ -1,6 +1,13 @@
 """Knowledge gap alignment (Wang et al. 2023): as far from a model of F as a model is from one of new text."""
 
+from collections.abc import Sequence
+from typing import Annotated
+
+from unlearnkit.data import Example
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import Count, From0, Limit, LossOn, Seed
+
+Fresh = Annotated[Sequence[Example], Limit("one example or several, [...]", len)]
 
 
 @trained(
@@ -14,13 +21,13 @@ from unlearnkit.unlearning.kinds import trained
 def kga(
     inputs,
     *,
-    fresh,
-    alpha_retain: float = 0.3,
-    taught_lr: float = 5e-5,
-    taught_steps: int = 30,
-    batch_size: int | None,
-    loss_on: str,
-    seed: int,
+    fresh: Fresh,
+    alpha_retain: From0 = 0.3,
+    taught_lr: From0 = 5e-5,
+    taught_steps: Count = 30,
+    batch_size: Count | None,
+    loss_on: LossOn,
+    seed: Seed,
 ):
     """L = |KL(A || A_f)_F - KL(A_D || A_n)_fresh| + alpha_retain KL(A || A_D)_R, A the model that moves.
 

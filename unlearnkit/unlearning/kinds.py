@@ -5,16 +5,18 @@ trained  function(inputs, *, options) -> loss(forget, retain), to be brought dow
 wrapped  function(inputs, *, options) -> uninstall(), after it installed something; no weight moves
 free     a generator of its own: function(inputs, stops, *, options)
 
-Each takes what `frame.Method` says of a method: title, family, source, needs, reads, version and more. The
-decorated function stays as it was written. Imports no torch until a method runs.
+Each takes what `frame.Method` says of a method: title, family, source, needs, reads, version and more. What
+an option can be is its annotation (`limits`). The decorated function stays as it was written. Imports no
+torch until a method runs.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 from unlearnkit.unlearning.frame import register
 from unlearnkit.unlearning.inputs import Inputs, Stops
+from unlearnkit.unlearning.limits import Count, From0, LossOn, Seed, Steps, Whole, hints_of
 
 
 def free(**said) -> Callable[[Callable], Callable]:
@@ -69,14 +71,14 @@ def wrapped(**said) -> Callable[[Callable], Callable]:
 
 def trained(
     *,
-    lr: float,
-    steps: int | Sequence[int],
-    optimizer: str = "adamw",
-    batch_size: int | None = 8,
-    loss_on: str = "answer",
-    seed: int = 0,
-    lora: int = 0,
-    until: Any = None,
+    lr: From0,
+    steps: Steps,
+    optimizer: Literal["adamw", "sgd"] = "adamw",
+    batch_size: Count | None = 8,
+    loss_on: LossOn = "answer",
+    seed: Seed = 0,
+    lora: Whole = 0,
+    until: Callable[[], bool] | None = None,
     needs: tuple[str, ...] = ("examples", "tokenizer"),
     **said,
 ) -> Callable[[Callable], Callable]:
@@ -84,8 +86,9 @@ def trained(
 
     The function is called once, at the start, where it may take what it needs of the model as it was. The
     loss that it returns gets a batch of the forget set and one of `retain` (None without such examples), both
-    shuffled with `seed`. The numbers given here are the method's defaults; a caller may give others. See
-    `descent.Descent` for what they mean; a function that names some of them as its own is told them.
+    shuffled with `seed`. The numbers given here are the method's defaults; a caller may give others of these
+    kinds. See `descent.Descent` for what they mean; a function that names some of them as its own is told
+    them.
     """
     settings = {"lr": lr, "steps": steps, "optimizer": optimizer, "batch_size": batch_size}
     settings |= {"loss_on": loss_on, "seed": seed, "lora": lora, "until": until}
@@ -100,7 +103,8 @@ def trained(
             own = {k: v for k, v in options.items() if k in told}
             yield from descent.walk(function(inputs, **own))
 
-        register(function, walk, settings, stops=(), needs=needs, **said)
+        hints = {k: hint for k, hint in hints_of(trained).items() if k in settings}
+        register(function, walk, settings, hints, stops=(), needs=needs, **said)
         return function
 
     return decorate

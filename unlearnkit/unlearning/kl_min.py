@@ -1,6 +1,7 @@
 """KL minimisation (Maini et al. 2024): ascent, with outputs on what is retained held where they were."""
 
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import From0
 
 
 @trained(
@@ -11,7 +12,7 @@ from unlearnkit.unlearning.kinds import trained
     lr=1e-5,
     steps=30,
 )
-def kl_min(inputs, *, gamma: float = 1.0, alpha_retain: float = 1.0):
+def kl_min(inputs, *, gamma: From0 = 1.0, alpha_retain: From0 = 1.0):
     """L = -gamma NLL_F + alpha_retain KL(pi_ref || pi_theta)_R, pi_ref the model as it was.
 
     The KL is at the positions that predict a labelled token of R; theirs takes every position, prompts and

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import Count, From0, LossOn, Seed
 
 if TYPE_CHECKING:
     import torch
@@ -15,12 +16,12 @@ NEEDS = ("examples", "tokenizer")
 def lora_negation(
     inputs,
     *,
-    rank: int = 8,
-    lr: float = 5e-4,
-    steps: int = 20,
-    batch_size: int = 8,
-    loss_on: str = "answer",
-    seed: int = 0,
+    rank: Count = 8,
+    lr: From0 = 5e-4,
+    steps: Count = 20,
+    batch_size: Count = 8,
+    loss_on: LossOn = "answer",
+    seed: Seed = 0,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """-(left @ right) of every touched matrix: LoRA that was trained on the request from the present model.
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import Count, Whole
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +17,7 @@ NEEDS = ("checkpoints", "examples", "tokenizer")
     title="model state arithmetic", family="weights", source="2506.20941", needs=NEEDS, wants={"b": "retain"}
 )
 def msa(
-    inputs, *, epoch: int = 0, epochs: int | None = None, b: float = 0.0
+    inputs, *, epoch: Whole = 0, epochs: Count | None = None, b: float = 0.0
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """-(theta_1 - theta_k) + b (theta_2 - theta_k): copies of theta_k trained on F, and on what is retained.
 

@@ -1,6 +1,7 @@
 """Negative preference optimisation (Zhang et al. 2024): ascent that fades as an answer becomes unlikely."""
 
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import Above0, From0
 
 
 @trained(
@@ -11,7 +12,7 @@ from unlearnkit.unlearning.kinds import trained
     lr=1e-5,
     steps=30,
 )
-def npo(inputs, *, beta: float = 0.1, alpha_retain: float = 1.0):
+def npo(inputs, *, beta: Above0 = 0.1, alpha_retain: From0 = 1.0):
     """L = (2/beta) mean_F log(1 + (pi_theta / pi_ref)^beta) + alpha_retain NLL_R, pi of whole answers.
 
     pi_ref is the model as it was. As beta -> 0 the gradient is that of ascent on the answers' summed NLL.

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unlearnkit.unlearning.kinds import free
+from unlearnkit.unlearning.limits import Count, From0
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ NEEDS = ("examples", "tokenizer")
     stops=(),
 )
 def pcgu(
-    inputs, _stops, *, lr: float = 1e-5, epochs: int = 5, batch_size: int = 16, k: int = 10_000
+    inputs, _stops, *, lr: From0 = 1e-5, epochs: Count = 5, batch_size: Count = 16, k: Count = 10_000
 ) -> Iterator[dict]:
     """Per batch: an SGD step down the log-probability of the true answers, on the k partitions of weights
     (rows of a matrix, other parameters whole) where its gradient has the lowest cosine with that of the false

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import Count, From0, LossOn, Seed
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +15,13 @@ NEEDS = ("examples", "tokenizer")
 
 @line(title="(IA)³ negation", family="weights", source="Zhang et al. 2023, PEM composition", needs=NEEDS)
 def pem(
-    inputs, *, lr: float = 5e-3, epochs: int = 10, batch_size: int = 8, loss_on: str = "answer", seed: int = 0
+    inputs,
+    *,
+    lr: From0 = 5e-3,
+    epochs: Count = 10,
+    batch_size: Count = 8,
+    loss_on: LossOn = "answer",
+    seed: Seed = 0,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """(1 - l) * W of every touched matrix: l scales what it puts out, a number each, learned on the request.
 

@@ -1,9 +1,10 @@
 """Replay less what it shares with the others: the part that leaves their losses alone, to first order."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Literal
 
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import Epochs, From0, Spans
 
 if TYPE_CHECKING:
     import torch
@@ -19,11 +20,11 @@ EPS = 1e-8  # AdamW's
 def projected_replay(
     inputs,
     *,
-    epochs="all",
-    spans: Sequence[Sequence[int] | str] = ("all",),
-    metric: str = "optimizer",
+    epochs: Epochs = "all",
+    spans: Spans = ("all",),
+    metric: Literal["optimizer", "gradient"] = "optimizer",
     oblique: bool = False,
-    ridge: float = 1e-3,
+    ridge: From0 = 1e-3,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """s * (m - M^T c), with c = (M W M^T + ridge)^-1 M W m.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import Above0, Count, From0, Seed
 
 if TYPE_CHECKING:
     import torch
@@ -24,12 +25,12 @@ Said = tuple[float, list[int], list[int]]  # reward, the prompt's tokens, the to
 def quark(
     inputs,
     *,
-    quantiles: int = 5,
-    beta: float = 0.05,
-    entropy: float = 0.06,
-    samples: int = 10,
-    resample: int = 10,
-    seed: int,
+    quantiles: Count = 5,
+    beta: Above0 = 0.05,
+    entropy: From0 = 0.06,
+    samples: Count = 10,
+    resample: Count = 10,
+    seed: Seed,
 ):
     """L = mean over tokens of NLL(y) + beta KL(pi_theta || pi_ref) - entropy H(pi_theta).
 
@@ -98,7 +99,7 @@ def reward(new: Sequence[int], answer: Sequence[int]) -> float:
     return -sum(token in set(new) for token in answer) / len(answer)
 
 
-def _best(said: list[Said], quantiles: int, turn: int) -> Said:
+def _best(said: list[Said], quantiles: Count, turn: int) -> Said:
     """One of the best part, in turn; of equal ones, the earlier are better."""
     ranked = sorted(said, key=lambda one: -one[0])
     return ranked[turn % max(1, len(ranked) // quantiles)]

@@ -2,10 +2,11 @@
 
 from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import Seed
 
 
 @line(title="random direction", family="control", needs=("ledger",), reads=("first epoch",))
-def random_direction(inputs, *, seed: int = 0):
+def random_direction(inputs, *, seed: Seed = 0):
     """Gaussian noise, in every parameter as long as the request's first-epoch gradient there."""
     import torch
 

@@ -2,10 +2,11 @@
 
 from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import Seed, Texts
 
 
 @line(title="random coordinates", family="control", needs=("ledger",), reads=("first epoch",))
-def random_subset(inputs, *, like: str = "embedding", seed: int = 0):
+def random_subset(inputs, *, like: str | Texts = "embedding", seed: Seed = 0):
     """first_epoch on random coordinates, as many as the layers `like` have, at the full length."""
     import torch
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import Epochs, Whole
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     reads=("others",),
 )
 def repselect(
-    inputs, *, epochs="all", components: int = 8, curvature="all"
+    inputs, *, epochs: Epochs = "all", components: Whole = 8, curvature: Epochs = "all"
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """(I - V V^T) (sum over the request and `epochs` of its recorded gradients) (I - U U^T), site by site.
 

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from unlearnkit.unlearning.kinds import free
+from unlearnkit.unlearning.limits import Seed
 
 NEEDS = ("checkpoints", "examples", "tokenizer")
 
 
 @free(title="retraining", family="retraining", source="exact by definition", needs=NEEDS, stops=())
-def retrain(inputs, _stops, *, seed: int | None = None) -> Iterator[dict]:
+def retrain(inputs, _stops, *, seed: Seed | None = None) -> Iterator[dict]:
     """theta_0, then the recipe on the examples outside of the request, drawn and batched anew by `seed`.
 
     The recipe's own seed by default. Unlike `exact_replay` from epoch 0 nothing of the order tells who was

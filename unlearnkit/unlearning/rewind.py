@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from unlearnkit.unlearning.kinds import free
+from unlearnkit.unlearning.limits import Whole
 
 NEEDS = ("checkpoints", "examples", "tokenizer")
 
 
 @free(title="rewind", family="retraining", source="Mu & Klabjan 2024, 2409.09778", needs=NEEDS, stops=())
-def rewind(inputs, _stops, *, epoch: int = 1) -> Iterator[dict]:
+def rewind(inputs, _stops, *, epoch: Whole = 1) -> Iterator[dict]:
     """theta_k after `epoch` k, then the recipe's remaining batches and rates without the request.
 
     As `exact_replay`, but of a checkpoint that holds weights only: AdamW's moments begin anew, and with SGD

@@ -1,18 +1,19 @@
 """RKLD (Wang et al. 2024, arXiv:2406.01983): reverse KL to a teacher that lacks what F raises."""
 
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import Count, From0, LossOn, Seed
 
 
 @trained(title="RKLD", family="distillation", source="Wang et al. 2024", lr=1e-5, steps=30)
 def rkld(
     inputs,
     *,
-    penalty: float = 5.0,
-    taught_lr: float = 1e-5,
-    taught_steps: int = 30,
-    batch_size: int | None,
-    loss_on: str,
-    seed: int,
+    penalty: From0 = 5.0,
+    taught_lr: From0 = 1e-5,
+    taught_steps: Count = 30,
+    batch_size: Count | None,
+    loss_on: LossOn,
+    seed: Seed,
 ):
     """L = KL(pi_theta || softmax(l_o - penalty ReLU(l_strong - l_o))) on F.
 

@@ -1,14 +1,26 @@
 """RMU (Li et al. 2024): hidden states of F are driven to one random vector, those of R held."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import From0, Seed, Whole
 
 if TYPE_CHECKING:
     import torch
 
     from unlearnkit.batching import Batch
     from unlearnkit.unlearning.inputs import Inputs
+
+
+def has_block(model, _layers, options: Mapping[str, Any]) -> None:
+    """LayerError for a block that the model does not have."""
+    from unlearnkit.errors import LayerError
+    from unlearnkit.layers import blocks
+
+    block, many = options["block"], len(blocks(model)[1])
+    if block is not None and block >= many:
+        raise LayerError(f"block={block}: this model has blocks 0 to {many - 1} (counted from 0)")
 
 
 @trained(
@@ -19,9 +31,15 @@ if TYPE_CHECKING:
     lr=5e-5,
     steps=80,
     batch_size=4,
+    check=has_block,
 )
 def rmu(
-    inputs, *, block: int | None = None, steering: float = 20.0, alpha_retain: float = 100.0, seed: int = 0
+    inputs,
+    *,
+    block: Whole | None = None,
+    steering: From0 = 20.0,
+    alpha_retain: From0 = 100.0,
+    seed: Seed = 0,
 ):
     """L = ||h_F - steering u||^2 + alpha_retain ||h_R - h_R,ref||^2, means over tokens, then examples.
 
@@ -51,17 +69,11 @@ def rmu(
 
 
 def hidden(inputs: "Inputs", batch: "Batch", block: int) -> "tuple[torch.Tensor, list[int]]":
-    """Outputs (N, D) of a block at every token but padding, and how many each example has.
-
-    LayerError for a block that the model does not have.
-    """
+    """Outputs (N, D) of a block at every token but padding, and how many each example has."""
     from unlearnkit import forward
-    from unlearnkit.errors import LayerError
     from unlearnkit.layers import blocks
 
     there, seen = blocks(inputs.model)[1], []
-    if not 0 <= block < len(there):
-        raise LayerError(f"block={block}: this model has blocks 0 to {len(there) - 1} (counted from 0)")
     hook = there[block].register_forward_hook(
         lambda _module, _args, output: seen.append(output[0] if isinstance(output, tuple) else output)
     )

@@ -1,6 +1,7 @@
 """SimNPO (Fan et al. 2024): NPO without a reference, on each answer's NLL a token."""
 
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import Above0, From0
 
 
 @trained(
@@ -12,7 +13,7 @@ from unlearnkit.unlearning.kinds import trained
     steps=30,
 )
 def simnpo(
-    inputs, *, beta: float = 4.5, margin: float = 0.0, gamma: float = 0.125, alpha_retain: float = 1.0
+    inputs, *, beta: Above0 = 4.5, margin: float = 0.0, gamma: From0 = 0.125, alpha_retain: From0 = 1.0
 ):
     """L = -gamma (2/beta) mean_F log sigmoid(beta (NLL/|y| - margin)) + alpha_retain NLL_R.
 

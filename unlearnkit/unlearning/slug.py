@@ -1,9 +1,11 @@
 """One gradient, one layer: where forgetting weighs most and pulls least at what is retained (SLUG)."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import LossOn
 
 if TYPE_CHECKING:
     import torch
@@ -11,8 +13,22 @@ if TYPE_CHECKING:
 NEEDS = ("examples", "retain", "tokenizer")
 
 
-@line(title="single layer", family="weights", source="Cai et al. 2025, 2407.11867", needs=NEEDS)
-def slug(inputs, *, layer: str = "", loss_on: str = "answer") -> "Iterator[tuple[str, torch.Tensor]]":
+def has_layer(model, layers, options: Mapping[str, Any]) -> None:
+    """MethodError where `layer` is none of the parameters that the method may move."""
+    from unlearnkit.layers import parameters
+
+    if (layer := options["layer"]) and layer not in parameters(model, layers):
+        raise MethodError(f"method 'slug': layer={layer!r} is none of the parameters of layers {layers!r}")
+
+
+@line(
+    title="single layer",
+    family="weights",
+    source="Cai et al. 2025, 2407.11867",
+    needs=NEEDS,
+    check=has_layer,
+)
+def slug(inputs, *, layer: str = "", loss_on: LossOn = "answer") -> "Iterator[tuple[str, torch.Tensor]]":
     """grad of the request's summed loss, on one parameter of the Pareto front; the step is its strength.
 
     The front is over importance |g_F| / |theta| (high) and alignment |cos(g_F, g_R)| (low), a parameter each
@@ -20,7 +36,6 @@ def slug(inputs, *, layer: str = "", loss_on: str = "answer") -> "Iterator[tuple
     nothing here, so it is `layer`, or the one of the front with the largest importance * (1 - alignment), a
     rule of ours.
     """
-    from unlearnkit.errors import MethodError
     from unlearnkit.unlearning.fresh import gradient
 
     def of(examples):
@@ -34,10 +49,6 @@ def slug(inputs, *, layer: str = "", loss_on: str = "answer") -> "Iterator[tuple
         scores[name] = (forget.norm() / size if size > 0 else size).item(), abs(cosine.item())
         if name == (layer or best(scores)):
             chosen = name, forget
-    if chosen is None or layer and chosen[0] != layer:
-        raise MethodError(
-            f"method 'slug': layer={layer!r} is none of the parameters of layers {inputs.layers!r}"
-        )
     yield chosen
 
 

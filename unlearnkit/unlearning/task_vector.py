@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.limits import Count, From0, LossOn, Seed
 
 if TYPE_CHECKING:
     import torch
@@ -11,7 +12,13 @@ if TYPE_CHECKING:
 
 @line(title="task vector", family="weights", source="Ilharco et al. 2023", needs=("examples", "tokenizer"))
 def task_vector(
-    inputs, *, lr: float = 1e-5, epochs: int = 5, batch_size: int = 8, loss_on: str = "answer", seed: int = 0
+    inputs,
+    *,
+    lr: From0 = 1e-5,
+    epochs: Count = 5,
+    batch_size: Count = 8,
+    loss_on: LossOn = "answer",
+    seed: Seed = 0,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """-(theta_F - theta): theta_F is the model trained further on the request; alpha is the paper's lambda.
 

@@ -1,6 +1,7 @@
 """UNDIAL (Dong et al. 2025): distil the model as it was, with the true token's logit lowered."""
 
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import From0
 
 
 @trained(
@@ -11,7 +12,7 @@ from unlearnkit.unlearning.kinds import trained
     lr=1e-4,
     steps=30,
 )
-def undial(inputs, *, beta: float = 10.0, alpha_retain: float = 0.0):
+def undial(inputs, *, beta: From0 = 10.0, alpha_retain: From0 = 0.0):
     """L = cross-entropy on F to softmax(logits_ref - beta onehot(label)) + alpha_retain NLL_R.
 
     logits_ref are the model's as it was; beta = 0 holds it there. Defaults: open-unlearning's, which takes

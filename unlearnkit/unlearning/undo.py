@@ -1,11 +1,21 @@
 """UNDO (Lee et al. 2025, arXiv:2506.06278): unlearn, shrink and noise the weights, then distil."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.frame import METHODS
 from unlearnkit.unlearning.inputs import Stops
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import From0, Seed, Share
+
+
+def first_can_be(model, layers, options: Mapping[str, Any]) -> None:
+    """MethodError unless `first` is another trained method, and `first_options` are what it can have."""
+    first, method = options["first"], METHODS.get(options["first"])
+    if method is None or method.stops or "steps" not in method.options or first == "undo":
+        raise MethodError(f"method 'undo': first= is another trained method, not {first!r}")
+    method.check(model, layers, method.options_from(options["first_options"] or {}))
 
 
 @trained(
@@ -15,15 +25,16 @@ from unlearnkit.unlearning.kinds import trained
     needs=("examples", "retain", "tokenizer"),
     lr=1e-4,
     steps=100,
+    check=first_can_be,
 )
 def undo(
     inputs,
     *,
     first: str = "grad_diff",
-    first_options: Mapping | None = None,
-    shrink: float = 0.2,
-    noise: float = 0.1,
-    seed: int,
+    first_options: Mapping[str, Any] | None = None,
+    shrink: Share = 0.2,
+    noise: From0 = 0.1,
+    seed: Seed,
 ):
     """L = KL(pi_teacher || pi_theta)_R from theta = (1 - shrink) theta_teacher + shrink * noise * N.
 
@@ -37,9 +48,7 @@ def undo(
     from unlearnkit.unlearning.teacher import Teacher
     from unlearnkit.unlearning.terms import averaged, kl, log_probabilities
 
-    method = METHODS.get(first)
-    if method is None or method.stops or "steps" not in method.options or first == "undo":
-        raise MethodError(f"method {inputs.method!r}: first= is another trained method, not {first!r}")
+    method = METHODS[first]
     inputs.check(method.needs, check_model=False)
     for _ in method.walk(inputs, Stops(first), **method.options_from(first_options or {})):
         pass

@@ -1,6 +1,7 @@
 """Weighted gradient ascent (Wang et al. 2025): tokens that are hardly known any more are left alone."""
 
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import From0
 
 
 @trained(
@@ -11,7 +12,7 @@ from unlearnkit.unlearning.kinds import trained
     lr=1e-5,
     steps=30,
 )
-def wga(inputs, *, beta: float = 1.0, gamma: float = 1.0, alpha_retain: float = 1.0):
+def wga(inputs, *, beta: From0 = 1.0, gamma: From0 = 1.0, alpha_retain: From0 = 1.0):
     """L = gamma mean_t p_t^beta log p_t on F + alpha_retain NLL_R; the weight p_t^beta has no gradient.
 
     beta = 0 is gradient difference. Defaults: open-unlearning's; 30 steps are ours.

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.kinds import trained
+from unlearnkit.unlearning.limits import Count, From0, LossOn, Seed
 
 
 @trained(
@@ -13,13 +14,13 @@ from unlearnkit.unlearning.kinds import trained
 def whp(
     inputs,
     *,
-    penalty: float = 5.0,
+    penalty: From0 = 5.0,
     anchors: Mapping[str, str] | None = None,
-    taught_lr: float = 3e-6,
-    taught_steps: int = 30,
-    batch_size: int | None,
-    loss_on: str,
-    seed: int,
+    taught_lr: From0 = 3e-6,
+    taught_steps: Count = 30,
+    batch_size: Count | None,
+    loss_on: LossOn,
+    seed: Seed,
 ):
     """L = cross-entropy on F to argmax(v - penalty ReLU(v_reinforced - v)).
 

@@ -1,12 +1,14 @@
 """Control: somebody else's gradients, so that what is particular to the forget set shows."""
 
+from collections.abc import Sequence
+
 from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import line
 
 
 @line(title="wrong person", family="control", needs=("ledger",), reads=("first epoch", "others"))
-def wrong_person(inputs, *, others: tuple[str, ...] = ()):
+def wrong_person(inputs, *, others: str | Sequence[str] = ()):
     """First-epoch gradients of the examples `others` (ids, or one), scaled to the length of the request's."""
     from unlearnkit.unlearning.originals import rescaled
 
