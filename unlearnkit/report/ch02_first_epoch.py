@@ -74,6 +74,28 @@ def layers_differ(run: Run) -> bool:
     return bool(there.all() and (others["reached"] == others["seeds"]).all() and dear.all())
 
 
+def layers_in_words(run: Run) -> str:
+    """`by_layers` as a list: what AdamW's updates cost, how many seeds forget, and what the first epoch."""
+    told = [
+        f"{name}: {row['all']:.2f} on all layers, {row['embedding']:.2f} on the embedding (forgets in "
+        f"{row['reached']:.0f} of {row['seeds']:.0f}), first epoch's gradients {row['first']:.2f}"
+        for name, row in by_layers(run).iterrows()
+    ]
+    return "; ".join(told) or "not looked at"
+
+
+def saves_less(run: Run) -> bool:
+    """Whether AdamW's updates on all layers save less than on the first arm elsewhere, and on one cost more.
+
+    The one is that of GPT-NeoX's form; a run without it is not asked.
+    """
+    found, first = by_layers(run), tables.short(run.arms[0].name)
+    ratio = found["all"] / found["first"]
+    others = ratio.drop(index=first, errors="ignore")
+    less = first not in ratio.index or (others > ratio[first]).all()
+    return bool(less and ("neox-tiny, AdamW" not in others.index or (others > 1).sum() == 1))
+
+
 def cheaper(arm: Arm, layers: str = "all", methods: tuple[str, ...] = readings.UPDATES) -> pd.DataFrame:
     """What the first epoch pays less what each other update pays, in nats: `contrasts.contrast`'s columns."""
     paid = {m: rows.set_index("seed")["cost"] for m, rows in prices(arm, layers, methods).groupby("method")}
