@@ -8,7 +8,7 @@ from planted_run import ORACLE_NOISE, World, planted, standing
 from unlearnkit import claims
 from unlearnkit.report import ch00_overview as overview
 from unlearnkit.report.contrasts import verdicts
-from unlearnkit.report.readings import path_table, reading
+from unlearnkit.report.readings import fact_paths, path_table, reading
 
 SEEDS = 3
 
@@ -19,15 +19,24 @@ def run(tmp_path_factory):
         yield run
 
 
-def test_a_curve_begins_at_the_start_and_passes_through_the_readings(run, monkeypatch):
+def test_a_curve_begins_at_the_start_and_passes_through_the_price(run):
     arm = run.arms[0]
-    monkeypatch.setattr(overview, "LEVELS", (0.0, run.damage, 1e9))
-    table = overview.curves(arm).set_index(["method", "damage"])["distance"]
+    table = overview.curves(arm).set_index(["method", "share"])
     begin = path_table(arm, methods=()).query("method == 'finetuned'")["oracle_distance"].mean()
-    there = reading(arm, "damage", None, "all", ("first_epoch",))["oracle_distance"].mean()
-    assert table["first_epoch", 0.0] == pytest.approx(begin)
-    assert table["first_epoch", run.damage] == pytest.approx(there)
-    assert 1e9 not in table.index.get_level_values("damage")  # no path ever costs so much
+    there = reading(arm, "forgetting", None, "all", ("first_epoch",))
+    assert there["reached"].all()
+    assert table.loc[("first_epoch", 0.0), "distance"] == pytest.approx(begin)
+    assert table.loc[("first_epoch", 0.0), "damage"] == pytest.approx(0)
+    assert table.loc[("first_epoch", 1.0), "damage"] == pytest.approx(there["damage"].mean())
+    assert table.loc[("first_epoch", 1.0), "distance"] == pytest.approx(there["oracle_distance"].mean())
+
+
+def test_a_curve_ends_where_the_first_seeds_path_does(run):
+    arm = run.arms[0]
+    there = reading(arm, "forgetting", None, "all", ("first_epoch",)).set_index("seed")["norm"]
+    ends = [fact_paths(arm)[seed, "all", "first_epoch"].index[-1] / norm for seed, norm in there.items()]
+    last = overview.curves(arm).query("method == 'first_epoch'")["share"].max()
+    assert last == pytest.approx(min(ends)) or last == pytest.approx(overview.SHARES[-1])
 
 
 def test_every_claim_has_a_sentence_that_says_its_verdict(run):

@@ -78,6 +78,42 @@ def test_the_costs_by_arm_are_the_means_of_its_prices(arm):
     assert chapter.by_arm(arm.run, "no such layers").isna().all(axis=None)
 
 
+def layers_of(monkeypatch, **rows):
+    """`by_layers` of these arms: first, all, embedding, and the seeds of four that forget by the last."""
+    columns = ["first", "all", "embedding", "reached"]
+    told = pd.DataFrame.from_dict(rows, orient="index", columns=columns).assign(seeds=4)
+    monkeypatch.setattr(chapter, "by_layers", lambda run: told)
+    return SimpleNamespace(arms=[SimpleNamespace(name="big"), SimpleNamespace(name="small")])
+
+
+@pytest.mark.parametrize(
+    ("big", "small", "differ"),
+    [
+        ((1.5, 0.2, 1.0, 3), (2.0, 1.2, 0.4, 4), True),
+        ((1.5, 0.2, 0.3, 3), (2.0, 1.2, 0.4, 4), False),  # no dearer on the embedding
+        ((1.5, 0.2, 1.0, 4), (2.0, 1.2, 0.4, 4), False),  # every seed forgets
+        ((1.5, 0.2, 1.0, 3), (2.0, 0.3, 0.4, 4), False),  # the small one is cheaper on all layers
+    ],
+)
+def test_adamw_belongs_on_other_layers_of_a_small_model(monkeypatch, big, small, differ):
+    run = layers_of(monkeypatch, big=big, small=small)
+    assert chapter.layers_differ(run) == differ
+    assert "forgets in 4 of 4" in chapter.layers_in_words(run)
+
+
+def test_adamw_saves_less_elsewhere_where_its_share_of_the_price_is_larger(monkeypatch):
+    big = (1.5, 0.2, 1.0, 3)
+    assert chapter.saves_less(layers_of(monkeypatch, big=big, small=(2.0, 1.2, 0.4, 4)))
+    assert not chapter.saves_less(layers_of(monkeypatch, big=big, small=(2.0, 0.1, 0.4, 4)))
+
+
+def test_an_arm_that_walks_no_embedding_says_nothing_of_its_layers(arm):
+    run = SimpleNamespace(arms=[arm])
+    told = chapter.by_layers(run)
+    assert chapter.layers_differ(run) or len(told)
+    assert len(told) or chapter.layers_in_words(run) == "not looked at"
+
+
 def test_cheaper_is_the_first_epochs_price_less_the_others(arm):
     table = chapter.cheaper(arm).set_index("against")
     assert table.loc["all_epochs", "difference"] == pytest.approx(-claim_values(arm)["C1"].mean())

@@ -86,6 +86,24 @@ def changed(target: list[float], control: list[float]) -> Given:
     return arm_of(rows)
 
 
+def test_curvature_is_told_of_arms_that_took_it():
+    rows = closeup("finetuned", {(0, "forget"): [1.0, 3.0]}, "influence_curvature")
+    rows += closeup("first_epoch", {(0, "forget"): [2.0, 1.0]}, "influence_curvature")
+    run = SimpleNamespace(
+        arms=[arm_of(rows, name="took it"), arm_of(closeup("finetuned", {(0, "forget"): [1.0]}))]
+    )
+    (row,) = influence.curvature(run).to_dict("records")
+    assert row == {"arm": "took it", "facts": 2, "seeds": 1, "before": 2.0, "after": 1.5, "higher": 1}
+
+
+def test_an_arm_whose_paths_end_before_they_forget_says_so(monkeypatch):
+    read = pd.DataFrame({"reached": [True, False, False], "oracle_distance": [1.0, 1.0, 1.0]})
+    monkeypatch.setattr(influence, "reading", lambda *_: read)
+    assert influence.stops_short(None) == "path ends before in 2 of 3"
+    monkeypatch.setattr(influence, "reading", lambda *_: read.assign(reached=True))
+    assert influence.stops_short(None) == ""
+
+
 def test_a_change_of_everybody_is_not_specific():
     (row,) = influence.specificity(changed([3.0, 3.2, 2.9, 3.1], [3.1, 3.1, 3.0, 3.0])).to_dict("records")
     assert row["target"] == pytest.approx(3.05)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from planted_methods import DEARNESS, FEW, SEEDS, compared, price
 
-from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED, SHARE
+from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED, PRINCIPAL, SHARE
 from unlearnkit.report import (
     ch00_overview,
     ch09_advice,
@@ -149,11 +149,22 @@ def test_the_sentence_names_those_below_the_bar_or_says_that_there_is_none(arm, 
     assert "4 of 12 methods" in told
     assert "AdamW's updates" in told
     assert "gradient ascent" not in told
+    chosen = [m for m in chapter.bar(arm).index if m in PRINCIPAL]
+    assert f"Of the {len(chosen)} chosen in advance, tested by themselves" in told  # beside the other model's
     none = chapter.bar(arm).assign(cheaper=False)
     monkeypatch.setattr(chapter, "bar", lambda _: none)
     told = chapter.bar_sentence(arm).data
     assert "No other method is shown" in told
     assert " is the cheapest: " in told
+
+
+def test_where_only_those_chosen_in_advance_were_walked_the_sentence_says_so(arm, monkeypatch):
+    found = chapter.bar(arm)
+    found = found[found.index.isin(PRINCIPAL)]
+    monkeypatch.setattr(chapter, "bar", lambda _: found)
+    told = chapter.bar_sentence(arm).data
+    assert f"{found['cheaper'].sum()} of the {len(found)} methods chosen in advance" in told
+    assert "by themselves" not in told
 
 
 def test_what_the_page_says_is_checked_where_the_run_can_tell(arm):

@@ -12,10 +12,10 @@ from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.tables import NAMES, count, frame
 from unlearnkit.study.config import NUDGED, RERUN
-from unlearnkit.study.readings import crossing, distances
+from unlearnkit.study.readings import distances
 
 WITH_ALL = ("kfac_replay", "projected_replay")  # replays that read everybody's records
-LEVELS = (0.0, *np.geomspace(0.005, 8, 60))  # nats of damage at which a curve is read
+SHARES = np.linspace(0, 2, 81)  # of a path's way to where it has forgotten: places of a curve
 # What a claim's verdict means on the first arm, in one sentence: where it is replicated, and where it is not.
 FOUND = {
     "C0": (
@@ -66,25 +66,27 @@ FOUND = {
 
 
 def curves(arm: Arm, layers: str = "all", methods: tuple[str, ...] = readings.UPDATES) -> pd.DataFrame:
-    """How far from the oracle an update has come, by what it has cost the retain facts: a row a level.
+    """How far from the oracle an update has come, and what others have lost by then: a row a place.
 
-    Columns: method, damage (one of LEVELS, where the path first costs so much), distance (mean D_F over
-    seeds). A level that some seed's path never costs is left out, so that one line is of the same seeds
+    Columns: method, share (of each seed's own way to where it has forgotten as the oracles have, or, where it
+    never does, to where it is read; SHARES, and the end), damage and distance (means over seeds of the retain
+    damage and of D_F there). A line ends where the first seed's path does, so that it is of the same seeds
     throughout.
     """
-    facts, targets = readings.fact_paths(arm), {s: oracle_nll(arm, s).mean(axis=1) for s in arm.seeds}
-    table, rows = readings.path_table(arm, layers, methods), []
-    for method in [m for m in methods if m in set(table["method"])]:
-        found = []
-        for seed, path in readings.along(table, method, layers).groupby("seed"):
-            nll = facts.get((seed, layers, method))
-            if nll is not None and len(targets[seed]):
-                damage = path.set_index("norm")["damage"].sort_index()
-                norms, there = np.transpose([crossing(damage, level) for level in LEVELS])
-                found.append(np.where(there, distances(nll, targets[seed], norms), np.nan))
-        means = np.mean(found, axis=0) if found else np.full(len(LEVELS), np.nan)
-        rows += [(method, *row) for row in zip(LEVELS, means, strict=True) if np.isfinite(row[1])]
-    return frame(rows, "method", "damage", "distance")
+    read = readings.reading(arm, "forgetting", None, layers, methods).dropna(subset="oracle_distance")
+    read, table, rows = read[read["norm"] > 0], readings.path_table(arm, layers, methods), []
+    facts = readings.fact_paths(arm)
+    for method in [m for m in methods if m in set(read["method"])]:
+        norms, found = read[read["method"] == method].set_index("seed")["norm"], []
+        reach = min(facts[seed, layers, method].index[-1] / norm for seed, norm in norms.items())
+        shares = np.union1d(SHARES[reach > SHARES], min(reach, SHARES[-1]))
+        paths = dict(iter(readings.along(table, method, layers).groupby("seed")))
+        for seed, norm in norms.items():
+            path, target = paths[seed].dropna(subset="damage"), oracle_nll(arm, seed).mean(axis=1)
+            damage = np.interp(shares * norm, path["norm"], path["damage"])
+            found.append((damage, distances(facts[seed, layers, method], target, shares * norm)))
+        rows += [(method, *row) for row in zip(shares, *np.mean(found, axis=0), strict=True)]
+    return frame(rows, "method", "share", "damage", "distance")
 
 
 def in_sentences(run: Run) -> pd.DataFrame:

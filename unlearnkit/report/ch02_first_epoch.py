@@ -37,6 +37,65 @@ def by_arm(run: Run, layers: str = "all") -> pd.DataFrame:
     return pd.DataFrame({name: cost.astype(float) for name, cost in costs.items()}).T.reindex(columns=MAIN)
 
 
+def by_layers(run: Run) -> pd.DataFrame:
+    """AdamW's updates of all epochs by the layers that they go to: a row an arm that walks both, by name.
+
+    Columns: first (the first epoch's gradients on all layers), first_embedding (the same on the embedding
+    alone), all, embedding (AdamW's updates there): mean costs in nats; reached, seeds: in how many of how
+    many those on the embedding forget as the oracles have.
+    """
+    paths = {"first": ("all", "first_epoch"), "first_embedding": ("embedding", "first_epoch")}
+    paths |= {"all": ("all", "adam_replay"), "embedding": ("embedding", "adam_replay")}
+    rows = {}
+    for arm in run.arms:
+        paid = {column: cost(arm, path) for column, path in paths.items()}
+        if all(map(len, paid.values())):
+            there = readings.reading(arm, "forgetting", None, "embedding", ("adam_replay",))
+            there = there.dropna(subset="oracle_distance")["reached"].astype(bool)
+            row = {column: values.mean() for column, values in paid.items()}
+            rows[tables.short(arm.name)] = row | {"reached": there.sum(), "seeds": len(there)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[*paths, "reached", "seeds"])
+
+
+def layers_differ(run: Run) -> bool:
+    """Whether AdamW's updates belong on all layers of the first arm, and on the embedding of every other.
+
+    On the first they cost at least twice as much on the embedding alone, and some seed never forgets; on the
+    others they cost less there than half of the first epoch's gradients, and less than on all layers. True,
+    too, of arms that do not walk both.
+    """
+    found, first = by_layers(run), tables.short(run.arms[0].name)
+    others = found.drop(index=first, errors="ignore")
+    there = (others["embedding"] < others[["first", "all"]].min(axis=1)) & (
+        others["embedding"] < others["first"] / 2
+    )
+    own = found[found.index == first]
+    dear = (own["embedding"] > 2 * own["all"]) & (own["reached"] < own["seeds"])
+    return bool(there.all() and (others["reached"] == others["seeds"]).all() and dear.all())
+
+
+def layers_in_words(run: Run) -> str:
+    """`by_layers` as a list: what AdamW's updates cost, how many seeds forget, and what the first epoch."""
+    told = [
+        f"{name}: {row['all']:.2f} on all layers, {row['embedding']:.2f} on the embedding (forgets in "
+        f"{row['reached']:.0f} of {row['seeds']:.0f}), first epoch's gradients {row['first']:.2f}"
+        for name, row in by_layers(run).iterrows()
+    ]
+    return "; ".join(told) or "not looked at"
+
+
+def saves_less(run: Run) -> bool:
+    """Whether AdamW's updates on all layers save less than on the first arm elsewhere, and on one cost more.
+
+    The one is that of GPT-NeoX's form; a run without it is not asked.
+    """
+    found, first = by_layers(run), tables.short(run.arms[0].name)
+    ratio = found["all"] / found["first"]
+    others = ratio.drop(index=first, errors="ignore")
+    less = first not in ratio.index or (others > ratio[first]).all()
+    return bool(less and ("neox-tiny, AdamW" not in others.index or (others > 1).sum() == 1))
+
+
 def cheaper(arm: Arm, layers: str = "all", methods: tuple[str, ...] = readings.UPDATES) -> pd.DataFrame:
     """What the first epoch pays less what each other update pays, in nats: `contrasts.contrast`'s columns."""
     paid = {m: rows.set_index("seed")["cost"] for m, rows in prices(arm, layers, methods).groupby("method")}

@@ -8,6 +8,7 @@ import pandas as pd
 from unlearnkit.report.claim_values import INFLUENCES, influence_pairs
 from unlearnkit.report.contrasts import TESTED, paired, with_holm
 from unlearnkit.report.figures import COLOURS
+from unlearnkit.report.readings import reading
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.tables import frame
 
@@ -21,6 +22,7 @@ AFTER = {"first_epoch": "first epoch", "all_epochs": "all epochs"}
 AFTER |= {FORGOTTEN: "first epoch, forgotten as the oracle", "oracle": "oracle"}
 STORED_NOW = INFLUENCES["influence_gradient"]
 IN_ORACLE = (STORED_NOW, INFLUENCES["influence_activation"])  # curvature was not taken there
+CURVATURE = "influence_curvature"
 CLAIMS = ("C3a", "C3b", "C3c", "C3d")
 METRICS = {INFLUENCES[metric]: metric for metric in INFLUENCES}
 
@@ -90,6 +92,31 @@ def sides(run: Run) -> pd.DataFrame:
         above = sum(int(v.mean() > 0) for v in parts), sum(int((v > 0).sum()) for v in parts)
         rows.append((score, len(parts), above[0], sum(map(len, parts)), above[1]))
     return frame(rows, "score", "arms", "arms_higher", "seeds", "seeds_higher")
+
+
+def stops_short(arm: Arm) -> str:
+    """In how many seeds the close-up FORGOTTEN is of a path that ends before it has forgotten, in words.
+
+    It then stands where the path costs others most, and its forget facts are likelier than to the oracle; ""
+    where every seed's path gets there.
+    """
+    read = reading(arm, "forgetting", None, "all", ("first_epoch",)).dropna(subset="oracle_distance")
+    short = int((~read["reached"].astype(bool)).sum())
+    return f"path ends before in {short} of {len(read)}" if short else ""
+
+
+def curvature(run: Run) -> pd.DataFrame:
+    """The curvature along the stored gradient, before and after the first epoch's replay: a row an arm.
+
+    Columns: arm, facts and seeds (of how many), before and after (means), higher (facts where it rose).
+    """
+    rows = []
+    for arm in run.arms:
+        pairs = influence_pairs(arm, CURVATURE)
+        if len(pairs):
+            means, higher = pairs[["before", "after"]].mean(), int((pairs["after"] > pairs["before"]).sum())
+            rows.append((arm.name, len(pairs), pairs["seed"].nunique(), *means, higher))
+    return frame(rows, "arm", "facts", "seeds", "before", "after", "higher")
 
 
 def specificity(arm: Arm) -> pd.DataFrame:

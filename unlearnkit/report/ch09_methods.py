@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from unlearnkit.claims.methods import NEVER_ADVISED, SHARE, sees
+from unlearnkit.claims.methods import NEVER_ADVISED, PRINCIPAL, SHARE, sees
 from unlearnkit.claims.rule import ALPHA
 from unlearnkit.report import contrasts, side_by_side, tables
 from unlearnkit.report.ch09_advice import advice_table
@@ -176,6 +176,11 @@ def bar_table(arm: Arm) -> pd.DataFrame:
     )
 
 
+def _titles(found: pd.DataFrame, cheaper: pd.Series) -> list[str]:
+    """The titles of some rows of `bar`, the cheapest first."""
+    return [f"*{METHODS[m].title}*" for m in found[cheaper].sort_values("difference").index]
+
+
 def bar_sentence(arm: Arm) -> Markdown:
     """Which methods are shown to be far cheaper than the paper's, or that none is."""
     found, paper = bar(arm), summary(arm).loc[PAPER]
@@ -184,13 +189,17 @@ def bar_sentence(arm: Arm) -> Markdown:
         f"{side_by_side.thrown_away(arm):.2f} that they were taught, and forgets in {paper['reached']} of "
         f"{tables.count(paper['seeds'], 'seed')}."
     )
-    names = [
-        f"*{METHODS[m].title}*" for m in found.sort_values("difference").index if found.loc[m, "cheaper"]
-    ]
+    few, names = found.index.isin(PRINCIPAL), _titles(found, found["cheaper"])
+    nine = contrasts.with_holm(found[few])
+    own = _titles(nine, (nine["ci_high"] < 0) & (nine["p_holm"] < ALPHA))
     told = "**No other method is shown to cost less than a third of that.**"
     if names:
-        some = f"{len(names)} of {tables.count(len(found), 'method')}"
+        these = tables.count(len(found), "method")
+        some = f"{len(names)} of " + (f"the {these} chosen in advance" if few.all() else these)
         told = f"**Shown to cost less than a third of that: {some}**, namely {', '.join(names)}."
+    if few.any() and not few.all():  # like beside like: the set that every arm has
+        told += f" Of the {few.sum()} chosen in advance, tested by themselves, {len(own)}: "
+        told += f"{', '.join(own) or 'none'}."
     best = summary(arm).loc[found.index, "price"].idxmin() if len(found) else None
     if best and not found.loc[best, "cheaper"]:  # a few seeds may show less of what varies more
         price = summary(arm).loc[best, "price"]
