@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from unlearnkit.errors import DataError
+from unlearnkit.report.ch00_overview import curves
 from unlearnkit.report.claim_values import FIRST, one, priced, rise
 from unlearnkit.report.contrasts import contrast
 from unlearnkit.report.figures import INK
@@ -74,16 +75,18 @@ def part_name(layers: str, method: str = "first_epoch") -> str:
     return called if layers == "all" else f"{called}, {part_name(layers)}"
 
 
-def few(arm: Arm) -> pd.DataFrame:
-    """First-epoch paths on the parts of LINES, at the steps that all of a part's seeds walked.
+def lines(arm: Arm) -> pd.DataFrame:
+    """First-epoch paths on the parts of LINES, each seed read at the same damages before the mean is taken.
 
-    Columns of `path_table`, and part (in words).
+    Columns: part (in words), damage, distance (mean D_F over seeds), as `ch00_overview.curves`.
     """
-    table = path_table(arm, None, ("first_epoch",))
-    walked = [n for n in LINES if is_path(table, n, "first_epoch").any()]
-    table = pd.concat([along(table, "first_epoch", n).assign(part=part_name(n)) for n in walked])
-    walked = table.groupby(["part", "share"])["seed"].transform("nunique")
-    return table[walked == table.groupby("part")["seed"].transform("nunique")].reset_index(drop=True)
+    walked = path_table(arm, None, ("first_epoch",))
+    found = [
+        curves(arm, layers, ("first_epoch",)).assign(part=part_name(layers))
+        for layers in LINES
+        if is_path(walked, layers, "first_epoch").any()
+    ]
+    return pd.concat([frame([], "part", "damage", "distance"), *found])[["part", "damage", "distance"]]
 
 
 def steps_of_all(table: pd.DataFrame, layers: str, method: str) -> pd.DataFrame:
@@ -154,13 +157,15 @@ def held(arm: Arm) -> pd.DataFrame:
     """Rise of the forget NLL by a step as long as that at which all layers have forgotten as the oracle.
 
     A row a seed and path of HELD, in its order: seed, layers, method, part (in words), share (of the step),
-    rise, ends (True where the path is shorter than the step, and read at its end).
+    rise, ends (True where the path is shorter than the step, and read at its end; or where all layers never
+    forget so much, so that the step is where their own path does most).
     """
     first, found = one(arm, FIRST, "forgetting"), []
     ends = path_table(arm, None, None).groupby(["seed", "layers", "method"])["norm"].max()
     for layers, method in HELD:
         for seed, value in rise(arm, (layers, method), first["norm"]).items():
             short = bool(ends[seed, layers, method] < first["norm"][seed] * (1 - 1e-9))
+            short |= not first["reached"][seed]
             told = (seed, layers, method, part_name(layers, method), first["share"][seed])
             found.append((*told, value, short))
     return frame(found, "seed", "layers", "method", "part", "share", "rise", "ends")
