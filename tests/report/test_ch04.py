@@ -271,6 +271,19 @@ def test_a_wide_axis_has_ticks_on_the_sides_where_there_is_something():
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "0.02"]
 
 
+def test_the_embedding_s_parts_are_paired_over_seeds_at_both_readings(monkeypatch):
+    rows = [(s, part, "first_epoch", 1.0 + k + 0.1 * s * k, 0.5 - 0.1 * k - 0.1 * s * k, True, s > 0 or k > 0)
+            for s in range(3) for k, part in enumerate(["embedding.input", "embedding.output"])]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["seed", "layers", "method", "price", "gain", "crossed", "forgets"])
+    monkeypatch.setattr(parts, "readings", lambda *_: table)
+    found = parts.output_less_input(Given()).set_index("reading")
+    assert found["difference"].tolist() == pytest.approx([1.1, -0.2])
+    assert found["n"].tolist() == [3, 3]
+    assert found["both"].tolist() == [False, True]
+    monkeypatch.setattr(parts, "readings", lambda *_: table[table["layers"] == "embedding.input"])
+    assert parts.output_less_input(Given()).empty
+
+
 def test_lines_of_a_few_parts_start_at_no_damage_and_are_named_in_words(planted_arm):
     table = parts.lines(planted_arm)
     assert list(table) == ["part", "damage", "distance"]
@@ -278,7 +291,7 @@ def test_lines_of_a_few_parts_start_at_no_damage_and_are_named_in_words(planted_
     assert set(table["part"]) <= {parts.part_name(layers) for layers in parts.LINES}
     starts = table.groupby("part").first()
     assert (starts["damage"] == 0).all()
-    assert starts["distance"].nunique() == 1  # every path begins at theta_T
+    assert np.ptp(starts["distance"]) == pytest.approx(0.0)  # every path begins at theta_T
 
 
 def test_a_step_that_all_layers_never_forget_by_counts_as_ended_before(planted_arm, monkeypatch):

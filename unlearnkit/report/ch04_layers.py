@@ -13,7 +13,7 @@ import pandas as pd
 from unlearnkit.errors import DataError
 from unlearnkit.report.ch00_overview import curves
 from unlearnkit.report.claim_values import FIRST, one, priced, rise
-from unlearnkit.report.contrasts import contrast
+from unlearnkit.report.contrasts import contrast, paired
 from unlearnkit.report.figures import INK
 from unlearnkit.report.readings import along, damage_crossing, is_path, path_table, reading
 from unlearnkit.report.run import Arm
@@ -38,6 +38,7 @@ PARTS = {  # from the model's input to its output, wholes first
 }
 METHODS = ("first_epoch", "all_epochs")
 CONTROLS = {"random_last2": "as many random parameters", "random_subset": "gradient on random parameters"}
+PAYS, NEARER = "matched forgetting: others lose", "second reading: closer to the oracle"
 LINES = {"all": INK, "embedding": "#D55E00", "last2": "#0072B2"}  # parts drawn as lines
 # Claims C2b and C2c: what is moved by one and the same step, and the colour it is drawn in.
 HELD = {
@@ -211,6 +212,24 @@ def against_embedding(arm: Arm) -> pd.DataFrame:
     rows = [*rows[:1], ("all", "random_subset"), *rows[1:]]
     # A gain is the start's distance minus the reading's, so that distances differ by minus the gains.
     return contrast(-wide["embedding", "first_epoch"], {row: -wide[row] for row in rows if row in wide})
+
+
+def output_less_input(arm: Arm) -> pd.DataFrame:
+    """The embedding's output part less its input part, first epoch, paired over seeds: a row a reading.
+
+    Columns: reading (PAYS: what others lose; NEARER: how much closer to the oracle), n, difference, ci_low,
+    ci_high, both (whether every path of the two gets there). No rows where the parts were not walked alone.
+    """
+    table, rows = readings(arm, ("first_epoch",)), []
+    for name, value, complete in ((PAYS, "price", "forgets"), (NEARER, "gain", "crossed")):
+        mine = table[table["layers"].isin(["embedding.input", "embedding.output"])]
+        wide = mine.pivot_table(index="seed", columns="layers", values=value).dropna()
+        if wide.shape[1] == 2 and len(wide):
+            found = paired(wide["embedding.output"], wide["embedding.input"])
+            found |= {"reading": name, "difference": found["mean"], "both": bool(mine[complete].all())}
+            rows.append(found)
+    columns = ["reading", "n", "difference", "ci_low", "ci_high", "both"]
+    return pd.DataFrame(rows).reindex(columns=columns)
 
 
 def space(arm: Arm) -> pd.DataFrame:
