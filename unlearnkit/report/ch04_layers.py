@@ -87,7 +87,8 @@ def lines(arm: Arm) -> pd.DataFrame:
         for layers in LINES
         if is_path(walked, layers, "first_epoch").any()
     ]
-    return pd.concat([frame([], "part", "damage", "distance"), *found])[["part", "damage", "distance"]]
+    columns = ["part", "damage", "distance"]
+    return pd.concat(found, ignore_index=True)[columns] if found else frame([], *columns)
 
 
 def steps_of_all(table: pd.DataFrame, layers: str, method: str) -> pd.DataFrame:
@@ -229,7 +230,7 @@ def output_less_input(arm: Arm) -> pd.DataFrame:
             found |= {"reading": name, "difference": found["mean"], "both": bool(mine[complete].all())}
             rows.append(found)
     columns = ["reading", "n", "difference", "ci_low", "ci_high", "both"]
-    return pd.DataFrame(rows).reindex(columns=columns)
+    return pd.DataFrame(rows).reindex(columns=columns).astype(dict.fromkeys(columns[1:5], float))
 
 
 def space(arm: Arm) -> pd.DataFrame:
