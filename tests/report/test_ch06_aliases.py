@@ -91,7 +91,7 @@ def test_worlds_in_which_a_request_that_misses_facts_comes_closer_are_counted(ar
     rows = [(s, m, v) for m, both in values.items() for s, v in enumerate(both)]
     near = pd.DataFrame(rows, columns=["seed", "method", "oracle_distance"])
     monkeypatch.setattr(aliases, "reading", lambda *_: near)
-    table = aliases.exceptions(arm).set_index("closer than by")
+    table = aliases.exceptions(arm).set_index("request that misses facts")
     assert list(table.index) == [aliases.NAMES["exact_by_name"], aliases.NAMES["words"]]
     assert table[aliases.NAMES["exact"]].tolist() == ["1 of 2", "2 of 2"]
     assert table[aliases.NAMES["iterative"]].tolist() == ["1 of 2", "1 of 2"]

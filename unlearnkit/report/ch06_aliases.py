@@ -83,7 +83,7 @@ def exceptions(arm: Arm) -> pd.DataFrame:
     for partial in (m for m in PARTIAL if m in near):
         whole = {NAMES[m]: near[[partial, m]].dropna() for m in NAMES if m in near and m not in PARTIAL}
         told = {name: f"{(v.iloc[:, 0] < v.iloc[:, 1]).sum()} of {len(v)}" for name, v in whole.items()}
-        rows.append({"closer than by": NAMES[partial]} | told)
+        rows.append({"request that misses facts": NAMES[partial]} | told)
     return pd.DataFrame(rows)
 
 
