@@ -59,6 +59,10 @@ def test_perplexity_of_a_set_weighs_answers_by_their_tokens():
     table = chapter.perplexities(arm_of(rows))
     assert list(table.index) == ["forget", "utility"]
     assert table["oracle"].tolist() == pytest.approx([np.exp(1.25), np.exp(2.5)])
+    other = [(1, *row[1:5], 5.0, *row[6:]) if row[4] == "nll" else (1, *row[1:]) for row in rows]
+    both = arm_of(rows + other)
+    assert chapter.perplexities(both)["oracle"]["utility"] > np.exp(2.5)
+    pd.testing.assert_frame_equal(chapter.perplexities(both, [0]), table)
 
 
 def test_yardstick_counts_only_kinds_of_facts_that_the_hold_out_has():

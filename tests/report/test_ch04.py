@@ -215,6 +215,9 @@ def test_a_map_has_a_row_a_part_and_a_dagger_where_a_seed_does_not_get_there(map
     texts = [[t.get_text() for t in ax.texts] for ax in drawn.axes]
     assert texts[0] == ["1.00†", "1.00", "1.00"]
     assert texts[3] == ["+0.50", "+0.60", "+2.50"]
+    shades = [ax.collections[0].get_cmap().name for ax in drawn.axes]
+    assert shades == ["PuOr", "PuOr_r", "PuOr_r", "PuOr"]  # purple is what others pay
+    assert [text.get_text() for text in drawn.legends[0].get_texts()][1] == "others pay"
     assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == [
         "block 0",
         "block 1",
@@ -268,20 +271,34 @@ def test_a_wide_axis_has_ticks_on_the_sides_where_there_is_something():
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "0.02"]
 
 
-def test_paths_on_a_few_parts_have_their_start_and_are_named_in_words(walked):
-    table = parts.few(walked(path_table(3)))
-    ends = table.groupby("part")["rise"].max()
-    assert ends["embedding"] > ends["all layers"] > ends["last two blocks"] > 0
-    assert (table.groupby(["part", "share"]).size() == 3).all()
-    assert set(table["method"]) == {"finetuned", "first_epoch"}
+def test_the_embedding_s_parts_are_paired_over_seeds_at_both_readings(monkeypatch):
+    rows = [(s, part, "first_epoch", 1.0 + k + 0.1 * s * k, 0.5 - 0.1 * k - 0.1 * s * k, True, s > 0 or k > 0)
+            for s in range(3) for k, part in enumerate(["embedding.input", "embedding.output"])]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["seed", "layers", "method", "price", "gain", "crossed", "forgets"])
+    monkeypatch.setattr(parts, "readings", lambda *_: table)
+    found = parts.output_less_input(Given()).set_index("reading")
+    assert found["difference"].tolist() == pytest.approx([1.1, -0.2])
+    assert found["n"].tolist() == [3, 3]
+    assert found["both"].tolist() == [False, True]
+    monkeypatch.setattr(parts, "readings", lambda *_: table[table["layers"] == "embedding.input"])
+    assert parts.output_less_input(Given()).empty
 
 
-def test_a_path_is_averaged_over_the_same_seeds_throughout(walked):
-    table = path_table(2)
-    short = table[(table["seed"] == 0) | (table["share"] < 0.08)]
-    table = parts.few(walked(short))
-    assert table["share"].max() == 0.02
-    assert set(table["seed"]) == {0, 1}
+def test_lines_of_a_few_parts_start_at_no_damage_and_are_named_in_words(planted_arm):
+    table = parts.lines(planted_arm)
+    assert list(table) == ["part", "damage", "distance"]
+    assert table["part"].unique()[0] == "all layers"
+    assert set(table["part"]) <= {parts.part_name(layers) for layers in parts.LINES}
+    starts = table.groupby("part").first()
+    assert (starts["damage"] == 0).all()
+    assert np.ptp(starts["distance"]) == pytest.approx(0.0)  # every path begins at theta_T
+
+
+def test_a_step_that_all_layers_never_forget_by_counts_as_ended_before(planted_arm, monkeypatch):
+    assert not parts.held(planted_arm).query("layers == 'all'")["ends"].any()
+    never = parts.one(planted_arm, parts.FIRST, "forgetting").assign(reached=False)
+    monkeypatch.setattr(parts, "one", lambda *_: never)
+    assert parts.held(planted_arm)["ends"].all()
 
 
 # -- where gradients point --------------------------------------------------------------------------------

@@ -259,3 +259,18 @@ def test_rounds_count_who_was_still_known_over_the_seeds_of_both_orders():
     assert list(found.loc["iterative_reversed", "known"]) == [2, 2]
     assert list(found.loc["iterative", "forget_nll"]) == [1, 2]
     assert requested.rounds(Made(table[table["method"] == "finetuned"], settings)).empty
+
+
+def test_orders_are_compared_in_the_seeds_that_walked_both(monkeypatch):
+    rows = [(0, "iterative"), (0, "iterative_reversed"), (1, "iterative")]
+    walked = pd.DataFrame(rows, columns=["seed", "method"])
+    arm = Made(walked, [], path=walked)
+    assert requested.both_orders(arm) == [0]
+    near = walked.assign(oracle_distance=[1.0, 1.25, 9.0])
+    monkeypatch.setattr(requested, "reading", lambda *_, **__: near)
+    prices = {"iterative": pd.Series({0: 2.0, 1: 5.0}), "iterative_reversed": pd.Series({0: 1.5})}
+    monkeypatch.setattr(requested, "cost", lambda _, path: prices[path[1]])
+    found = requested.reversal(arm)
+    assert found.to_dict("index") == {0: {"price": -0.5, "closest": 0.25}}
+    one_order = walked[walked["seed"] == 1]
+    assert requested.reversal(Made(one_order, [], path=one_order)).empty

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from planted_run import World, planted, standing
 
@@ -83,6 +84,17 @@ def test_the_table_and_the_figure_show_every_request(arm):
     drawn = aliases.figure(arm)
     assert len(drawn.axes[0].collections) == len(table)
     plt.close(drawn)
+
+
+def test_worlds_in_which_a_request_that_misses_facts_comes_closer_are_counted(arm, monkeypatch):
+    values = {"exact": [1.0, 2.0], "exact_by_name": [2.0, 1.0], "words": [0.5, 1.5], "iterative": [3.0, 0.0]}
+    rows = [(s, m, v) for m, both in values.items() for s, v in enumerate(both)]
+    near = pd.DataFrame(rows, columns=["seed", "method", "oracle_distance"])
+    monkeypatch.setattr(aliases, "reading", lambda *_: near)
+    table = aliases.exceptions(arm).set_index("request that misses facts")
+    assert list(table.index) == [aliases.NAMES["exact_by_name"], aliases.NAMES["words"]]
+    assert table[aliases.NAMES["exact"]].tolist() == ["1 of 2", "2 of 2"]
+    assert table[aliases.NAMES["iterative"]].tolist() == ["1 of 2", "1 of 2"]
 
 
 def test_a_run_without_the_variant_says_so(arm, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Chapter 01: what fine-tuning did. Memorisation, perplexity, and the yardstick of hold-out persons."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -40,13 +42,14 @@ def memorisation(arm: Arm) -> pd.DataFrame:
     return rows.groupby(["seed", "whose", "epoch"])["value"].mean().reset_index()
 
 
-def perplexities(arm: Arm) -> pd.DataFrame:
-    """Perplexity of each set (rows) under each model (columns), averaged over seeds.
+def perplexities(arm: Arm, seeds: Sequence[int] | None = None) -> pd.DataFrame:
+    """Perplexity of each set (rows) under each model (columns), averaged over seeds: all, or those named.
 
     exp of the token-weighted mean NLL of the answers; of running text for "utility". The pretrained model,
     the same for every seed, was asked about seed 0's facts alone. Sets that a run does not have are left out.
     """
     rows = _closeups(arm)
+    rows = rows if seeds is None else rows[rows["seed"].isin(seeds)]
     fact = np.where(rows["split"] == "forget", "forget", "retain")
     rows = rows.assign(set=rows["split"].where(rows["split"].isin(list(SETS)[2:]), fact))
     wide = rows[rows["metric"].isin(["nll", "n_tokens"])].pivot_table(

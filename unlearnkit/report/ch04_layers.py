@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from unlearnkit.errors import DataError
+from unlearnkit.report.ch00_overview import curves
 from unlearnkit.report.claim_values import FIRST, one, priced, rise
-from unlearnkit.report.contrasts import contrast
+from unlearnkit.report.contrasts import contrast, paired
 from unlearnkit.report.figures import INK
 from unlearnkit.report.readings import along, damage_crossing, is_path, path_table, reading
 from unlearnkit.report.run import Arm
@@ -37,6 +38,7 @@ PARTS = {  # from the model's input to its output, wholes first
 }
 METHODS = ("first_epoch", "all_epochs")
 CONTROLS = {"random_last2": "as many random parameters", "random_subset": "gradient on random parameters"}
+PAYS, NEARER = "matched forgetting: others lose", "second reading: closer to the oracle"
 LINES = {"all": INK, "embedding": "#D55E00", "last2": "#0072B2"}  # parts drawn as lines
 # Claims C2b and C2c: what is moved by one and the same step, and the colour it is drawn in.
 HELD = {
@@ -74,16 +76,19 @@ def part_name(layers: str, method: str = "first_epoch") -> str:
     return called if layers == "all" else f"{called}, {part_name(layers)}"
 
 
-def few(arm: Arm) -> pd.DataFrame:
-    """First-epoch paths on the parts of LINES, at the steps that all of a part's seeds walked.
+def lines(arm: Arm) -> pd.DataFrame:
+    """First-epoch paths on the parts of LINES, each seed read at the same damages before the mean is taken.
 
-    Columns of `path_table`, and part (in words).
+    Columns: part (in words), damage, distance (mean D_F over seeds), as `ch00_overview.curves`.
     """
-    table = path_table(arm, None, ("first_epoch",))
-    walked = [n for n in LINES if is_path(table, n, "first_epoch").any()]
-    table = pd.concat([along(table, "first_epoch", n).assign(part=part_name(n)) for n in walked])
-    walked = table.groupby(["part", "share"])["seed"].transform("nunique")
-    return table[walked == table.groupby("part")["seed"].transform("nunique")].reset_index(drop=True)
+    walked = path_table(arm, None, ("first_epoch",))
+    found = [
+        curves(arm, layers, ("first_epoch",)).assign(part=part_name(layers))
+        for layers in LINES
+        if is_path(walked, layers, "first_epoch").any()
+    ]
+    columns = ["part", "damage", "distance"]
+    return pd.concat(found, ignore_index=True)[columns] if found else frame([], *columns)
 
 
 def steps_of_all(table: pd.DataFrame, layers: str, method: str) -> pd.DataFrame:
@@ -154,13 +159,15 @@ def held(arm: Arm) -> pd.DataFrame:
     """Rise of the forget NLL by a step as long as that at which all layers have forgotten as the oracle.
 
     A row a seed and path of HELD, in its order: seed, layers, method, part (in words), share (of the step),
-    rise, ends (True where the path is shorter than the step, and read at its end).
+    rise, ends (True where the path is shorter than the step, and read at its end; or where all layers never
+    forget so much, so that the step is where their own path does most).
     """
     first, found = one(arm, FIRST, "forgetting"), []
     ends = path_table(arm, None, None).groupby(["seed", "layers", "method"])["norm"].max()
     for layers, method in HELD:
         for seed, value in rise(arm, (layers, method), first["norm"]).items():
             short = bool(ends[seed, layers, method] < first["norm"][seed] * (1 - 1e-9))
+            short |= not first["reached"][seed]
             told = (seed, layers, method, part_name(layers, method), first["share"][seed])
             found.append((*told, value, short))
     return frame(found, "seed", "layers", "method", "part", "share", "rise", "ends")
@@ -206,6 +213,24 @@ def against_embedding(arm: Arm) -> pd.DataFrame:
     rows = [*rows[:1], ("all", "random_subset"), *rows[1:]]
     # A gain is the start's distance minus the reading's, so that distances differ by minus the gains.
     return contrast(-wide["embedding", "first_epoch"], {row: -wide[row] for row in rows if row in wide})
+
+
+def output_less_input(arm: Arm) -> pd.DataFrame:
+    """The embedding's output part less its input part, first epoch, paired over seeds: a row a reading.
+
+    Columns: reading (PAYS: what others lose; NEARER: how much closer to the oracle), n, difference, ci_low,
+    ci_high, both (whether every path of the two gets there). No rows where the parts were not walked alone.
+    """
+    table, rows = readings(arm, ("first_epoch",)), []
+    for name, value, complete in ((PAYS, "price", "forgets"), (NEARER, "gain", "crossed")):
+        mine = table[table["layers"].isin(["embedding.input", "embedding.output"])]
+        wide = mine.pivot_table(index="seed", columns="layers", values=value).dropna()
+        if wide.shape[1] == 2 and len(wide):
+            found = paired(wide["embedding.output"], wide["embedding.input"])
+            found |= {"reading": name, "difference": found["mean"], "both": bool(mine[complete].all())}
+            rows.append(found)
+    columns = ["reading", "n", "difference", "ci_low", "ci_high", "both"]
+    return pd.DataFrame(rows).reindex(columns=columns).astype(dict.fromkeys(columns[1:5], float))
 
 
 def space(arm: Arm) -> pd.DataFrame:

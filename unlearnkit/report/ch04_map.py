@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from unlearnkit.report import figures
 from unlearnkit.report.ch04_layers import common, order, part_name, readings
@@ -14,6 +15,8 @@ from unlearnkit.report.figures import INK
 from unlearnkit.report.run import Arm, Run
 
 DIVERGING = "PuOr_r"  # orange is more, purple is less, for every eye
+BETTER, WORSE = "#E08214", "#8073AC"  # its two hues: what an update is for, and what others pay for it
+PAID = ("price", "damage")  # readings of which more is worse
 PANELS = {  # reading: title, how it is written, what must be so in every seed or the cell has a dagger
     "price": ("matched\nforgetting:\nothers lose", "{:.2f}", "forgets"),
     "gain": ("equal damage:\ncloser to\nthe oracle", "{:+.2f}", "crossed"),
@@ -36,19 +39,25 @@ def is_mapped(arm: Arm) -> bool:
 
 
 def layer_map(arm: Arm, layers: Sequence[str] = ()) -> Figure:
-    """First-epoch replay on every part by itself, a row a part and a column a reading; means over seeds."""
+    """First-epoch replay on every part by itself, a row a part and a column a reading; means over seeds.
+
+    Orange is what the update is for and purple what others pay, the deeper the more, a scale for each column.
+    """
     walked = common(arm)  # rows are compared on one set of seeds
     first = walked[walked["method"] == "first_epoch"]
     rows = order(first["layers"], layers)
-    drawn, axes = figures.figure(0.25 * len(rows) + 1.3, 1, len(PANELS), sharey=True)
+    drawn, axes = figures.figure(0.25 * len(rows) + 1.5, 1, len(PANELS), sharey=True)
     for ax, (value, (title, style, complete)) in zip(axes, PANELS.items(), strict=True):
         means = first.groupby("layers")[[value]].mean().reindex(rows)
         texts = means.map(style.format).replace(["+0.00", "-0.00"], "0.00")
         there = first.groupby("layers")[[complete]].min().set_axis([value], axis=1).reindex(rows)
         paler = 2 * means[value].max() if value == "price" else None
-        heat(ax, means, texts.where(there.astype(bool), texts + "†"), paler)
+        colours = DIVERGING.removesuffix("_r") if value in PAID else DIVERGING
+        heat(ax, means, texts.where(there.astype(bool), texts + "†"), paler, colours)
         ax.set_xticks([])
         ax.set_title(f"{title} (nats)", fontsize=9, fontweight="normal", loc="center")
+    keys = [Patch(color=BETTER, label="forgets, or comes closer"), Patch(color=WORSE, label="others pay")]
+    drawn.legend(handles=keys, loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
     return drawn
 
 
@@ -64,14 +73,20 @@ def fragile(arm: Arm) -> pd.Series:
     return pd.Series(told | means.loc[worst].to_dict())
 
 
-def heat(ax: plt.Axes, values: pd.DataFrame, texts: pd.DataFrame, reach: float | None = None) -> None:
+def heat(
+    ax: plt.Axes,
+    values: pd.DataFrame,
+    texts: pd.DataFrame,
+    reach: float | None = None,
+    colours: str = DIVERGING,
+) -> None:
     """A heat map of parts (the index, as layer names) with its texts; white is 0.
 
     `reach`, the number of full colour, is a quantile where it is not told: where a few parts go far, the
     largest number would wash all others out.
     """
     reach = reach or max(np.nanquantile(values.abs(), 0.9), 1e-6)
-    look = {"cmap": DIVERGING, "vmin": -reach, "vmax": reach, "cbar": False, "annot_kws": {"size": 8}}
+    look = {"cmap": colours, "vmin": -reach, "vmax": reach, "cbar": False, "annot_kws": {"size": 8}}
     sns.heatmap(values, annot=texts, fmt="", yticklabels=[part_name(n) for n in values.index], ax=ax, **look)
     ax.set(xlabel="", ylabel="")
     ax.tick_params(length=0, rotation=0)

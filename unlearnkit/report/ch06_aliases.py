@@ -8,6 +8,7 @@ from unlearnkit import requests
 from unlearnkit.claims import variants as registered
 from unlearnkit.report import figures, tables, variants
 from unlearnkit.report.claim_values import cost
+from unlearnkit.report.readings import reading
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.variants import REQUESTS
 
@@ -20,6 +21,7 @@ NAMES = {
     "loose_alias": "what loosely resembles name or alias",
     "iterative": "a list of all the facts, one at a time",
 }
+PARTIAL = ("exact_by_name", "words", "resembling")  # requests that miss the facts under the alias
 
 
 def of_run(run: Run) -> Arm | None:
@@ -72,6 +74,17 @@ def request_table(arm: Arm) -> pd.DataFrame:
         }
     )
     return told.reset_index(drop=True)
+
+
+def exceptions(arm: Arm) -> pd.DataFrame:
+    """In how many worlds a request of PARTIAL comes closer to the oracle than each that reaches all facts."""
+    near = reading(arm, "closest").pivot_table(index="seed", columns="method", values="oracle_distance")
+    rows = []
+    for partial in (m for m in PARTIAL if m in near):
+        whole = {NAMES[m]: near[[partial, m]].dropna() for m in NAMES if m in near and m not in PARTIAL}
+        told = {name: f"{(v.iloc[:, 0] < v.iloc[:, 1]).sum()} of {len(v)}" for name, v in whole.items()}
+        rows.append({"request that misses facts": NAMES[partial]} | told)
+    return pd.DataFrame(rows)
 
 
 def figure(arm: Arm) -> plt.Figure:

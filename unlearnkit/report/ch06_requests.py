@@ -8,13 +8,13 @@ import pandas as pd
 from unlearnkit.report import tables
 from unlearnkit.report.ch05_stopping import held_out
 from unlearnkit.report.claim_values import cost, one
-from unlearnkit.report.readings import along, matched_damage, path_table
+from unlearnkit.report.readings import along, matched_damage, path_table, reading
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.config import STOP_DAMAGE
 from unlearnkit.study.readings import at, crossing, start
 
 ITERATIVE = ("iterative", "iterative_reversed")
-COMPARED = ("first_epoch", "fuzzy", *ITERATIVE, "wrong_person", "random_direction")
+COMPARED = ("first_epoch", "fuzzy", "iterative", "wrong_person", "random_direction")  # walked in every seed
 REQUESTS = {"first_epoch": "exact", "fuzzy": "fuzzy", "iterative": "iterative"}
 GROUPS = ("neighbours in the fuzzy request", "neighbours outside of it", "other retain facts")
 
@@ -131,3 +131,26 @@ def rounds(arm: Arm) -> pd.DataFrame:
     table = table[orders == table["method"].nunique()]
     turn = table.groupby(["seed", "method"])["share"].rank().astype(int).rename("round")
     return table.groupby(["method", turn])[["known", "forget_nll", "damage"]].mean().reset_index()
+
+
+def both_orders(arm: Arm) -> list[int]:
+    """The seeds that walked the facts in both orders."""
+    walked = arm.observations("path").reindex(columns=["seed", "method"])
+    orders = walked[walked["method"].isin(ITERATIVE)].groupby("seed")["method"].nunique()
+    return orders.index[orders == len(ITERATIVE)].tolist()
+
+
+def reversal(arm: Arm) -> pd.DataFrame:
+    """What the reverse order changes, reversed less forward, a row a seed of `both_orders`.
+
+    price       nats that the retain facts lose for forgetting as the oracle (`claim_values.cost`)
+    closest     D_F at the path's closest approach
+    """
+    seeds = both_orders(arm)
+    if not seeds:
+        return tables.frame([], "price", "closest")
+    near = reading(arm, "closest", layers="all", methods=ITERATIVE)
+    near = near.pivot_table(index="seed", columns="method", values="oracle_distance")
+    values = {"price": pd.DataFrame({m: cost(arm, ("all", m)) for m in ITERATIVE}), "closest": near}
+    forward, backward = ITERATIVE
+    return pd.DataFrame({name: v[backward] - v[forward] for name, v in values.items()}).reindex(seeds)
