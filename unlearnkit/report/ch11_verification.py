@@ -134,7 +134,7 @@ def grid(arm: Arm) -> plt.Figure:
     names = [TITLES.get(name, name) + ("" if name in (*decides, VERDICT) else "*") for name in table]
     ax.set_xticks(range(wide), names, rotation=35, ha="left")
     ax.xaxis.tick_top()
-    ax.set_yticks(range(tall), [title(name) for name in table.index])
+    ax.set_yticks(range(tall), [title(name) + " (a setting)" * (name == ADVISED) for name in table.index])
     ax.tick_params(length=0)
     ax.set_xticks(np.arange(wide - 1) + 0.5, minor=True)
     ax.set_yticks(np.arange(tall - 1) + 0.5, minor=True)
