@@ -107,3 +107,15 @@ def test_means_that_are_not_there_are_null(told):
     assert {model["start"]["nll"][1] for model in told["models"]} == {
         None
     }  # planted worlds name no neighbours
+
+
+def test_a_path_between_whose_steps_the_level_lies_has_no_price(told):
+    model = told["models"][0]
+    path = model["paths"][0]
+    place = path["steps"][path["matched"] - 1]
+    for off, price in ((playground.FAR - 0.01, True), (playground.FAR + 0.01, False)):
+        moved = model | {"oracle": model["oracle"] | {"nll": [place["nll"][0] + off, None, None]}}
+        row = playground._mark(moved, path)
+        assert row["beyond"] == pytest.approx(-off)
+        assert (row["mark"] == playground.BETWEEN) != price
+        assert np.isfinite(row["lost"]) == price
