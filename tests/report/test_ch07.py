@@ -1,6 +1,7 @@
 """Tests over facts, seeds and persons, and equivalence, in worlds of known truth."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -183,3 +184,23 @@ def test_an_update_at_the_oracle_is_found_equivalent(arm, monkeypatch):
 
 def test_one_value_has_a_mean_and_no_test():
     assert set(contrasts.paired(pd.Series([0.5]))) == {"n", "mean"}
+
+
+def test_claims_are_listed_by_what_all_judging_models_say(arm, monkeypatch):
+    assert statistics.judging(arm.run) == [arm]  # no arm has many seeds: the first
+    said = {"C0": ("not replicated",) * 2, "C1": ("replicated", "undecided"), "C1a": ("replicated",) * 2}
+    said |= {"C5": ("undecided",) * 2}
+    rows = [
+        {"id": c, "arm": name, "verdict": v}
+        for c, vs in said.items()
+        for name, v in zip("ab", vs, strict=True)
+    ]
+    rows.append({"id": "C1a", "arm": "sgd", "verdict": "not replicated"})
+    monkeypatch.setattr(statistics, "judging", lambda _: [SimpleNamespace(name=name) for name in "ab"])
+    monkeypatch.setattr(statistics, "verdicts", lambda _: rows)
+    found = statistics.holding(arm.run)
+    assert found == {"replicated": ["C1a"], "not replicated": ["C0"], statistics.DEPENDS: ["C1", "C5"]}
+    first, second, _ = statistics.holding_list(arm.run).splitlines()
+    assert "all of 2 models" in first
+    assert "C1a, *First-epoch gradients forget" in first
+    assert "C0, *" in second

@@ -13,9 +13,11 @@ from unlearnkit.report import (
     ch00_overview,
     ch09_advice,
     ch09_figures,
+    ch09_imputed,
     ch09_tuning,
     ch10_practice,
     side_by_side,
+    tables,
 )
 from unlearnkit.report import ch09_methods as chapter
 from unlearnkit.study import trials
@@ -232,9 +234,11 @@ def test_trials_are_told_as_they_were_chosen(arm, tuned):
     tuned("gpt2-tiny", rows)
     trials.reread()
     assert ch09_tuning.tuning(arm)[0] == "gpt2-tiny"  # the fallback: smollm2-135m was not tuned
+    prices = side_by_side.summary(arm)["price"]
+    again = {m: tables.number(prices.get(m, np.nan), ".2f") for m in ("npo", "rmu")}
     assert ch09_tuning.tuning_table(arm).to_numpy().tolist() == [
-        ["NPO", 2, "rate 1/4, beta 0.1", "1.50", "3.50"],
-        ["RMU", 1, "its defaults", "2.50", "–"],
+        ["NPO", 2, "rate 1/4, beta 0.1", "1.50", again["npo"], "3.50"],
+        ["RMU", 1, "its defaults", "2.50", again["rmu"], "–"],
     ]
     assert "since nobody tuned them on smollm2-135m" in ch09_tuning.tuning_sentence(arm).data
     tuned("smollm2-135m", rows[:4])
@@ -297,3 +301,36 @@ def test_the_figure_of_another_arm_is_saved_by_its_model(arms):
     ch09_figures.show(arms, ch09_figures.pareto, "methods_by_arm")
     for name in ("methods_by_arm", "methods_by_arm_gpt2-tiny"):
         assert (arms[0].run.figures / f"{name}.png").is_file()
+
+
+def test_what_was_measured_stands_beside_what_is_charged(arm):
+    found = side_by_side.summary(arm)
+    told = ch09_imputed.measured(found)
+    missed = found["reached"] < found["seeds"]
+    assert missed.any()
+    assert told[missed].tolist() == found.loc[missed, "damage"].tolist()
+    assert told[~missed].isna().all()
+    shown = chapter.every_number(arm).set_index("method")["measured"]
+    assert (shown[found.loc[~missed, "title"]] == "–").all()
+    said = ch09_imputed.retraining_sentence(arm).data
+    assert f"is charged {found.loc['retrain', 'price']:.2f} nats" in said
+    assert ("falls" in said or "stays more than 0.05" in said) == bool(missed["retrain"])
+
+
+def test_the_page_has_room_for_the_first_arm_and_the_principal_methods(arms):
+    table = pd.DataFrame(
+        {"method": ["NPO", "SISA", "SISA", "UNDO"], "model": [chapter.model(arms[0])] * 2 + ["x"] * 2}
+    )
+    assert chapter.headline_rows(table, arms).tolist() == [True, True, False, False]
+    also = pd.Series([False, False, False, True])
+    assert chapter.headline_rows(table, arms, also).tolist() == [True, True, False, True]
+
+
+def test_prices_that_did_not_keep_are_named(arm, tuned):
+    price = side_by_side.summary(arm)["price"]
+    then = {"npo": price["npo"] / 3 - 0.2, "first_epoch": price["first_epoch"]}
+    tuned("smollm2-135m", [(m, "{}", 0, p, True, 1.0, 1.0) for m, p in then.items()])
+    trials.reread()
+    said = ch09_tuning.moved_sentence(arm).data
+    assert f"*NPO* {then['npo']:.2f} → {price['npo']:.2f}" in said
+    assert f"nothing to tune: {then['first_epoch']:.2f} → {price['first_epoch']:.2f}" in said

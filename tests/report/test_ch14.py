@@ -77,7 +77,8 @@ def test_the_mark_is_the_measured_step_nearest_to_the_first_crossing(forget, lev
     assert playground.matched(forget, level) == mark
 
 
-def test_the_table_tells_what_is_lost_and_known_at_the_mark(run, told):
+def test_the_table_tells_what_is_lost_and_known_at_the_mark(run, told, monkeypatch):
+    monkeypatch.setattr(playground, "FAR", np.inf)  # planted steps lie wide apart
     marks = playground.marks(run)
     assert len(marks) == sum(len(model["paths"]) for model in told["models"])
     last = marks[marks["path"].str.contains("last two blocks")]
@@ -107,3 +108,15 @@ def test_means_that_are_not_there_are_null(told):
     assert {model["start"]["nll"][1] for model in told["models"]} == {
         None
     }  # planted worlds name no neighbours
+
+
+def test_a_path_between_whose_steps_the_level_lies_has_no_price(told):
+    model = told["models"][0]
+    path = model["paths"][0]
+    place = path["steps"][path["matched"] - 1]
+    for off, price in ((playground.FAR - 0.01, True), (playground.FAR + 0.01, False)):
+        moved = model | {"oracle": model["oracle"] | {"nll": [place["nll"][0] + off, None, None]}}
+        row = playground._mark(moved, path)
+        assert row["beyond"] == pytest.approx(-off)
+        assert (row["mark"] == playground.BETWEEN) != price
+        assert np.isfinite(row["lost"]) == price

@@ -38,7 +38,10 @@ def test_fewer_worlds_than_were_registered_are_an_interim_look(arm, monkeypatch)
     given = config.PROFILES["full"] | {"seeds_others": 1}
     told = {"run": "full-01234567", "parameters": given}
     monkeypatch.setattr(arm.run, "manifest", arm.run.manifest | told)
-    assert "so far: the other methods there: 1 of 3. The" in side_by_side.warnings(arm.run).data
+    assert (
+        "still to run: the other methods on the run's own model, 1 of 3 are there. The"
+        in side_by_side.warnings(arm.run).data
+    )
 
 
 def test_a_run_that_did_not_look_has_none(tmp_path_factory):

@@ -1,5 +1,7 @@
 """Numbers in words, and tables over seeds."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 
@@ -39,3 +41,20 @@ def test_extremes_are_those_of_the_values():
 def test_times_have_a_unit():
     told = [tables.duration(s) for s in (89, 90, 5400, np.nan)]
     assert told == ["89 s", "2 min", "1.5 h", "–"]
+
+
+def test_a_long_table_shows_some_rows_and_saves_all(tmp_path):
+    run = SimpleNamespace(figures=tmp_path)
+    table = pd.DataFrame({"x": range(5)})
+    top = tables.show(table, run, "long", "a note.", rows=2).data
+    assert top.splitlines()[2:] == [
+        *("| 0 |", "| 1 |", ""),
+        "*a note. 2 of 5 rows; all are in `figures/tables/long.csv`.*",
+    ]
+    assert len((tmp_path / "tables/long.csv").read_text().splitlines()) == 6
+    assert "| 4 |" in (tmp_path / "tables/long.md").read_text()
+    some = tables.show(table, run, "long", rows=table["x"] > 2).data
+    assert "| 2 |" not in some
+    assert "| 3 |" in some
+    whole = tables.show(table, run, "long", "a note.", rows=9).data
+    assert whole == tables.show(table, run, "long", "a note.").data  # nothing is left out, nothing to say

@@ -184,7 +184,10 @@ def test_a_part_of_the_registered_seeds_is_an_interim_look(run_in, monkeypatch):
     told = {"run": "full-01234567", "parameters": given}
     monkeypatch.setattr(run, "manifest", run.manifest | told)
     said = contrasts.warnings(run).data
-    assert "smollm2-135m (adamw): 5 of 16; llama-tiny-pretrained (adamw): 0 of 24. The" in said
+    assert (
+        "smollm2-135m (adamw), 5 of 16 are there; llama-tiny-pretrained (adamw), 0 of 24 are there. The"
+        in said
+    )
     monkeypatch.setattr(run, "manifest", run.manifest | {"run": "full"})
     assert contrasts.warnings(run) is None
 

@@ -10,10 +10,12 @@ from unlearnkit.report.claim_values import PAIRS, claim_values, one
 from unlearnkit.report.contrasts import TESTED, paired, verdicts
 from unlearnkit.report.figures import INK
 from unlearnkit.report.readings import damage_crossing, distance_at, points
-from unlearnkit.report.run import Arm
-from unlearnkit.report.tables import frame
+from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.tables import count, frame
+from unlearnkit.report.verdicts import MANY
 from unlearnkit.study.config import DAMAGE_LEVELS
 
+DEPENDS = "it depends"
 LEVELS = tuple(np.geomspace(0.02, 4, 16))  # of the retain damage, in nats
 MARKS = {"matched forgetting": "D", "matched damage": "o", "closest approach": "*"}  # and how each is drawn
 SHADES = dict(zip(MARKS, ("#D55E00", INK, "#0072B2"), strict=True))
@@ -26,6 +28,45 @@ SAYS = {  # each claim of PAIRS, as the title of a panel
 }
 STUDIES = (2, 3, 4, 5, 6, 8, 10, 14, 20, 28, 40)  # seeds of the studies in the power curve
 MOST = max(STUDIES)
+
+
+def holding(run: Run) -> dict[str, list[str]]:
+    """Claims by what their verdicts are on the arms trained with AdamW that have many seeds.
+
+    Keys: "replicated" on all of them, "not replicated" on all, and "it depends". After plain SGD paths end
+    before the person is forgotten, so that most of the verdicts there compare no prices.
+    """
+    found: dict[str, set[str]] = {}
+    for row in verdicts(run):
+        if row["arm"] in {arm.name for arm in judging(run)}:
+            found.setdefault(row["id"], set()).add(row["verdict"])
+    kinds = {claims.REPLICATED: [], claims.NOT_REPLICATED: [], DEPENDS: []}
+    for claim in (claim.id for claim in claims.CLAIMS if claim.id in found):
+        only = found[claim].pop() if len(found[claim]) == 1 else DEPENDS
+        kinds[only if only in kinds else DEPENDS].append(claim)
+    return kinds
+
+
+def judging(run: Run) -> list[Arm]:
+    """The arms that `holding` asks: those trained with AdamW in many seeds, or the first."""
+    many = [arm for arm in run.arms if arm.optimizer == "adamw" and len(arm.seeds) >= MANY]
+    return many or [run.arms[0]]
+
+
+def holding_list(run: Run) -> str:
+    """`holding` in words: a line a kind of verdict, with the claims' statements."""
+    says = {claim.id: claim.statement.rstrip(".") for claim in claims.CLAIMS}
+    where = count(len(judging(run)), "model")
+    lead = {
+        claims.REPLICATED: f"**Still there** on all of {where} trained with AdamW in many seeds",
+        claims.NOT_REPLICATED: "**Not there** on any of them",
+        DEPENDS: "**Different from model to model, or undecided**",
+    }
+    found = holding(run)
+    lines = [
+        f"* {lead[kind]}: {'; '.join(f'{c}, *{says[c]}*' for c in found[kind]) or 'none'}." for kind in lead
+    ]
+    return "\n".join(lines)
 
 
 @cache

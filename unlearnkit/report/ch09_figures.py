@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from unlearnkit.claims.methods import PRINCIPAL, SHARE
 from unlearnkit.report import figures, side_by_side, tables
+from unlearnkit.report.ch09_imputed import measured
 from unlearnkit.report.ch09_methods import PAPER, model
 from unlearnkit.report.oracles import oracle_floor
 from unlearnkit.report.run import Arm
@@ -43,10 +44,12 @@ def show(arms: Sequence[Arm], draw: Callable[[Arm], plt.Figure], name: str) -> N
 
 
 def pareto_points(arm: Arm) -> pd.DataFrame:
-    """What the figure draws, a row a method (the index): title, family, reached, lost, distance, seconds.
+    """What the figure draws, a row a method (the index): title, family, reached, lost, distance, seconds,
+    measured.
 
     Of a method that has forgotten in most of its seeds: its price and D_F there. Of another: its closest
-    approach, and what others have lost there.
+    approach, and what others have lost there. `measured` is what they have lost in fact where a price is
+    charged for seeds without matched forgetting (`ch09_imputed`); NaN where none is.
     """
     found = summary(arm)
     there = 2 * found["reached"] > found["seeds"]
@@ -59,6 +62,7 @@ def pareto_points(arm: Arm) -> pd.DataFrame:
             "lost": found["price"].where(there, found["closest_damage"]),
             "distance": found["distance"].where(there, found["closest"]),
             "seconds": found["seconds"].where(there, nearest),
+            "measured": measured(found).where(there),
         }
     )
 
@@ -83,6 +87,8 @@ def pareto(arm: Arm) -> plt.Figure:
         colour = FAMILIES[row.family]
         face = colour if row.reached else "white"
         ax.scatter(row.lost, row.distance, s=area(row.seconds), c=face, edgecolors=colour, lw=1.2, alpha=0.85)
+        ax.plot([row.measured, row.lost], [row.distance] * 2, color=colour, lw=0.8, ls=":", zorder=0)
+        ax.plot(row.measured, row.distance, "x", color=colour, ms=6)
     start = float(np.mean([path.facts.iloc[0].sub(path.world.target).abs().mean() for path in starts(arm)]))
     ax.plot(0, start, "*", color=figures.INK, ms=10)
     ax.set_xlim(min(LEFT * taught, 1.2 * points["lost"].min()), RIGHT * taught)
@@ -130,14 +136,19 @@ def _legends(drawn: plt.Figure, families: Sequence[str]) -> None:
     grey = figures.MUTED
     told += [mark(f"{s} s", grey, grey, area(s)) for s in SECONDS]
     told.append(mark("never forgets: closest", grey, "white"))
+    told.append(Line2D([], [], label="measured, nothing charged", ls="", marker="x", ms=6, color=grey))
     drawn.legend(
         handles=told, loc="outside lower center", ncols=5, frameon=False, fontsize=8, handletextpad=0.3
     )
 
 
 def price_rows(arm: Arm) -> plt.Figure:
-    """Every price with its 95 % interval, the cheapest first; lines: the bar, and all that was taught."""
+    """Every price with its 95 % interval, the cheapest first; lines: the bar, and all that was taught.
+
+    A cross is what was measured where the price counts seeds without matched forgetting.
+    """
     found = summary(arm).sort_values("price", kind="stable")
+    found = found.assign(measured=measured(found))
     taught = side_by_side.thrown_away(arm)
     drawn, ax = figures.figure(1.1 + 0.215 * len(found))
     ax.set_title(tables.short(arm.name), fontsize=9, loc="left", pad=16)
@@ -146,6 +157,7 @@ def price_rows(arm: Arm) -> plt.Figure:
         ax.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=1.6, alpha=0.6, solid_capstyle="butt")
         face = colour if row.reached == row.seeds else "white"
         ax.plot(row.price, y, "s" if row.control else "o", color=colour, mfc=face, ms=5.5)
+        ax.plot(row.measured, y, "x", color=colour, ms=5)
     where = ("data", "axes fraction")
     if PAPER in found.index:
         bar = SHARE * found.loc[PAPER, "price"]
@@ -157,5 +169,5 @@ def price_rows(arm: Arm) -> plt.Figure:
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(found) - 0.4, -0.6)
     ax.set_xlim(min(LEFT * taught, 1.1 * found["price"].min()), RIGHT * taught)
-    ax.set_xlabel("what others have lost where the person is forgotten, nats a token")
+    ax.set_xlabel("what others have lost where the person is forgotten, nats a token (×: measured)")
     return drawn

@@ -11,6 +11,7 @@ from unlearnkit.claims.methods import NEVER_ADVISED, PRINCIPAL, SHARE, sees
 from unlearnkit.claims.rule import ALPHA
 from unlearnkit.report import contrasts, side_by_side, tables
 from unlearnkit.report.ch09_advice import advice_table
+from unlearnkit.report.ch09_imputed import FOOTNOTE, measured
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.side_by_side import methods, prices, reading, summary
 from unlearnkit.study.config import DAMAGE_LEVELS
@@ -46,14 +47,23 @@ def seeds(arm: Arm) -> str:
     return tables.count(most, "seed") if least == most else f"{least} to {most} seeds"
 
 
-def note(arms: Sequence[Arm]) -> str:
-    """What stands below a table of methods."""
+def note(arms: Sequence[Arm], also: str = FOOTNOTE) -> str:
+    """What stands below a table of methods; `also` about its column *measured*."""
     told = []
     for arm in arms:
         again = side_by_side.retraining_seconds(arm)
         takes = f" (retraining takes {tables.duration(again)})" if again == again else ""
         told.append(f"{seeds(arm)} of {arm.name}{takes}")
-    return NOTE.format(seeds=" and ".join(told))
+    return f"{NOTE.format(seeds=' and '.join(told))} {also.replace('*', '')}".strip()
+
+
+def headline_rows(table: pd.DataFrame, arms: Sequence[Arm], also: pd.Series | None = None) -> pd.Series:
+    """Which rows of a table of every arm a page has room for: all of the first arm, the principal methods
+    of the others, and those of `also`."""
+    chosen = table["method"].isin([METHODS[name].title for name in PRINCIPAL])
+    if "model" in table:
+        chosen |= table["model"] == model(arms[0])
+    return chosen if also is None else chosen | also
 
 
 # -- tables -----------------------------------------------------------------------------------------------
@@ -109,6 +119,7 @@ def _for_people(found: pd.DataFrame) -> pd.DataFrame:
             "sees again": [sees(METHODS[m].needs) for m in found.index],
             "forgets in": [f"{row.reached} of {row.seeds}" for row in found.itertuples()],
             "others lose [95 %]": tables.estimates(found, "price", ".2f"),
+            "measured": _numbers(measured(found)),
             "D_F there": _numbers(found["distance"]),
             "closest": _numbers(found["closest"]),
             "neighbours lose": _numbers(found["neighbour_damage"]),

@@ -8,9 +8,13 @@ from IPython.display import Markdown
 
 from unlearnkit.report import tables
 from unlearnkit.report.run import Arm
-from unlearnkit.report.side_by_side import methods
+from unlearnkit.report.side_by_side import methods, summary
 from unlearnkit.study import plan, trials
 from unlearnkit.unlearning import METHODS
+
+PAPER = "first_epoch"
+TIMES = 2  # a price that rises by more, and by NATS, did not keep
+NATS = 0.3
 
 
 def tuning(arm: Arm) -> tuple[str, pd.DataFrame]:
@@ -45,18 +49,50 @@ def tuning_sentence(arm: Arm) -> Markdown:
     return Markdown(text)
 
 
-def tuning_table(arm: Arm) -> pd.DataFrame:
-    """A row a method: how many settings were tried, which was chosen, its mean price, and the dearest's."""
+def moved(arm: Arm) -> pd.DataFrame:
+    """A row a method: its price in the tuning worlds (then), in the test worlds (now), reached, seeds."""
     _, found = tuning(arm)
+    paid, chosen = found.groupby(["method", "trial"], sort=False)["price"].mean(), trials.best(found)
+    there = [method for method in methods(arm) if method in chosen]
+    then = pd.Series({method: paid[method, chosen[method]] for method in there}, dtype=float)
+    tested = summary(arm).loc[then.index, ["price", "reached", "seeds"]]
+    return tested.rename(columns={"price": "now"}).assign(then=then)
+
+
+def moved_sentence(arm: Arm) -> Markdown | None:
+    """Which prices of the chosen settings did not keep in the test worlds; None where nothing was tuned."""
+    found = moved(arm)
+    if not len(found):
+        return None
+    more = found[(found["now"] > TIMES * found["then"]) & (found["now"] > found["then"] + NATS)]
+    worse = [
+        f"*{METHODS[row.Index].title}* {row.then:.2f} → {row.now:.2f} (in {row.reached} of {row.seeds})"
+        for row in more.itertuples()
+    ]
+    told = f"On {arm.name} prices more than {TIMES} times as high in the test worlds (forgets in): "
+    told += f"{'; '.join(worse) or 'none'}."
+    if PAPER in found.index:
+        fixed = found.loc[PAPER]
+        told += f" The first epoch, which has nothing to tune: {fixed['then']:.2f} → {fixed['now']:.2f}."
+    return Markdown(told)
+
+
+def tuning_table(arm: Arm) -> pd.DataFrame:
+    """A row a method: settings tried, the chosen one, its price then and in the test worlds, the worst's."""
+    _, found = tuning(arm)
+    again = summary(arm)["price"].reindex(trials.names())
     paid, chosen = found.groupby(["method", "trial"], sort=False)["price"].mean(), trials.best(found)
     told = []
     for method in (m for m in trials.names() if m in chosen):
         own = paid[method]
         worst = tables.number(own.max(), ".2f") if len(own) > 1 else "–"
         told.append(
-            (METHODS[method].title, len(own), options(chosen[method]), f"{own[chosen[method]]:.2f}", worst)
+            (
+                *(METHODS[method].title, len(own), options(chosen[method]), f"{own[chosen[method]]:.2f}"),
+                *(tables.number(again[method], ".2f"), worst),
+            )
         )
-    return tables.frame(told, "method", "tried", "chosen", "its price", "the dearest's")
+    return tables.frame(told, "method", "tried", "chosen", "its price", "in the test worlds", "the dearest's")
 
 
 def options(trial: str) -> str:

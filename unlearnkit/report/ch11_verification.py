@@ -46,6 +46,7 @@ TERMS = {
 }
 MUST = {judged.ORACLE: "another oracle", "noop": "nothing done", "wrong_person": "wrong person"}
 MUST |= {IMITATOR: "oracle's imitator"}  # which has forgotten nothing, and answers as the oracle does
+EMBEDDING = "AdamW's, embedding"
 MARKS = {PASS: "✓", FAIL: "✗", NO_POWER: "?"}  # read without colour
 SHADES = {PASS: "#BFE3D0", FAIL: "#F2B59B", NO_POWER: "#ECECEC"}
 
@@ -98,7 +99,7 @@ def judgements(arm: Arm) -> dict[str, dict[str, Judgement]]:
 
 
 def title(method: str) -> str:
-    return (MUST | {ADVISED: "AdamW's, embedding"}).get(method) or METHODS[method].title
+    return (MUST | {ADVISED: EMBEDDING}).get(method) or METHODS[method].title
 
 
 def terms() -> pd.DataFrame:
@@ -118,7 +119,10 @@ def verdicts(arm: Arm) -> pd.DataFrame:
 
 
 def grid(arm: Arm) -> plt.Figure:
-    """Methods x tests: ✓ pass, ✗ fail, ? no power; the last column is the verdict."""
+    """Methods x tests: ✓ pass, ✗ fail, ? no power; the last column is the verdict.
+
+    Lines part what must pass or fail from the methods, and these from the setting that notebook 10 advises.
+    """
     table = verdicts(arm)
     codes = table.map(list(MARKS).index).to_numpy()
     drawn, ax = figures.figure(1.2 + 0.27 * len(table))
@@ -130,7 +134,7 @@ def grid(arm: Arm) -> plt.Figure:
     names = [TITLES.get(name, name) + ("" if name in (*decides, VERDICT) else "*") for name in table]
     ax.set_xticks(range(wide), names, rotation=35, ha="left")
     ax.xaxis.tick_top()
-    ax.set_yticks(range(tall), [title(name) for name in table.index])
+    ax.set_yticks(range(tall), [title(name) + " (a setting)" * (name == ADVISED) for name in table.index])
     ax.tick_params(length=0)
     ax.set_xticks(np.arange(wide - 1) + 0.5, minor=True)
     ax.set_yticks(np.arange(tall - 1) + 0.5, minor=True)
@@ -139,6 +143,8 @@ def grid(arm: Arm) -> plt.Figure:
     ax.spines[:].set_visible(False)
     ax.axvline(wide - 1.5, color=figures.INK, lw=1)
     ax.axhline(sum(name in MUST for name in table.index) - 0.5, color=figures.INK, lw=1)
+    if ADVISED in table.index:  # the last row, which is a setting and no method of its own
+        ax.axhline(tall - 1.5, color=figures.INK, lw=1)
     return drawn
 
 

@@ -20,6 +20,8 @@ GROUPS = ("forget", "neighbour", "retain")  # whose mean NLL is told, in this or
 PARTS = ("request", "method", "layers")  # of a path, in the order that they are chosen in
 LAYERS = {"all": "all layers", "embedding": "the embedding", "last2": "the last two blocks"}
 OF_WAY = " of the way"
+BETWEEN = "between steps"  # the mark of a path whose steps lie too wide apart around matched forgetting
+FAR = 0.3  # nats beyond or short of it, from which a step's price says nothing of the price there
 
 
 @cache
@@ -149,7 +151,8 @@ def marks(run: Run) -> pd.DataFrame:
 
     Columns: model, request, path (method, epoch, layers), mark (where that is), beyond (of the forget facts'
     mean NLL, the oracle's), lost (by the other facts, above the start), known and others (how many of the
-    forget and other facts shown are still said word for word, greedily). NaN and dashes without a mark.
+    forget and other facts shown are still said word for word, greedily). NaN and dashes without a mark. The
+    mark is BETWEEN, and nothing is told lost, where the nearest step is more than FAR off matched forgetting.
     """
     told = content(run)
     rows = [
@@ -175,6 +178,8 @@ def _mark(model: dict[str, Any], path: dict[str, Any]) -> dict[str, Any]:
     right = [model["texts"][s[1]] == f["answer"] for s, f in zip(place["said"], facts, strict=True)]
     found = {"mark": place["at"].removesuffix(OF_WAY), "beyond": place["nll"][0] - model["oracle"]["nll"][0]}
     found["lost"] = place["nll"][2] - model["start"]["nll"][2]
+    if abs(found["beyond"]) > FAR:
+        found |= {"mark": BETWEEN, "lost": np.nan}
     for name, asked in (("known", True), ("others", False)):
         those = [r for r, f in zip(right, facts, strict=True) if f["asked"] == asked]
         found[name] = f"{sum(those)} of {len(those)}"

@@ -9,6 +9,7 @@ import pandas as pd
 
 from unlearnkit.report import contrasts, figures, side_by_side, tables
 from unlearnkit.report.ch09_figures import FAMILIES
+from unlearnkit.report.ch09_imputed import measured
 from unlearnkit.report.ch09_tuning import options, tuning
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.side_by_side import kept, methods, reading, summary
@@ -34,6 +35,7 @@ def rows(arm: Arm, names: Sequence[str]) -> pd.DataFrame:
             "bytes": [tables.bytes_of(size) if size > 0 else "–" for size in stored],
             "forgets in": [f"{row.reached} of {row.seeds}" for row in found.itertuples()],
             "others lose [95 %]": tables.estimates(found, "price", ".2f"),
+            "measured": [tables.number(value, ".2f") for value in measured(found)],
             "D_F there": [tables.number(value, ".2f") for value in found["distance"]],
             "seconds": [tables.number(value, ".1f") for value in found["seconds"]],
             "of retraining": [tables.number(value / again, ".0%") for value in found["seconds"]],
@@ -116,18 +118,21 @@ def hessian_sentence(arm: Arm) -> str:
 
 
 def figure(arm: Arm) -> plt.Figure:
-    """Price against the bytes that must be kept; hollow where some seed never forgets."""
+    """Price against the bytes that must be kept; hollow where some seed never forgets, × what is measured."""
     there = [name for name in (*STATES, *LEDGER, *BESIDE) if name in methods(arm)]
     found, taught = summary(arm).loc[there], side_by_side.thrown_away(arm)
     stored = kept(arm)[there]
     least = stored[stored > 0].min() / 4  # where those stand that keep nothing but texts
-    found = found.assign(bytes=stored.clip(lower=least))
+    found = found.assign(bytes=stored.clip(lower=least), measured=measured(found))
+    found["measured"] = found["measured"].where(2 * found["reached"] > found["seeds"])
     drawn, ax = figures.figure(3.8)
     ax.set_xscale("log")
     for row in found.itertuples():
         colour = FAMILIES[row.family]
         face = colour if row.reached == row.seeds else "white"
         ax.plot(row.bytes, row.price, "o", color=colour, mfc=face, ms=6.5)
+        ax.plot(row.bytes, row.measured, "x", color=colour, ms=5)
+        ax.plot([row.bytes] * 2, [row.measured, row.price], color=colour, lw=0.8, ls=":", zorder=0)
     ax.axhline(taught, color=figures.MUTED, lw=1, ls=(0, (4, 3)), zorder=0)
     note = "fine-tuning thrown away"
     figures.note(ax, note, (1, taught), ax.get_yaxis_transform(), (0, 14), ha="right")

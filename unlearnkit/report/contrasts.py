@@ -111,13 +111,13 @@ def interim(run: Run, wanted: Mapping[str, str]) -> str:
         return ""
     planned, given = config.PROFILES[config.REGISTERED], run.manifest["parameters"]
     waited = "; ".join(
-        f"{name}: {given.get(seeds, 0)} of {planned[seeds]}"
+        f"{name}, {given.get(seeds, 0)} of {planned[seeds]} are there"
         for name, seeds in wanted.items()
         if given.get(seeds, 0) < planned[seeds]
     )
     return waited and (
-        f"> ⏳ **An interim look.** Registered training seeds that are there so far: {waited}. The rule "
-        "makes no allowance for looking early; what decides are the verdicts on all of them."
+        f"> ⏳ **An interim look.** Registered training seeds still to run: {waited}. The rule makes no "
+        "allowance for looking early; what decides are the verdicts on all of them."
     )
 
 

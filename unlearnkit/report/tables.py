@@ -44,15 +44,24 @@ def short(arm: str) -> str:
     return arm.replace("-pretrained", "")
 
 
-def show(table: pd.DataFrame, run: Run, name: str, note: str = "") -> Markdown:
+def show(
+    table: pd.DataFrame, run: Run, name: str, note: str = "", rows: int | pd.Series | None = None
+) -> Markdown:
     """Save a table of texts and numbers as NAME.csv and NAME.md, and return it for display.
 
-    `note` goes below it: seeds, n, what was corrected for.
+    `note` goes below it: seeds, n, what was corrected for. Of a table too long for a page, `rows` says which
+    are displayed: so many from the top, or those where it is true. All are saved, and a line says where.
     """
     text = markdown(table) + (f"\n\n*{note}*" if note else "")
     files.write_text(run.figures / "tables" / f"{name}.csv", table.to_csv(index=False))
     files.write_text(run.figures / "tables" / f"{name}.md", text + "\n")
-    return Markdown(text)
+    if rows is None:
+        return Markdown(text)
+    shown = table.head(rows) if isinstance(rows, int) else table[rows]
+    if len(shown) == len(table):
+        return Markdown(text)
+    where = f"{len(shown)} of {count(len(table), 'row')}; all are in `figures/tables/{name}.csv`."
+    return Markdown(f"{markdown(shown)}\n\n*{f'{note} {where}'.strip()}*")
 
 
 def markdown(table: pd.DataFrame) -> str:
