@@ -58,8 +58,7 @@ def note(arms: Sequence[Arm], also: str = FOOTNOTE) -> str:
 
 
 def headline_rows(table: pd.DataFrame, arms: Sequence[Arm], also: pd.Series | None = None) -> pd.Series:
-    """Which rows of a table of every arm a page has room for: all of the first arm, the principal methods
-    of the others, and those of `also`."""
+    """Rows that a page has room for: all of the first arm, others' principal methods, and those of `also`."""
     chosen = table["method"].isin([METHODS[name].title for name in PRINCIPAL])
     if "model" in table:
         chosen |= table["model"] == model(arms[0])
@@ -138,9 +137,8 @@ def other_readings(arm: Arm) -> pd.DataFrame:
     told = pd.DataFrame({"method": found["title"].to_numpy()})
     for level in DAMAGE_LEVELS:
         there = reading(arm, "damage", level)
-        there = (
-            there[there["reached"]].groupby("method")["distance"].agg(["mean", "size"]).reindex(found.index)
-        )
+        there = there[there["reached"]].groupby("method")["distance"].agg(["mean", "size"])
+        there = there.reindex(found.index)
         told[f"D_F at {level:g} nats"] = _numbers(there["mean"])
         told[f"gets to {level:g} in"] = [
             f"{n:.0f} of {of}" for n, of in zip(there["size"].fillna(0), found["seeds"], strict=True)
