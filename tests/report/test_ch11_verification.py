@@ -127,7 +127,7 @@ def test_a_run_without_verification_says_so(arm):
     arm.run.manifest = {"run": "full", "parameters": {}}
     assert chapter.warnings(arm.run) is None
     arm.run.manifest = {"run": "full-01234567", "parameters": config.PROFILES["full"] | {"seeds_audit": 5}}
-    assert "so far: worlds of coins: 5 of 24. The" in chapter.warnings(arm.run).data
+    assert "still to run: worlds of coins, 5 of 24 are there. The" in chapter.warnings(arm.run).data
     assert "verified no method" in chapter.warnings(type("Run", (), {"arms": []})()).data
 
 
