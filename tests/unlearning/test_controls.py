@@ -30,7 +30,7 @@ def test_controls_with_nothing_left_to_scale(trained, monkeypatch):
     """Somebody else without a gradient, and a random subset of no coordinate."""
     stream = trained.book.stream
     monkeypatch.setattr(
-        trained.book, "stream", lambda ids, *a: ((n, g * (list(ids) != list(OTHERS))) for n, g in stream(ids, *a))
+        trained.book, "stream", lambda ids, *a: ((n, g * (tuple(ids) != OTHERS)) for n, g in stream(ids, *a))
     )
     refused(
         trained, MethodError, "'wrong_person': the others='s first-epoch gradient is zero", "wrong_person"

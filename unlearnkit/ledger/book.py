@@ -234,7 +234,7 @@ class GradientLedger:
             raise LedgerError(f"epochs={epochs!r} names no epoch of ledger {self.store.path}")
         if unknown := [e for e in wanted if e not in self.epochs]:
             raise LedgerError(
-                f"epoch {unknown[0]} is not in ledger {self.store.path}, which holds 1 to {self.store.epochs}"
+                f"epoch {unknown[0]} is not in ledger {self.store.path}, of epochs 1 to {self.store.epochs}"
             )
         return wanted
 
