@@ -13,7 +13,7 @@ from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.limits import Count, From0, Limit, Share, Steps, fits, words
 
 if TYPE_CHECKING:
-    from nowhere import Nothing
+    from pathlib import PurePath as Nothing
 
 COUNT, WHOLE, EPOCHS = "a whole number from 1", "a whole number from 0", "all, or numbers from 1"
 
