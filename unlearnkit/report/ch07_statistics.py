@@ -36,9 +36,9 @@ def holding(run: Run) -> dict[str, list[str]]:
     Keys: "replicated" on all of them, "not replicated" on all, and "it depends". After plain SGD paths end
     before the person is forgotten, so that most of the verdicts there compare no prices.
     """
-    found: dict[str, set[str]] = {}
+    found, asked = {}, {arm.name for arm in judging(run)}
     for row in verdicts(run):
-        if row["arm"] in {arm.name for arm in judging(run)}:
+        if row["arm"] in asked:
             found.setdefault(row["id"], set()).add(row["verdict"])
     kinds = {claims.REPLICATED: [], claims.NOT_REPLICATED: [], DEPENDS: []}
     for claim in (claim.id for claim in claims.CLAIMS if claim.id in found):

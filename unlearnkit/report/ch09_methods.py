@@ -8,7 +8,6 @@ import pandas as pd
 from IPython.display import Markdown
 
 from unlearnkit.claims.methods import NEVER_ADVISED, PRINCIPAL, SHARE, sees
-from unlearnkit.claims.rule import ALPHA
 from unlearnkit.report import contrasts, side_by_side, tables
 from unlearnkit.report.ch09_advice import advice_table
 from unlearnkit.report.ch09_imputed import FOOTNOTE, measured
@@ -161,14 +160,14 @@ def rivals(arm: Arm) -> list[str]:
 def bar(arm: Arm) -> pd.DataFrame:
     """Each rival's price less SHARE of the first epoch's, paired by seed: a row a method (the index).
 
-    Columns: those of `contrasts.contrast`, and cheaper: whether the interval lies below 0, and p after Holm
-    over the rivals is below ALPHA. Without the first epoch's paths no rows.
+    Columns: those of `contrasts.contrast`, and cheaper: `contrasts.shown_below`, Holm over the rivals.
+    Without the first epoch's paths no rows.
     """
     paid = prices(arm)
     least = SHARE * paid[PAPER] if PAPER in paid else pd.Series(dtype=float)
     pairs = {m: (paid[m], least) for m in rivals(arm)} if len(least) else {}
     found = contrasts.family(pairs).set_index("against")
-    return found.assign(cheaper=(found["ci_high"] < 0) & (found["p_holm"] < ALPHA))
+    return found.assign(cheaper=contrasts.shown_below(found))
 
 
 def bar_table(arm: Arm) -> pd.DataFrame:
@@ -200,7 +199,7 @@ def bar_sentence(arm: Arm) -> Markdown:
     )
     few, names = found.index.isin(PRINCIPAL), _titles(found, found["cheaper"])
     nine = contrasts.with_holm(found[few])
-    own = _titles(nine, (nine["ci_high"] < 0) & (nine["p_holm"] < ALPHA))
+    own = _titles(nine, contrasts.shown_below(nine))
     told = "**No other method is shown to cost less than a third of that.**"
     if names:
         these = tables.count(len(found), "method")

@@ -7,12 +7,12 @@ import pandas as pd
 from IPython.display import Markdown
 
 from unlearnkit.report import tables
+from unlearnkit.report.ch09_methods import PAPER
 from unlearnkit.report.run import Arm
 from unlearnkit.report.side_by_side import methods, summary
 from unlearnkit.study import plan, trials
 from unlearnkit.unlearning import METHODS
 
-PAPER = "first_epoch"
 TIMES = 2  # a price that rises by more, and by NATS, did not keep
 NATS = 0.3
 

@@ -13,7 +13,7 @@ from unlearnkit.study import config, plan, sequence
 from unlearnkit.unlearning import METHODS
 
 DRAWN = {"forgotten": "beyond the oracle", "retained": "others lose"}
-COLOURS = {"first_epoch": "#D55E00", "adam_replay": "#661100", "kfac_replay": "#0072B2", "npo": "#CC9900"}
+COLOURS = figures.COLOURS | {"kfac_replay": "#0072B2", "npo": "#CC9900"}
 
 
 def of_run(run: Run) -> Arm | None:

@@ -64,6 +64,11 @@ def with_holm(table: pd.DataFrame, within: str = "") -> pd.DataFrame:
     return table
 
 
+def shown_below(table: pd.DataFrame) -> pd.Series:
+    """Which rows are shown to be below 0: the interval is, and p after Holm is below ALPHA."""
+    return (table["ci_high"] < 0) & (table["p_holm"] < claims.ALPHA)
+
+
 def updates(arm: Arm) -> pd.DataFrame:
     """D_F at matched damage: first epoch minus each other core update on all layers; `contrast`'s columns."""
     wide = matched_damage(arm).pivot_table(index="seed", columns="method", values="oracle_distance")

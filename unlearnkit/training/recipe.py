@@ -139,6 +139,13 @@ def freeze(model: PreTrainedModel, recipe: Recipe) -> None:
     """
     if recipe.lora:
         adapters.add(model, recipe.lora)
+    for parameter in frozen(model, recipe):
+        parameter.requires_grad_(False)
+
+
+def frozen(model: PreTrainedModel, recipe: Recipe) -> list[torch.nn.Parameter]:
+    """The parameters that a recipe names as frozen. ConfigError where a name is no parameter's."""
+    found: list[torch.nn.Parameter] = []
     for pattern in recipe.frozen:
         named = [p for name, p in model.named_parameters() if fnmatch.fnmatchcase(name, pattern)]
         if not named:
@@ -146,5 +153,5 @@ def freeze(model: PreTrainedModel, recipe: Recipe) -> None:
                 f"Recipe.frozen: {pattern!r} names no parameter of {type(model).__name__}; they are called "
                 f"like {next(n for n, _ in model.named_parameters())!r}"
             )
-        for parameter in named:
-            parameter.requires_grad_(False)
+        found += named
+    return found

@@ -21,7 +21,7 @@ from unlearnkit.errors import ConfigError, DataError, ModelError
 from unlearnkit.models.fitting import require_fit
 from unlearnkit.training import replaying
 from unlearnkit.training.fine_tuning import identified
-from unlearnkit.training.recipe import Recipe, freeze
+from unlearnkit.training.recipe import Recipe, freeze, frozen
 
 INDEX = "shards.json"
 
@@ -55,7 +55,7 @@ class Shards:
         _require_plain(recipe)
         _require_counts(len(by_id), shards=shards, slices=slices)
         require_fit(model.config, tokenizer, examples, recipe.loss_on)
-        freeze(deepcopy(model), recipe)  # refuses an unknown name before anything is written
+        frozen(model, recipe)  # refuses an unknown name before anything is written
         order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(recipe.seed)).tolist()
         ids = [examples[k].id for k in order]
         dealt = [[ids[k::shards][r::slices] for r in range(slices)] for k in range(shards)]

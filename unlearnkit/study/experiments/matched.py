@@ -41,8 +41,9 @@ class Approach:
         return unlearning.METHODS[self.spec["method"]]
 
     def is_there(self) -> bool:
-        """Whether the facts are as unlikely as that before anything is done."""
-        return self._nll() >= self.level
+        """Whether the facts are as unlikely as that before anything is done; `go` looks no second time."""
+        self._look()
+        return self.seen[self.here] >= self.level
 
     def go(self) -> tuple[unlearning.Result, bool]:
         """Unlearn in place, to the first crossing or, where there is none, the path's end; whether it is one.
@@ -54,7 +55,8 @@ class Approach:
             return self._apply(alpha=1.0), False
         if not self.method.stops and "steps" not in self.method.options:
             return self._apply(), self._nll() >= self.level - NEAR
-        self._look()
+        if not self.seen:
+            self._look()
         if not self.method.stops:
             result = self._by_steps()
         else:
