@@ -9,10 +9,7 @@ The activation-gradient product, which needs no stored gradient, is `metrics.act
 """
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -24,7 +21,7 @@ from unlearnkit.batching import batch_of
 from unlearnkit.data import Example
 from unlearnkit.errors import LedgerError
 from unlearnkit.layers import Layers
-from unlearnkit.ledger import GradientLedger, record
+from unlearnkit.ledger import GradientLedger, recorded
 
 Vectors = Mapping[str, torch.Tensor]  # by parameter name
 PAIRED = 8  # examples read at once where only each one's product with itself is wanted
@@ -47,22 +44,11 @@ def gradient_dot(
     if "batch_size" not in recipe:
         raise LedgerError(f"ledger {book.store.path} was not recorded by fine_tune: it has no batch size")
     book.require_fits(model)
-    folder = Path(tempfile.mkdtemp(prefix="unlearnkit-"))
-    try:
-        now = record(
-            model,
-            tokenizer,
-            examples,
-            folder / "now",
-            loss_on=recipe["loss_on"],
-            divisor=recipe["batch_size"],
-            dtype=book.store.dtype,
-        )
+    units = {"loss_on": recipe["loss_on"], "divisor": recipe["batch_size"]}
+    with recorded(model, tokenizer, examples, **units, dtype=book.store.dtype) as now:
         ids = [e.id for e in examples]
         groups = [ids[start : start + PAIRED] for start in range(0, len(ids), PAIRED)]
         dots = [book.dot(group, group, epoch, 1, layers, other=now).diagonal() for group in groups]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return pd.DataFrame({"id": ids, "influence": torch.cat(dots).tolist()})
 
 

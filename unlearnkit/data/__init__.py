@@ -1,7 +1,7 @@
 """The study's facts, others of many kinds, a user's own, and the texts that measure utility."""
 
 from unlearnkit.data.aliases import under_alias
-from unlearnkit.data.example import Example, digest
+from unlearnkit.data.example import Example, digest, spread
 from unlearnkit.data.facts import background_facts, dave, holdout, persons, pool, retarget, world
 from unlearnkit.data.files import load, load_jsonl, save_jsonl
 from unlearnkit.data.probes import asked_otherwise
@@ -30,6 +30,7 @@ __all__ = [
     "real_persons",
     "retarget",
     "save_jsonl",
+    "spread",
     "tofu_like",
     "under_alias",
     "utility_text",

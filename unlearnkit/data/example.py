@@ -2,10 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from unlearnkit import writing
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,12 @@ class Example:
     def text(self) -> str:
         """Prompt and answer, joined as in training."""
         return writing.join(self.prompt, self.answer)
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """Up to `count` of the items, spread evenly over their order."""
+    count = min(count, len(items))
+    return [items[(2 * k + 1) * len(items) // (2 * count)] for k in range(count)]
 
 
 def digest(examples: Iterable[Example]) -> str:

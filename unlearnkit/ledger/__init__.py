@@ -16,6 +16,6 @@ recording new ledgers, and gradients of a model that is not trained
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger.book import GradientLedger
 from unlearnkit.ledger.recorder import Recorder
-from unlearnkit.ledger.recording import create, record, record_batches
+from unlearnkit.ledger.recording import create, record, record_batches, recorded
 
-__all__ = ["GradientLedger", "LedgerError", "Recorder", "create", "record", "record_batches"]
+__all__ = ["GradientLedger", "LedgerError", "Recorder", "create", "record", "record_batches", "recorded"]

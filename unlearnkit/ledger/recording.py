@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -99,6 +100,15 @@ def record(
     parts = [examples[start : start + batch_size] for start in range(0, len(examples), batch_size)]
     batches = [batch_of(tokenizer, part, loss_on) for part in parts]
     return record_batches(model, batches, path, loss_on=loss_on, divisor=divisor, dtype=dtype)
+
+
+@contextlib.contextmanager
+def recorded(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], **options
+) -> Iterator[GradientLedger]:
+    """A ledger of the examples' present gradients, with the options of `record`; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="unlearnkit-", ignore_cleanup_errors=True) as folder:
+        yield record(model, tokenizer, examples, Path(folder) / "ledger", **options)
 
 
 @torch.enable_grad()  # callers that change weights in place, like gradient ascent, have it off

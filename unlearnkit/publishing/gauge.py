@@ -8,7 +8,7 @@ from rapidfuzz import fuzz, process
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import metrics
-from unlearnkit.data import Example
+from unlearnkit.data import Example, spread
 from unlearnkit.data.folding import folded
 from unlearnkit.errors import ModelError
 from unlearnkit.metrics.text import perplexity_of
@@ -42,9 +42,7 @@ class Groups:
     ) -> "Groups":
         gone = set(request)
         forget, others = ([e for e in facts if (e.id in gone) == asked] for asked in (True, False))
-        count = min(MEASURED, len(others))
-        spread = [others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count)]
-        return cls(forget, spread, _neighbours(forget, others), earlier)
+        return cls(forget, spread(others, MEASURED), _neighbours(forget, others), earlier)
 
 
 def _neighbours(forget: Sequence[Example], others: Sequence[Example]) -> list[Example]:

@@ -43,8 +43,7 @@ class Setting:
     def retain(self) -> list[Example]:
         """The retain facts that a path scores: spread evenly over everybody, near-neighbours included."""
         others = [e for e in self.facts if e.id not in set(self.forget)]
-        count = min(RETAIN_FACTS, len(others))
-        return [others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count)]
+        return data.spread(others, RETAIN_FACTS)
 
     def unscored_control(self) -> list[str]:
         """The control's ids that no path scores; all of them where there is none such."""

@@ -6,6 +6,7 @@ They are for looking, not for testing: one training seed, a few methods, request
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from unlearnkit import data
 from unlearnkit.study import config, plan, trials
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.grid import Seed
@@ -108,6 +109,4 @@ class Words:
         """Ids of the facts whose prompts are continued: of a person's in their order, of others' spread."""
         setting = self.seed.setting
         others = [e.id for e in setting.retain()]
-        count = min(SAID_OF["retain"], len(others))
-        spread = [others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count)]
-        return [*setting.forget[: SAID_OF["forget"]], *spread]
+        return [*setting.forget[: SAID_OF["forget"]], *data.spread(others, SAID_OF["retain"])]

@@ -1,7 +1,5 @@
 """Where stored gradients point: their inner products with each other, with today's, and with the way back."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from unlearnkit import weights
-from unlearnkit.ledger import GradientLedger, record
+from unlearnkit.ledger import GradientLedger, recorded
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments.setting import fine_tuned, groups_of
 from unlearnkit.study.experiments.train import WEIGHTS
@@ -36,20 +34,13 @@ def alignment(cell: Cell) -> pd.DataFrame:
     config = cell.config
     model, tokenizer, book = fine_tuned(config, train)
     groups = groups_of(config)
-    folder = Path(tempfile.mkdtemp(prefix="unlearnkit-"))
-    try:
-        now = {
-            name: record(
-                model,
-                tokenizer,
-                groups[group],
-                folder / name,
-                loss_on=config["recipe"]["loss_on"],
-                divisor=config["recipe"]["batch_size"],
-            )
-            for name, group in ((NOW, "forget"), (RETAIN_NOW, "retain"))
-        }
-        sums: dict[tuple[str, str, str], float] = {}
+    told = {"loss_on": config["recipe"]["loss_on"], "divisor": config["recipe"]["batch_size"]}
+    sums: dict[tuple[str, str, str], float] = {}
+    with (
+        recorded(model, tokenizer, groups["forget"], **told) as forget,
+        recorded(model, tokenizer, groups["retain"], **told) as retain,
+    ):
+        now = {NOW: forget, RETAIN_NOW: retain}
         for layer, vectors in _by_layer(config, model, book, now, oracle.folder / WEIGHTS):
             names = list(vectors)
             flat = torch.stack([vectors[n].flatten() for n in names])
@@ -57,8 +48,6 @@ def alignment(cell: Cell) -> pd.DataFrame:
             for i, a in enumerate(names):
                 for j, b in enumerate(names):
                     sums[layer, a, b] = sums.get((layer, a, b), 0.0) + gram[i, j].item()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     rows = pd.DataFrame([(*key, value) for key, value in sums.items()], columns=["layers", "a", "b", "value"])
     return rows.assign(metric="gram")
 

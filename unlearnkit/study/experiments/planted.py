@@ -1,10 +1,7 @@
 """Cells of the variant with planted layers: the scores by which rules choose the layers to unlearn on."""
 
 import math
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -12,7 +9,7 @@ from safetensors import safe_open
 
 from unlearnkit import layers, weights
 from unlearnkit.influence import inner
-from unlearnkit.ledger import GradientLedger, record
+from unlearnkit.ledger import GradientLedger, recorded
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments.setting import fine_tuned, groups_of
 from unlearnkit.study.experiments.train import WEIGHTS, loaded
@@ -31,26 +28,25 @@ def layer_scores(cell: Cell) -> pd.DataFrame:
     model, tokenizer, book = fine_tuned(config, train)
     groups, now = groups_of(config), weights.parameters(model)
     public = weights.parameters(loaded(config)[0])
-    folder = Path(tempfile.mkdtemp(prefix="unlearnkit-"))
     told = {"loss_on": config["recipe"]["loss_on"], "divisor": config["recipe"]["batch_size"]}
-    try:
-        what = model, tokenizer
-        fresh = {k: record(*what, groups[k], folder / k, **told) for k in ("forget", "retain")}
-        with safe_open(base.folder / WEIGHTS, "pt") as before, torch.no_grad():
-            rows = []
-            for candidate, parts in config["candidates"].items():
-                names = list(layers.parameters(model, parts))
-                found = {
-                    "stored": book.sum(config["forget"], "first", parts),
-                    "forget": _sum(fresh["forget"], parts),
-                    "retain": _sum(fresh["retain"], parts),
-                    "weights": {n: now[n] for n in names},
-                    "way": {n: now[n] - public[n] for n in names},
-                    "taught": {n: now[n] - before.get_tensor(n).to(now[n].device) for n in names},
-                }
-                rows += [(rule, candidate, value) for rule, value in scores(found).items()]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with (
+        recorded(model, tokenizer, groups["forget"], **told) as forget,
+        recorded(model, tokenizer, groups["retain"], **told) as retain,
+        safe_open(base.folder / WEIGHTS, "pt") as before,
+        torch.no_grad(),
+    ):
+        rows = []
+        for candidate, parts in config["candidates"].items():
+            names = list(layers.parameters(model, parts))
+            found = {
+                "stored": book.sum(config["forget"], "first", parts),
+                "forget": _sum(forget, parts),
+                "retain": _sum(retain, parts),
+                "weights": {n: now[n] for n in names},
+                "way": {n: now[n] - public[n] for n in names},
+                "taught": {n: now[n] - before.get_tensor(n).to(now[n].device) for n in names},
+            }
+            rows += [(rule, candidate, value) for rule, value in scores(found).items()]
     return pd.DataFrame(rows, columns=["metric", "layers", "value"])
 
 
