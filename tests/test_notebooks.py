@@ -75,6 +75,13 @@ def test_cells_have_identities_and_no_injected_parameters(name):
     assert not any("injected-parameters" in cell["metadata"].get("tags", []) for cell in cells)
 
 
+def test_warnings_are_shown(name):
+    """What `unless` gives is seen only as a cell's last expression."""
+    for text in sources(name, "code"):
+        *before, _ = ast.parse(text).body
+        assert not [n for n in before if isinstance(n, ast.Expr) and "unless(" in ast.unparse(n)]
+
+
 def test_code_is_folded_on_the_page(name):
     """The report is prose first: a reader opens the code of a figure or table by a click."""
     folded = {"hide-input", "remove-input", "remove-output"}
