@@ -86,6 +86,34 @@ def test_moments_of_whole_records(kind):
     assert torch.allclose(fisher, torch.outer(flat, flat))
 
 
+def test_moments_do_not_depend_on_chunks(book, monkeypatch):
+    """A record a chunk, as a small budget reads them, against all at once."""
+    keys = book.reader.as_stored([(i, e) for i in IDS for e in (1, 2)])[1]
+    sites = [site for site in book.reader.sites if site.weight and site.kind != "norm"]
+    expected = [kronecker.moments(book, site, keys) for site in sites]
+    monkeypatch.setattr("unlearnkit.ledger.reader.BUDGET", 1)
+    assert len(list(book.reader.read(sites[0], keys))) == len(keys)
+    for site, both in zip(sites, expected, strict=True):
+        for ours, theirs in zip(kronecker.moments(book, site, keys), both, strict=True):
+            assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6 * theirs.abs().max().item()), site
+
+
+def test_moments_of_records_of_both_kinds():
+    """Factors in two chunks with records kept whole between them: each kind counts by its records."""
+    torch.manual_seed(0)
+    x, d, whole = torch.randn(5, 3), torch.randn(5, 2), torch.randn(2, 6)
+    site = site_of("linear")
+    first = Factors(site, 1, owner=torch.zeros(3, dtype=torch.long), x=x[:3], d=d[:3])
+    last = Factors(site, 1, owner=torch.zeros(2, dtype=torch.long), x=x[3:], d=d[3:])
+    reader = type("R", (), {"read": lambda *_: iter([first, Factors(site, 2, dense=whole), last])})()
+    inner, outer = kronecker.moments(type("B", (), {"reader": reader})(), site, list("abcd"))
+    seen, matrices = (x.T @ x).double(), whole.view(2, 2, 3).double()
+    right = sum(m.T @ m for m in matrices)
+    assert torch.allclose(inner, seen / seen.trace() / 2 + right / right.trace() / 2, atol=1e-6)
+    gradients = seen.trace() / 5 * (d.T @ d).double() + sum(m @ m.T for m in matrices)
+    assert torch.allclose(outer, gradients / 4, atol=1e-5)
+
+
 def test_biases_and_norms_have_mean_squares(book):
     summed, others = [(IDS[0], 1)], [(i, 2) for i in IDS[3:]]
     found = dict(kronecker.shaped(book, summed, others, "norms", lambda m: m))

@@ -8,7 +8,8 @@ many, whose A is its share of the tokens. Vocabularies, and sides wider than WID
 and so do biases and norms, of the records' own gradients.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -50,24 +51,45 @@ def shaped(
 
 
 def moments(book: GradientLedger, site: Site, keys: Sequence[Key]) -> tuple[torch.Tensor, torch.Tensor]:
-    """A (in, in) and G (out, out) of these records at a site, float64; (in,) or (out,) where diagonal."""
+    """A (in, in) and G (out, out) of these records at a site, float64; (in,) or (out,) where diagonal.
+
+    However the records are read: sums over all of a kind (factors, or kept whole) come before any division.
+    """
     inner = outer = 0.0
-    for factors in book.reader.read(site, keys):
-        inward, size = _inner(site, factors)
-        inner = inner + inward * (factors.n / max(_trace(inward), 1e-300) / len(keys))
-        rows = _outer(site, factors)
-        outer = outer + _second(rows, diagonal=site.on_targets) * (size / len(keys))
+    for of_kind in _sums(book, site, keys):
+        trace = float(_trace(of_kind.inner))
+        size = trace / of_kind.tokens if of_kind.tokens else 1.0  # the inputs' mean square
+        inner = inner + of_kind.inner * (of_kind.n / max(trace, 1e-300) / len(keys))
+        outer = outer + of_kind.outer * (size / len(keys))
     return inner, outer
 
 
-def _inner(site: Site, factors: Factors) -> tuple[torch.Tensor, float]:
-    """The inputs' second moment, not yet of trace 1, and their mean square."""
+@dataclass
+class _Sums:
+    """Of records of one kind: their number, their tokens (0 where kept whole), and raw sums of moments."""
+
+    n: int = 0
+    tokens: int = 0
+    inner: torch.Tensor | float = 0.0
+    outer: torch.Tensor | float = 0.0
+
+
+def _sums(book: GradientLedger, site: Site, keys: Sequence[Key]) -> Collection[_Sums]:
+    found: dict[bool, _Sums] = {}
+    for factors in book.reader.read(site, keys):
+        sums = found.setdefault(factors.dense is not None, _Sums())
+        sums.n += factors.n
+        sums.tokens += 0 if factors.dense is not None else len(factors.owner)
+        sums.inner = sums.inner + _inner(site, factors)
+        sums.outer = sums.outer + _second(_outer(site, factors), diagonal=site.on_targets)
+    return found.values()
+
+
+def _inner(site: Site, factors: Factors) -> torch.Tensor:
+    """The inputs' second moment, not yet of trace 1."""
     if site.kind == "embedding":
-        return torch.bincount(factors.ids, minlength=site.width_in).double(), 1.0
-    if factors.dense is not None:
-        return _second(_whole(site, factors).flatten(0, 1)), 1.0
-    found = _second(factors.x)
-    return found, float(_trace(found)) / max(len(factors.x), 1)
+        return torch.bincount(factors.ids, minlength=site.width_in).double()
+    return _second(factors.x if factors.dense is None else _whole(site, factors).flatten(0, 1))
 
 
 def _outer(site: Site, factors: Factors) -> torch.Tensor:

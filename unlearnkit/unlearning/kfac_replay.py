@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     source="after K-FADE, 2602.10568",
     needs=("ledger",),
     reads=("others",),
+    version=2,
 )
 def kfac_replay(
     inputs, *, epochs: Epochs = "all", damping: From0 = 0.1, curvature: Epochs = "all"

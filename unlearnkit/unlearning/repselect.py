@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     source="after 2606.17168",
     needs=("ledger",),
     reads=("others",),
+    version=2,
 )
 def repselect(
     inputs, *, epochs: Epochs = "all", components: Whole = 8, curvature: Epochs = "all"
