@@ -27,12 +27,9 @@ def kfac_replay(
     `damping` times their mean eigenvalue (0.1 as Grosse et al. 2023 for EK-FAC, R). True labels rather than
     sampled ones: an empirical Fisher matrix. K-FADE was read as an abstract; on stored factors it is ours.
     """
-    from unlearnkit.ledger import kronecker
-    from unlearnkit.unlearning.past import recorded_others
+    from unlearnkit.unlearning.past import shaped_by_others
 
-    book = inputs.ledger
-    others, summed = book.keys(recorded_others(inputs), curvature), book.keys(inputs.request, epochs)
-    return kronecker.shaped(book, summed, others, inputs.layers, lambda m: inverse(m, damping))
+    return shaped_by_others(inputs, epochs, curvature, lambda m: inverse(m, damping))
 
 
 def inverse(moment: "torch.Tensor", damping: float) -> "torch.Tensor":

@@ -5,12 +5,14 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from unlearnkit.errors import MethodError, RequestError
+from unlearnkit.unlearning.limits import Epochs
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
     from unlearnkit.data import Example
+    from unlearnkit.ledger.kronecker import Operator
     from unlearnkit.training import History, Recipe
     from unlearnkit.unlearning.inputs import Inputs
 
@@ -47,6 +49,17 @@ def recorded_others(inputs: "Inputs") -> list[str]:
     raise MethodError(
         f"method {inputs.method!r} needs a ledger that holds others than the request: fine_tune(..., record=)"
     )
+
+
+def shaped_by_others(
+    inputs: "Inputs", epochs: Epochs, curvature: Epochs, operator: "Operator"
+) -> "Iterator[tuple[str, torch.Tensor]]":
+    """`ledger.kronecker.shaped` of the request in `epochs`, by moments of the others in `curvature`."""
+    from unlearnkit.ledger import kronecker
+
+    book = inputs.ledger
+    others, summed = book.keys(recorded_others(inputs), curvature), book.keys(inputs.request, epochs)
+    return kronecker.shaped(book, summed, others, inputs.layers, operator)
 
 
 def left(inputs: "Inputs") -> "list[Example]":

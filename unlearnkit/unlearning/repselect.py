@@ -28,12 +28,9 @@ def repselect(
     moment (vocabulary, biases, norms) are left as they are. RepSelect was read as an abstract and a README:
     that the components are the others', and how many, is ours.
     """
-    from unlearnkit.ledger import kronecker
-    from unlearnkit.unlearning.past import recorded_others
+    from unlearnkit.unlearning.past import shaped_by_others
 
-    book = inputs.ledger
-    others, summed = book.keys(recorded_others(inputs), curvature), book.keys(inputs.request, epochs)
-    return kronecker.shaped(book, summed, others, inputs.layers, lambda m: without_leading(m, components))
+    return shaped_by_others(inputs, epochs, curvature, lambda m: without_leading(m, components))
 
 
 def without_leading(moment: "torch.Tensor", components: int) -> "torch.Tensor":
