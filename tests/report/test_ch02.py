@@ -79,8 +79,8 @@ def test_the_costs_by_arm_are_the_means_of_its_prices(arm):
 
 
 def layers_of(monkeypatch, **rows):
-    """`by_layers` of these arms: first, all, embedding, and the seeds of four that forget by the last."""
-    columns = ["first", "all", "embedding", "reached"]
+    """`by_layers` of these arms: first, all, embedding, seeds of four that forget by the last, at what cost."""
+    columns = ["first", "all", "embedding", "reached", "there", "there_all"]
     told = pd.DataFrame.from_dict(rows, orient="index", columns=columns).assign(seeds=4)
     monkeypatch.setattr(chapter, "by_layers", lambda run: told)
     return SimpleNamespace(arms=[SimpleNamespace(name="big"), SimpleNamespace(name="small")])
@@ -89,22 +89,22 @@ def layers_of(monkeypatch, **rows):
 @pytest.mark.parametrize(
     ("big", "small", "differ"),
     [
-        ((1.5, 0.2, 1.0, 3), (2.0, 1.2, 0.4, 4), True),
-        ((1.5, 0.2, 0.3, 3), (2.0, 1.2, 0.4, 4), False),  # no dearer on the embedding
-        ((1.5, 0.2, 1.0, 4), (2.0, 1.2, 0.4, 4), False),  # every seed forgets
-        ((1.5, 0.2, 1.0, 3), (2.0, 0.3, 0.4, 4), False),  # the small one is cheaper on all layers
+        ((1.5, 0.2, 1.0, 3, 0.2, 0.2), (2.0, 1.2, 0.4, 4, 0.4, 1.2), True),
+        ((1.5, 0.2, 1.0, 3, 0.6, 0.2), (2.0, 1.2, 0.4, 4, 0.4, 1.2), False),  # dearer where it gets there
+        ((1.5, 0.2, 0.2, 4, 0.2, 0.2), (2.0, 1.2, 0.4, 4, 0.4, 1.2), False),  # every seed forgets
+        ((1.5, 0.2, 1.0, 3, 0.2, 0.2), (2.0, 0.3, 0.4, 4, 0.4, 0.3), False),  # all layers are cheaper
     ],
 )
 def test_adamw_belongs_on_other_layers_of_a_small_model(monkeypatch, big, small, differ):
     run = layers_of(monkeypatch, big=big, small=small)
     assert chapter.layers_differ(run) == differ
-    assert "forgets in 4 of 4" in chapter.layers_in_words(run)
+    assert "the 4 of 4 worlds where they get there" in chapter.layers_in_words(run)
 
 
 def test_adamw_saves_less_elsewhere_where_its_share_of_the_price_is_larger(monkeypatch):
-    big = (1.5, 0.2, 1.0, 3)
-    assert chapter.saves_less(layers_of(monkeypatch, big=big, small=(2.0, 1.2, 0.4, 4)))
-    assert not chapter.saves_less(layers_of(monkeypatch, big=big, small=(2.0, 0.1, 0.4, 4)))
+    big = (1.5, 0.2, 1.0, 3, 0.2, 0.2)
+    assert chapter.saves_less(layers_of(monkeypatch, big=big, small=(2.0, 1.2, 0.4, 4, 0.4, 1.2)))
+    assert not chapter.saves_less(layers_of(monkeypatch, big=big, small=(2.0, 0.1, 0.4, 4, 0.4, 0.1)))
 
 
 def test_an_arm_that_walks_no_embedding_says_nothing_of_its_layers(arm):
