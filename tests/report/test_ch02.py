@@ -79,7 +79,7 @@ def test_the_costs_by_arm_are_the_means_of_its_prices(arm):
 
 
 def layers_of(monkeypatch, **rows):
-    """`by_layers` of these arms: first, all, embedding, seeds of four that forget by the last, at what cost."""
+    """`by_layers` of these arms, each of four seeds."""
     columns = ["first", "all", "embedding", "reached", "there", "there_all"]
     told = pd.DataFrame.from_dict(rows, orient="index", columns=columns).assign(seeds=4)
     monkeypatch.setattr(chapter, "by_layers", lambda run: told)

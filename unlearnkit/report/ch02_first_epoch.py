@@ -80,7 +80,7 @@ def layers_differ(run: Run) -> bool:
 
 
 def layers_in_words(run: Run) -> str:
-    """`by_layers` as a list: what AdamW's updates cost, in the seeds that forget, and what the first epoch."""
+    """`by_layers` as a list: what AdamW's updates cost, in seeds that forget, and what the first epoch."""
     told = [
         f"{name}: {row['all']:.2f} on all layers, {row['there']:.2f} on the embedding (in the "
         f"{row['reached']:.0f} of {row['seeds']:.0f} worlds where they get there; {row['there_all']:.2f} on "
