@@ -76,6 +76,15 @@ def test_every_claim_of_the_paper_is_there_once():
     assert all(c.kind in claims.KINDS and c.margin > 0 for c in claims.CLAIMS)
 
 
+def test_claims_whose_paths_end_before_are_no_part_of_the_family():
+    values = {"C1": [0.5, 0.9, 0.4, 0.6], "C2a": [0.3, 0.8, 0.5, 0.7], "C4": [1.0, 2.0, 1.5, 1.4]}
+    alone = {r["id"]: r for r in verdicts({"C4": values["C4"]}, "arm")}
+    rows = {r["id"]: r for r in verdicts(values, "arm", too_short=["C1", "C2a"])}
+    assert rows["C4"]["p_holm"] == alone["C4"]["p_holm"] == alone["C4"]["p"]
+    assert {rows[i]["verdict"] for i in ("C1", "C2a")} == {claims.NO_VERDICT}
+    assert rows["C1"]["p"] is None and rows["C1"]["estimate"] != rows["C1"]["estimate"]
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -82,7 +82,7 @@ def verdicts(
     whose paths were not walked far enough, and these have no numbers (NaN and None).
 
     Keys: id, statement, arm, contrast, margin, estimate, ci_low, ci_high, p, p_holm, n_seeds, detectable,
-    verdict, paper_says. Holm's family is the arm's claims that can be tested; one seed is never a verdict.
+    verdict, paper_says. Holm's family is the arm's claims that are tested; one seed is never a verdict.
     ConfigError for an unknown claim.
     """
     from unlearnkit import stats
@@ -93,13 +93,15 @@ def verdicts(
     rows = [
         _test(claim, np.asarray(contrasts[i], float), arm) for i, claim in known.items() if i in contrasts
     ]
+    for row in rows:
+        if row["id"] in too_short:
+            row |= dict.fromkeys(TESTED) | {"estimate": math.nan}
     tested = [r for r in rows if r["p"] is not None]
     for row, corrected in zip(tested, stats.holm([r["p"] for r in tested]) if tested else (), strict=True):
         row["p_holm"] = float(corrected)
     for row in rows:
-        row["verdict"] = NO_VERDICT if why_not else _decide(known[row["id"]], row)
-        if row["id"] in too_short:
-            row |= dict.fromkeys(TESTED) | {"estimate": math.nan, "verdict": NO_VERDICT}
+        mute = why_not or row["id"] in too_short
+        row["verdict"] = NO_VERDICT if mute else _decide(known[row["id"]], row)
     return rows
 
 

@@ -67,10 +67,10 @@ WANTED = {
 }
 
 
-def warnings(run: Run) -> Markdown | None:
+def warnings(run: Run, wanted: dict[str, str] = WANTED) -> Markdown | None:
     """What stands above a page where a run verifies no method, or in fewer worlds than were registered."""
     if of_run(run):
-        return Markdown(told) if (told := contrasts.interim(run, WANTED)) else None
+        return Markdown(told) if (told := contrasts.interim(run, wanted)) else None
     return Markdown(
         "> ⚠ **This run verified no method**, and shows nothing here. Runs of the profile `full` verify the "
         'principal methods, and others of the built-in study with `P="seeds_verified=8"`.'

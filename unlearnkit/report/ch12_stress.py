@@ -14,6 +14,11 @@ from unlearnkit.study.config import VERIFIED
 from unlearnkit.study.verified import IMITATOR
 from unlearnkit.unlearning import METHODS
 
+WANTED = grid.WANTED | {
+    "worlds of requests in sequence": "seeds_sequence",
+    "worlds of other data": "seeds_diverse",
+    "worlds of authors": "seeds_authors",
+}
 FIRST = "oracle 1"  # the oracle that others are held against
 TAUGHT = {"half": "half of the person's facts", "others": "facts that nobody knew"}
 ASKED = {"paraphrase": "other words", "two-hop": "two hops", "alias": "alias", "beside": "beside another"}

@@ -1,6 +1,8 @@
 """The cells that compare methods: a seed's training with others recorded too, and a path a method.
 
-What others' texts or gradients a method sees are never of the facts that its path scores. Imports no torch.
+What retain texts or stored gradients a method sees are never of the facts that its path scores; what trains
+again on all that is left (retraining, SISA, exact replay, rewind, certified removal) sees these too. Imports
+no torch.
 """
 
 from collections.abc import Mapping
