@@ -490,6 +490,22 @@ def test_a_failure_leaves_nothing(where, home, monkeypatch):
         forget(job(home, purge=True))
     assert set(listing(home)) - set(before) <= {"key", "key.pub"}
     assert GradientLedger.open(home / "ledger").example_ids[0] == "line-1"  # not purged either
+    assert "forgotten" not in Store.load(home / "ledger").head
+
+
+def test_the_ledger_is_told_of_what_was_delivered_only(home, monkeypatch):
+    """Whatever comes between leaves a model that is refused, and no tale of one that nobody has."""
+
+    def interrupt(_case):
+        assert (home / "out" / "manifest.json").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Case, "note", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        forget(job(home))
+    assert "forgotten" not in Store.load(home / "ledger").head
+    changes = {"model": str(home / "out"), "who": "Ben", "out": home / "second"}
+    refused(home, "is about another GPT2LMHeadModel", **changes)
 
 
 def test_longer_walks_are_estimated_to_take_longer(home):

@@ -61,10 +61,12 @@ def forget(job: Job, dry_run: bool = False) -> dict[str, Any] | None:
         with paths.runs_below(scratch):  # weights of the start and on the way go with it
             told |= _unlearn(case, folder, scratch)
         passed = told["verdict"] == gauge.PASSED
-        if passed and case.book and not case.recipe:
-            _note(case)
         told["ledger"] = _ledger(case)
         _write(folder, told, salt, key)
+    # After the delivery: a call that is killed in between leaves a model that the ledger does not know, which
+    # a later request refuses. The other way round the ledger would tell of a model that nobody got.
+    if passed and case.book and not case.recipe:
+        _note(case)
     if job.purge and passed:  # without its records no second attempt could be made
         try:
             told["ledger"] = _purged(case)
