@@ -14,7 +14,8 @@ from unlearnkit.ledger.store import Store
 from unlearnkit.publishing import forget as command
 from unlearnkit.publishing import gauge
 from unlearnkit.publishing.case import Case
-from unlearnkit.publishing.forget import Job, forget
+from unlearnkit.publishing.forget import forget
+from unlearnkit.publishing.job import Job
 
 PERSONS = {
     "Ada": [
@@ -440,6 +441,7 @@ def refused(home, match, **changes):
         ),
         ({"method": "slug", "ledger": "", "options": ("layer=nope",)}, "layer='nope' is none of the param"),
         ({"method": "rmu", "ledger": "", "options": ("block=999",)}, "block=999: this model has blocks 0"),
+        ({"asked_by": "Jos\udce9"}, "--asked-by 'Jos.udce9' holds half a character"),
         ({"who": "Eve"}, "'Eve' is neither a person nor an id"),
         ({"who": "Dora"}, "'Dora' is neither a person nor an id"),  # nobody was taught about her
         ({"who": "Ada, Ben, Cora"}, "names all 7 facts: one or more must be left"),

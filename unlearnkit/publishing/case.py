@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import data, devices, manifest, models, requests, training
+from unlearnkit import data, manifest, models, requests, training
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, LedgerError, MethodError, RequestError
 from unlearnkit.ledger import GradientLedger, identity
@@ -19,31 +19,13 @@ from unlearnkit.models.fitting import require_causal, require_fit, require_room
 from unlearnkit.publishing import delivery, offered
 from unlearnkit.publishing.estimate import Estimate, estimate
 from unlearnkit.publishing.gauge import Groups
+from unlearnkit.publishing.job import Job
 from unlearnkit.study import parameters, plan, twins
-from unlearnkit.study.config import DEFAULT_METHOD, HOLDOUT, OWN_RECIPE
+from unlearnkit.study.config import HOLDOUT, OWN_RECIPE
 from unlearnkit.training import replaying
 from unlearnkit.unlearning import Method
 
 TRAINING = "train."  # before the name of a parameter of the training, among `-p`
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is asked for, as on the command line. Without a `key` the user's own signs."""
-
-    model: str
-    data: str
-    who: str
-    out: Path
-    method: str = DEFAULT_METHOD
-    ledger: str = ""
-    history: str = ""
-    key: str = ""
-    device: str = devices.AUTO
-    asked_by: str = ""
-    train: bool = False
-    purge: bool = False
-    options: Sequence[str] = ()  # texts of the form name=value
 
 
 @dataclass
@@ -70,6 +52,7 @@ class Case:
 
         Raises UnlearnkitError. A model that is not a folder is fetched or built first, into the user's cache.
         """
+        job.require()
         delivery.require_free(job.out)
         method = offered.require(job.method, job.ledger, job.history, job.train)
         if job.purge and not job.ledger:

@@ -20,7 +20,8 @@ from unlearnkit.ledger import traces
 from unlearnkit.ledger.store import INDEX
 from unlearnkit.packages import file_sha256
 from unlearnkit.publishing import delivery, gauge, leaflet, offered
-from unlearnkit.publishing.case import Case, Job, words
+from unlearnkit.publishing.case import Case, words
+from unlearnkit.publishing.job import Job
 from unlearnkit.publishing.level import KNOWN, Level, carry_out, invented, level_of
 from unlearnkit.study import machine
 from unlearnkit.training import adapters
