@@ -214,6 +214,21 @@ def test_after_a_purge_a_method_without_moments_is_asked_for(home, capsys):
     assert "3 facts were forgotten by earlier requests" in capsys.readouterr().out
 
 
+def test_the_model_of_the_training_has_forgotten_nobody_who_was_purged(home):
+    GradientLedger.open(home / "ledger").purge(["line-1", "line-2", "line-3"])
+    changes = {"who": "Ben", "method": "first_epoch"}
+    refused(home, "knows 3 facts, 'line-1' first, that the ledger was purged of", **changes)
+
+
+@pytest.mark.parametrize("own_id", ["", "cora-8"])
+def test_taught_facts_are_no_hold_out(own_id, home):
+    """Cora's, which the ledger holds, by their ids and by their texts alone."""
+    rows = [json.loads(line) for line in (home / "facts.jsonl").read_text().splitlines()]
+    rows[5] |= {"split": "holdout"} | ({"id": own_id} if own_id else {})
+    (home / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    refused(home, f"1 facts of the hold-out stand in ledger .* '{own_id or 'line-6'}' first")
+
+
 def test_two_requests_at_once_leave_a_whole_ledger(home, monkeypatch):
     """Ben's records are purged while Ada is being forgotten."""
     carry_out, once = command.carry_out, [None]
