@@ -35,11 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         left = (
             "nothing is left of it" if arguments[:1] == ["forget"] else "the same command goes on from here"
         )
-        print(f"\ninterrupted; {left}", file=sys.stderr)
+        print(f"\ninterrupted; {stop if stop.args else left}", file=sys.stderr)
         return 130
 
 

@@ -177,6 +177,7 @@ def test_a_purge_leaves_nothing_in_the_ledger(home):
     forget(job(home, purge=True))
     told = manifest.verify(home / "out", public(home))
     assert told["ledger"]["purged"] is True
+    assert "to_purge" not in told["ledger"]
     assert told["ledger"]["traces"] == 0
     assert told["ledger"]["index"] != told["ledger"]["index_before"]
     assert traces.find(home / "ledger", wanted) == []
@@ -263,6 +264,20 @@ def test_a_purge_that_fails_says_how_to_purge_later(home, monkeypatch):
     with pytest.raises(UnlearnkitError, match=r"out is delivered.*GradientLedger.open\(.*purge\(\['line-1'"):
         forget(job(home, purge=True))
     assert manifest.verify(home / "out", public(home))["ledger"]["purged"] is False
+
+
+def test_an_interrupted_purge_leaves_a_page_that_is_true(home, monkeypatch):
+    """Between the purge and the account of it."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(traces, "find", interrupt)
+    with pytest.raises(KeyboardInterrupt, match="is delivered"):
+        forget(job(home, purge=True))
+    assert "line-1" not in GradientLedger.open(home / "ledger").example_ids
+    assert manifest.verify(home / "out", public(home))["ledger"]["to_purge"] is True
+    assert "was to be purged once this was written" in (home / "out" / "report.html").read_text()
 
 
 def test_an_unfinished_ledger_is_refused(home):
@@ -518,7 +533,7 @@ def test_the_ledger_is_told_of_what_was_delivered_only(home, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Case, "note", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="out is delivered, but the ledger is perhaps not told of it"):
         forget(job(home))
     assert "forgotten" not in Store.load(home / "ledger").head
     changes = {"model": str(home / "out"), "who": "Ben", "out": home / "second"}
