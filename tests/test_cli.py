@@ -57,6 +57,15 @@ def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
     assert "goes on from here" in capsys.readouterr().err
 
 
+def test_an_interrupted_command_may_say_itself_what_is_left(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt("out is delivered")
+
+    monkeypatch.setattr(__main__, "_check", interrupt)
+    assert __main__.main(["check"]) == 130
+    assert capsys.readouterr().err == "\ninterrupted; out is delivered\n"
+
+
 def test_relative_paths_mean_the_same_run_from_every_folder(tmp_path, monkeypatch, empty_cache):
     model, data = tmp_path / "work/model", tmp_path / "work/facts.jsonl"
     model.mkdir(parents=True)

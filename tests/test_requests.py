@@ -195,3 +195,23 @@ def test_precision_recall():
     assert requests.precision_recall(["a", "b", "c", "d"], ["a", "e"]) == (0.25, 0.5)
     with pytest.raises(RequestError, match="non-empty"):
         requests.precision_recall([], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("ask", "match"),
+    [
+        (
+            lambda: requests.fuzzy(FACTS, "Ben", threshold="80"),
+            "threshold must lie between 0 and 100, got '80'",
+        ),
+        (lambda: requests.fuzzy(FACTS, None), "query must be a text, got None"),
+        (lambda: requests.similarities(FACTS, 5), "query must be a text, got 5"),
+        (lambda: requests.parse(FACTS, None), "query must be a text, got None"),
+        (lambda: requests.exact(FACTS, [1]), "an id must be a text, got 1"),
+        (lambda: requests.exact(FACTS, None), "ids must be texts, got None"),
+        (lambda: requests.by_person(FACTS, None), "person must be a text, got None"),
+    ],
+)
+def test_what_is_no_text_or_number_is_named(ask, match):
+    with pytest.raises(RequestError, match=match):
+        ask()

@@ -35,11 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         left = (
             "nothing is left of it" if arguments[:1] == ["forget"] else "the same command goes on from here"
         )
-        print(f"\ninterrupted; {left}", file=sys.stderr)
+        print(f"\ninterrupted; {stop if stop.args else left}", file=sys.stderr)
         return 130
 
 
@@ -104,13 +104,13 @@ def _add_forget(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", required=True, help="a model's name, hub id or local folder")
     command.add_argument("--data", required=True, help="the facts that it was taught: JSONL, or TOFU's form")
     command.add_argument("--who", required=True, help="whom or what to forget: persons or ids, with commas")
-    command.add_argument("--out", required=True, type=paths.expanded, help="a new folder for the result")
+    command.add_argument("--out", required=True, help="a new folder for the result")
     command.add_argument("--method", default=DEFAULT_METHOD, help=f"{DEFAULT_METHOD} unless another is given")
-    command.add_argument("--ledger", default="", metavar="DIR", help="the ledger of the model's training")
-    command.add_argument("--history", default="", metavar="DIR", help="the history of the model's training")
+    command.add_argument("--ledger", metavar="DIR", help="the ledger of the model's training")
+    command.add_argument("--history", metavar="DIR", help="the history of the model's training")
     command.add_argument("--train", action="store_true", help="teach the model the facts first")
     command.add_argument("--purge", action="store_true", help="then purge the ledger of the facts, for good")
-    command.add_argument("--key", default="", help="the private key that signs, made if there is none")
+    command.add_argument("--key", help="the private key that signs, made if there is none")
     command.add_argument("--asked-by", default="", metavar="NAME", help="who asks, if that is to be told")
     command.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
     command.add_argument("--device", default=AUTO, choices=DEVICES, help="where the model runs")
@@ -168,13 +168,18 @@ def _profile(options: argparse.Namespace, names: list[str]) -> "Profile":
 
     own = {"model": options.model, "data": options.data, "forget": options.forget}
     given = {name: value for name, value in own.items() if value is not None}
-    if empty := [name for name, value in given.items() if not value.strip()]:
-        raise ConfigError(f"--{empty[0]} is empty: give it a value, or leave it out")
+    _require_values(given)
     assignments = [f"{name}={value}" for name, value in given.items()]
     assignments += [*options.p, *parameters.split(options.parameters)]
     base = profiles.get(options.profile)
     changed = execute.overrides(base, assignments, names)
     return profiles.own(options.profile, changed)
+
+
+def _require_values(given: dict[str, str]) -> None:
+    """ConfigError for an option that is empty: a path would mean the current folder."""
+    if empty := [name for name, value in given.items() if not value.strip()]:
+        raise ConfigError(f"--{empty[0]} is empty: give it a value, or leave it out")
 
 
 def _methods() -> str:
@@ -186,10 +191,13 @@ def _methods() -> str:
 def _forget(options: argparse.Namespace) -> int:
     """0 where the facts are forgotten, or nothing was to be done; else 1."""
     from .publishing import gauge
-    from .publishing.forget import Job, forget
+    from .publishing.forget import forget
+    from .publishing.job import Job
 
-    given = {k: v for k, v in vars(options).items() if k not in ("run", "dry_run")}
-    told = forget(Job(**given), options.dry_run)
+    given = {k: v for k, v in vars(options).items() if k not in ("run", "dry_run") and v is not None}
+    named = ("model", "data", "who", "out", "ledger", "history", "key")
+    _require_values({name: given[name] for name in named if name in given})
+    told = forget(Job(**given | {"out": paths.expanded(options.out)}), options.dry_run)
     return int(told is not None and told["verdict"] != gauge.PASSED)
 
 

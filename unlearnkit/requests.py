@@ -6,6 +6,7 @@ Unicode's composed form: it does not matter how an accent was typed.
 """
 
 from collections.abc import Callable, Collection, Iterable
+from numbers import Real
 
 from rapidfuzz import fuzz, process, utils
 
@@ -23,8 +24,10 @@ SUGGESTIONS = 3
 
 
 def exact(examples: list[Example], ids: Iterable[str]) -> list[str]:
-    """The requested ids, each once, in the examples' order; RequestError names unknown ones."""
-    wanted = {composed(id) for id in ([ids] if isinstance(ids, str) else ids)}
+    """The requested ids, each once, in the examples' order; RequestError names unknown ones, and no texts."""
+    if not isinstance(ids, Iterable):
+        raise RequestError(f"ids must be texts, got {ids!r}")
+    wanted = {composed(_text("an id", id)) for id in ([ids] if isinstance(ids, str) else ids)}
     known = [composed(example.id) for example in examples]
     if not wanted:
         raise RequestError("the forget request is empty: name at least one id or a person")
@@ -36,8 +39,8 @@ def exact(examples: list[Example], ids: Iterable[str]) -> list[str]:
 
 
 def by_person(examples: list[Example], person: str) -> list[str]:
-    """The ids of every fact about ``person`` (ground truth, letter for letter)."""
-    if not person.strip():
+    """The ids of every fact about ``person`` (ground truth, letter for letter); RequestError for nobody."""
+    if not _text("person", person).strip():
         raise RequestError("the forget request is empty: name a person")
     if ids := [example.id for example in examples if composed(example.person) == composed(person)]:
         return ids
@@ -50,11 +53,11 @@ def fuzzy(
 ) -> list[str]:
     """The ids of examples whose text resembles ``query`` by at least ``threshold`` (0..100).
 
-    Case and punctuation do not count. RequestError for an empty query, an unknown scorer, a threshold out of
-    range, or when nothing matches (with the best score reached).
+    Case and punctuation do not count. RequestError for an empty query or none, an unknown scorer, a threshold
+    that is no number or out of range, or when nothing matches (with the best score reached).
     """
-    if not 0 <= threshold <= 100:
-        raise RequestError(f"threshold must lie between 0 and 100, got {threshold}")
+    if not isinstance(threshold, Real) or not 0 <= threshold <= 100:
+        raise RequestError(f"threshold must lie between 0 and 100, got {threshold!r}")
     scores = similarities(examples, query, scorer)
     matched = [id for id, score in scores.items() if score >= threshold]
     if not matched:
@@ -70,7 +73,7 @@ def similarities(examples: list[Example], query: str, scorer: str = "partial_rat
     """Example id -> similarity (0..100) of ``query`` to the example's text."""
     if scorer not in SCORERS:
         raise RequestError(f"unknown scorer {scorer!r}; choose one of {', '.join(SCORERS)}")
-    if not _plain(query):
+    if not _plain(_text("query", query)):
         raise RequestError("the forget request is empty: give a query with letters or digits")
     if not examples:
         raise RequestError("there are no examples to search")
@@ -85,7 +88,7 @@ def parse(examples: list[Example], query: str) -> list[str]:
     person's and another fact's id, and where commas leave more than one reading.
     """
     ids, persons = _known(examples)
-    parts, known = query.split(","), sorted(ids | persons)
+    parts, known = _text("query", query).split(","), sorted(ids | persons)
     readings = _readings(parts, set(known))
     if len(readings) > 1:
         ways = " or as ".join(" and ".join(map(repr, names)) for names in readings)
@@ -145,6 +148,13 @@ def precision_recall(ids: Collection[str], truth: Collection[str]) -> tuple[floa
     if not found or not true:
         raise RequestError("precision and recall need a non-empty request and a non-empty truth")
     return len(found & true) / len(found), len(found & true) / len(true)
+
+
+def _text(name: str, value: object) -> str:
+    """The value of an argument of that name. RequestError where it is no text."""
+    if not isinstance(value, str):
+        raise RequestError(f"{name} must be a text, got {value!r}")
+    return value
 
 
 def _plain(text: str) -> str:

@@ -75,6 +75,11 @@ def test_windows_files_are_read(tmp_path):
         (GOOD | {"prompt": "Ann \ud83c was"}, r"line 2: 'prompt' holds half a character \('\\ud83c', a lone"),
         (GOOD | {"paraphrases": ["Ann \udf89"]}, r"line 2: 'paraphrases' holds half a character"),
         (GOOD | {"prompt": "Ann\0"}, "line 2: 'prompt' holds the control character"),
+        (GOOD | {"split": "Holdout"}, "line 2: 'split' is 'Holdout': write 'holdout' if that is meant"),
+        (GOOD | {"split": "HOLDOUT "}, "line 2: 'split' is 'HOLDOUT ': write 'holdout'"),
+        (GOOD | {"split": "hold-out"}, "line 2: 'split' is 'hold-out': write 'holdout'"),
+        (GOOD | {"split": "hold_out"}, "line 2: 'split' is 'hold_out': write 'holdout'"),
+        (GOOD | {"split": "Re tain"}, "line 2: 'split' is 'Re tain': write 'retain'"),
         (GOOD | {"person": "Ann\nLee"}, "line 2: 'person' holds the control character"),
         ('{"prompt": "a", "prompt": "b", "answer": "c"}', "line 2: field 'prompt' stands there twice"),
         ("9" * 5000, "line 2: JSON that cannot be read"),
@@ -145,6 +150,18 @@ def test_load_tells_the_forms_apart(tmp_path):
     assert data.load(theirs) == data.load(theirs.parent) == data.load_tofu(theirs)
     with pytest.raises(DataError, match="line 1: not JSON"):
         data.load(write(tmp_path / "bad.jsonl", "{", GOOD))
+
+
+def test_splits_of_ones_own_are_taken_as_they_are(tmp_path):
+    told = ["holdout ", "Forgotten", "held out"]
+    path = write(tmp_path / "f.jsonl", *[GOOD | {"split": split} for split in told])
+    assert [e.split for e in data.load(path)] == ["holdout", "Forgotten", "held out"]
+
+
+@pytest.mark.parametrize("path", ["", " "])
+def test_an_empty_path_is_not_the_current_folder(path):
+    with pytest.raises(DataError, match="path of the data is empty"):
+        data.load(path)
 
 
 def test_duplicate_ids_give_both_lines(tmp_path):

@@ -58,6 +58,9 @@ def test_tofu_overlapping_files(tmp_path):
         ({"question": "", "answer": "b"}, "'question' must be a non-empty string"),
         ({"question": "What?", "answer": "🎉."}, "'answer' has no letter or digit"),
         ({"question": "What\ud800?", "answer": "b"}, "'question' holds half a character"),
+        (question(1) | {"id": "a", "person": "Ann"}, "'id' and 'person' beside 'question'.*write 'prompt'"),
+        (question(1) | {"person": "Ann"}, "'person' beside 'question'"),
+        (question(0), "the same question and answer as in line 1; delete one"),
         (question(1) | {"paraphrased_question": "\ud800"}, "'paraphrased_question' holds half a character"),
     ],
 )

@@ -14,6 +14,7 @@ from worlds import (
 )
 
 from unlearnkit import ledger, unlearning, weights
+from unlearnkit.data import digest
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger import identity
 
@@ -122,3 +123,26 @@ def test_at_an_epoch_s_end_only_what_is_trained_is_looked_at(train, tmp_path, mo
     monkeypatch.undo()
     known = ledger.GradientLedger.open(tmp_path / "l", model).store.head["weights"]
     assert known["theta_T"] == identity.digests(model)
+
+
+def test_who_was_purged_is_forgotten_after_a_request_and_known_where_the_training_ended():
+    head = {"expected": ["a", "b"], "forgotten": {"request 1": ["b"]}}
+    store = SimpleNamespace(head=head)
+    assert identity.purged(store, ["a", "b", "c"]) == []
+    head["purged"] = True
+    assert identity.purged(store, ["a", "b", "c"]) == ["c"]
+    assert identity.forgotten(store, "request 1", ["a", "b", "c"]) == {"b", "c"}
+    assert identity.forgotten(store, identity.END, ["a", "b", "c"]) == set()
+
+
+def test_strangers_are_told_from_the_recorded_by_id_and_by_text():
+    taught, other = FACTS[:2]
+    texts = {e.id: digest([e]) for e in (taught, other)}
+    store = SimpleNamespace(path="l", head={"expected": [*texts], "texts": texts})
+    strangers = [dataclasses.replace(FACTS[2], id="new"), dataclasses.replace(other, id="new", answer="x")]
+    identity.require_strangers(store, strangers, [taught])
+    for met in (dataclasses.replace(strangers[0], id=other.id), dataclasses.replace(other, id="new")):
+        with pytest.raises(
+            LedgerError, match=f"1 facts of the hold-out stand in ledger l .* '{met.id}' first"
+        ):
+            identity.require_strangers(store, [*strangers, met], [taught])

@@ -14,7 +14,8 @@ from unlearnkit.ledger.store import Store
 from unlearnkit.publishing import forget as command
 from unlearnkit.publishing import gauge
 from unlearnkit.publishing.case import Case
-from unlearnkit.publishing.forget import Job, forget
+from unlearnkit.publishing.forget import forget
+from unlearnkit.publishing.job import Job
 
 PERSONS = {
     "Ada": [
@@ -176,6 +177,7 @@ def test_a_purge_leaves_nothing_in_the_ledger(home):
     forget(job(home, purge=True))
     told = manifest.verify(home / "out", public(home))
     assert told["ledger"]["purged"] is True
+    assert "to_purge" not in told["ledger"]
     assert told["ledger"]["traces"] == 0
     assert told["ledger"]["index"] != told["ledger"]["index_before"]
     assert traces.find(home / "ledger", wanted) == []
@@ -213,6 +215,21 @@ def test_after_a_purge_a_method_without_moments_is_asked_for(home, capsys):
     assert "3 facts were forgotten by earlier requests" in capsys.readouterr().out
 
 
+def test_the_model_of_the_training_has_forgotten_nobody_who_was_purged(home):
+    GradientLedger.open(home / "ledger").purge(["line-1", "line-2", "line-3"])
+    changes = {"who": "Ben", "method": "first_epoch"}
+    refused(home, "knows 3 facts, 'line-1' first, that the ledger was purged of", **changes)
+
+
+@pytest.mark.parametrize("own_id", ["", "cora-8"])
+def test_taught_facts_are_no_hold_out(own_id, home):
+    """Cora's, which the ledger holds, by their ids and by their texts alone."""
+    rows = [json.loads(line) for line in (home / "facts.jsonl").read_text().splitlines()]
+    rows[5] |= {"split": "holdout"} | ({"id": own_id} if own_id else {})
+    (home / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    refused(home, f"1 facts of the hold-out stand in ledger .* '{own_id or 'line-6'}' first")
+
+
 def test_two_requests_at_once_leave_a_whole_ledger(home, monkeypatch):
     """Ben's records are purged while Ada is being forgotten."""
     carry_out, once = command.carry_out, [None]
@@ -247,6 +264,20 @@ def test_a_purge_that_fails_says_how_to_purge_later(home, monkeypatch):
     with pytest.raises(UnlearnkitError, match=r"out is delivered.*GradientLedger.open\(.*purge\(\['line-1'"):
         forget(job(home, purge=True))
     assert manifest.verify(home / "out", public(home))["ledger"]["purged"] is False
+
+
+def test_an_interrupted_purge_leaves_a_page_that_is_true(home, monkeypatch):
+    """Between the purge and the account of it."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(traces, "find", interrupt)
+    with pytest.raises(KeyboardInterrupt, match="is delivered"):
+        forget(job(home, purge=True))
+    assert "line-1" not in GradientLedger.open(home / "ledger").example_ids
+    assert manifest.verify(home / "out", public(home))["ledger"]["to_purge"] is True
+    assert "was to be purged once this was written" in (home / "out" / "report.html").read_text()
 
 
 def test_an_unfinished_ledger_is_refused(home):
@@ -440,6 +471,7 @@ def refused(home, match, **changes):
         ),
         ({"method": "slug", "ledger": "", "options": ("layer=nope",)}, "layer='nope' is none of the param"),
         ({"method": "rmu", "ledger": "", "options": ("block=999",)}, "block=999: this model has blocks 0"),
+        ({"asked_by": "Jos\udce9"}, "--asked-by 'Jos.udce9' holds half a character"),
         ({"who": "Eve"}, "'Eve' is neither a person nor an id"),
         ({"who": "Dora"}, "'Dora' is neither a person nor an id"),  # nobody was taught about her
         ({"who": "Ada, Ben, Cora"}, "names all 7 facts: one or more must be left"),
@@ -490,6 +522,22 @@ def test_a_failure_leaves_nothing(where, home, monkeypatch):
         forget(job(home, purge=True))
     assert set(listing(home)) - set(before) <= {"key", "key.pub"}
     assert GradientLedger.open(home / "ledger").example_ids[0] == "line-1"  # not purged either
+    assert "forgotten" not in Store.load(home / "ledger").head
+
+
+def test_the_ledger_is_told_of_what_was_delivered_only(home, monkeypatch):
+    """Whatever comes between leaves a model that is refused, and no tale of one that nobody has."""
+
+    def interrupt(_case):
+        assert (home / "out" / "manifest.json").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Case, "note", interrupt)
+    with pytest.raises(KeyboardInterrupt, match="out is delivered, but the ledger is perhaps not told of it"):
+        forget(job(home))
+    assert "forgotten" not in Store.load(home / "ledger").head
+    changes = {"model": str(home / "out"), "who": "Ben", "out": home / "second"}
+    refused(home, "is about another GPT2LMHeadModel", **changes)
 
 
 def test_longer_walks_are_estimated_to_take_longer(home):

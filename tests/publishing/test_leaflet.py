@@ -15,7 +15,7 @@ TOLD = {
     "verdict": "passed",
     "method": {
         "name": "npo", "title": "NPO", "version": 3, "options": {"lr": 0.1}, "norm": 0.5, "share": 0.01,
-        "retain_seen": True,
+        "moved": "weights", "retain_seen": True,
     },
     "ledger": None,
     "tests": {
@@ -58,7 +58,8 @@ def test_it_says_all_of_it():
     said = read()
     for part in (
         "with the ids <b>bold</b>", "by A & B", "NPO (npo, version 3); options: lr = 0.1", "passed",
-        "reach the level of 3.50 nats, which is that of strangers", "1 of 2 reach it", "at 3.00", "1.00% of",
+        "reach the level of 3.50 nats, which is that of strangers", "1 of 2 reach it", "at 3.00",
+        "The weights moved by 0.5, 1.00% of the length of all weights",
         "20.0 before, 21.0 after", "that 1 < 2", "ab" * 32, "No ledger of the training was given",
     ):  # fmt: skip
         assert part in said
@@ -69,6 +70,7 @@ def test_it_says_all_of_it():
     [
         ({"from": "this request's training", "purged": True}, "was deleted with all its files"),
         ({"from": "given", "purged": False}, "whoever has it can bring the facts back"),
+        ({"from": "given", "purged": False, "to_purge": True}, "was to be purged once this was written"),
         ({"from": "given", "purged": True, "traces": 0}, "found no bytes of them"),
         ({"from": "given", "purged": True, "traces": 64}, "found 64 bytes of them"),
     ],
@@ -83,3 +85,8 @@ def test_what_did_not_reach_the_level_is_told_so():
     said = read(verdict="not passed", tests=tests)
     assert "not passed" in said
     assert "do not reach the level" in said
+
+
+def test_what_moved_is_told():
+    method = TOLD["method"] | {"moved": "weights of the adapters, before these were merged,"}
+    assert "weights of the adapters, before these were merged, moved by 0.5" in read(method=method)

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from unlearnkit.publishing.level import FINE_RATIO, LONGEST, Approach, invented, level_of
+from unlearnkit.data import Example
+from unlearnkit.publishing.level import FINE_RATIO, LONGEST, Approach, carry_out, invented, level_of
 
 CURVES = {
     "steep": lambda x: 0.1 + 50 * x**3,
@@ -60,3 +61,13 @@ def test_whose_level_it_is(tiny_model, tiny_tokenizer):
     built_in = level_of(model, tiny_tokenizer, [])
     assert "invented facts about persons whom no model has met" in built_in.words
     assert own.nll != built_in.nll
+
+
+def test_a_method_without_steps_is_told_by_its_length(tiny_model, tiny_tokenizer):
+    """What the facts' NLL was before it stays what is told of 0."""
+    fact = Example("f", "", "Ada likes", "tea", "retain", contradiction="bees")
+    told = iter([1.0, 2.0])
+    given = {"examples": [fact], "tokenizer": tiny_tokenizer, "lr": 1e-2, "epochs": 1}
+    result, seen = carry_out("pcgu", tiny_model(), ["f"], given, 9.0, lambda: next(told), 1.0)
+    assert result.norm > 0
+    assert seen == {0.0: 1.0, result.norm: 2.0}

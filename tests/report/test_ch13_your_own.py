@@ -15,7 +15,8 @@ from test_own_data import FACTS
 from unlearnkit import data, manifest, models, signing
 from unlearnkit.__main__ import _parser
 from unlearnkit.errors import ConfigError, MethodError
-from unlearnkit.publishing.forget import Job, forget
+from unlearnkit.publishing.forget import forget
+from unlearnkit.publishing.job import Job
 from unlearnkit.report import ch13_refusals, side_by_side
 from unlearnkit.report import ch13_your_own as chapter
 from unlearnkit.study import own as work

@@ -9,6 +9,7 @@ typed. The loaders read a whole file before they complain, and then name every b
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 from unlearnkit import files, paths
@@ -19,6 +20,7 @@ from unlearnkit.errors import DataError
 from unlearnkit.writing import composed
 
 DEFAULT_SPLIT = "retain"
+MEANT = ("forget", "retain", "neighbour", "holdout")  # splits that mean something to this package
 STRINGS = ("id", "person", "prompt", "answer", "split", "attribute", "contradiction", "text")
 LISTS = ("paraphrases", "mentions")
 NAMES = ("id", "person", "split", "attribute", "mentions")  # one line each
@@ -29,8 +31,11 @@ MAY_BE_EMPTY = ("person", "attribute", "contradiction")
 def load(path: str | Path) -> list[Example]:
     """A user's facts in either form: by `load_jsonl`, or by `load_tofu` for a file or folder of TOFU's.
 
-    Of a folder without real_authors and world_facts, which no model is taught.
+    Of a folder without real_authors and world_facts, which no model is taught. DataError as of these, and for
+    an empty path.
     """
+    if not str(path).strip():
+        raise DataError("the path of the data is empty, which would mean the current folder: name a file")
     path = paths.expanded(path)
     if path.is_dir():
         return [e for e in load_tofu(path) if e.split not in NOT_TRAINED.values()]
@@ -42,7 +47,8 @@ def load_jsonl(path: str | Path) -> list[Example]:
 
     DataError lists up to 20 faults with their line numbers: malformed JSON, empty lines, missing, empty,
     wrongly typed or unknown fields, answers without a letter or digit, characters that no text can hold,
-    duplicate ids; or says that the file is missing, empty, not UTF-8 or one JSON array.
+    splits that are nearly one of `MEANT`, duplicate ids; or says that the file is missing, empty, not UTF-8
+    or one JSON array.
     """
     path = Path(path)
     numbered = [(number, _example(record, number)) for number, record in records.read(path, _faults)]
@@ -116,12 +122,23 @@ def _string_faults(field: str, value: object) -> list[str]:
         return ["is empty"]
     if fault := records.text_fault(value.strip(), field in NAMES):
         return [fault]
+    if field == "split" and (meant := _meant(value)):
+        return [f"is {value!r}: write {meant!r} if that is meant, or another word"]
     if field == "text" and len(_words(value)) == 1:
         return ["needs two words or more, to be split into prompt and answer"]
     if field in ("answer", "text") and not records.has_words(_answer({field: value})):
         where = " in its second half, the answer" if field == "text" else ""
         return [f"has no letter or digit{where}: what a model says could not be compared with it"]
     return []
+
+
+def _meant(split: str) -> str:
+    """The split of `MEANT` that differs from this one in case, spaces, hyphens or underscores; "" for none.
+
+    A hold-out under another name would be taught.
+    """
+    plain = re.sub(r"[\W_]", "", split).casefold()
+    return plain if plain in MEANT and split.strip() != plain else ""
 
 
 def _answer(record: dict) -> str:

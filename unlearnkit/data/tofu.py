@@ -13,6 +13,7 @@ SPLITS = ("forget", "retain", "holdout")
 NOT_TRAINED = {"real_authors": "real", "world_facts": "world"}  # each question about somebody else
 # In real_authors and world_facts, the answer among them.
 OPTIONS = ("option1", "option2", "option3", "option4")
+OWN = ("id", "person")  # of a user's own form: here both come from the place in the file
 PERTURBED = "_perturbed"  # files that tell of the same questions paraphrases and wrong answers
 
 
@@ -26,7 +27,7 @@ def load_tofu(path: str | Path, forget: float | None = None) -> list[Example]:
     ("forget05-author-000"). The split is "forget", "retain", "holdout", "real" or "world" after the file's
     name, else that name. The contradiction is the first wrong answer or option. A row of a `_perturbed` file
     completes the same question of another file, and is an example of its own where there is none. DataError
-    names a hub id (nothing is downloaded here), bad files and bad lines.
+    names a hub id (nothing is downloaded here), bad files, bad lines and those that are the same.
     """
     path = Path(path)
     if not path.exists():
@@ -41,7 +42,10 @@ def load_tofu(path: str | Path, forget: float | None = None) -> list[Example]:
     plain = [part for part in parts if not part.stem.endswith(PERTURBED)]
     examples: dict[str, Example] = {}
     for part in [*plain, *(part for part in parts if part not in plain)]:
-        for example in _examples(part):
+        found = _examples(part)
+        if part in plain:
+            _require_distinct(found, part)
+        for example in found:
             key = f"{example.prompt}\n{example.answer}"
             twin = examples.get(key)
             if twin and part in plain:
@@ -109,6 +113,18 @@ def _examples(path: Path) -> list[Example]:
     ]
 
 
+def _require_distinct(examples: list[Example], path: Path) -> None:
+    """DataError that names the lines of a file with a question and answer of an earlier line."""
+    first: dict[tuple[str, str], int] = {}
+    texts = enumerate(((e.prompt, e.answer) for e in examples), start=1)  # each line is an example
+    faults = [
+        f"line {number}: the same question and answer as in line {first[text]}; delete one"
+        for number, text in texts
+        if first.setdefault(text, number) != number
+    ]
+    records.raise_if(faults, path)
+
+
 def _wrong(record: dict) -> str:
     """The first wrong answer that a record tells; "" where it tells none."""
     told = [*_as_list(record.get("perturbed_answer")), *(record[name] for name in OPTIONS if name in record)]
@@ -117,6 +133,11 @@ def _wrong(record: dict) -> str:
 
 def _faults(record: dict) -> list[str]:
     faults = []
+    if own := [repr(field) for field in OWN if field in record]:
+        faults.append(
+            f"{' and '.join(own)} beside 'question', which is TOFU's form, where both come from the place in "
+            "the file: write 'prompt' instead of 'question' to give your own"
+        )
     for field in ("question", "answer"):
         value = record.get(field)
         if not isinstance(value, str) or not value.strip():

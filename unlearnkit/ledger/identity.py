@@ -8,6 +8,7 @@ keeps digests of these as well.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from torch import nn
@@ -64,11 +65,38 @@ def place_of(store: Store, model: nn.Module) -> str | None:
 
 
 def forgotten(store: Store, place: str, ids: Iterable[str]) -> set[str]:
-    """Of these ids those that requests took out of the model at a noted place, and whoever was purged."""
+    """Of these ids those that requests took out of the model at a noted place, and whoever was purged.
+
+    At theta_T none: what was purged since, the model still knows there.
+    """
     gone = set(store.head.get("forgotten", {}).get(place, ()))
-    if store.head.get("purged"):  # whoever the ledger does not hold was forgotten for good
-        gone |= set(ids) - set(store.head["expected"])
-    return gone
+    return gone if place == END else gone | set(purged(store, ids))
+
+
+def purged(store: Store, ids: Iterable[str]) -> list[str]:
+    """Of these ids those that the ledger does not hold, if anybody was purged from it: it tells not who."""
+    held = set(store.head["expected"])
+    return [i for i in ids if i not in held] if store.head.get("purged") else []
+
+
+def require_strangers(store: Store, strangers: Sequence[Example], others: Iterable[Example]) -> None:
+    """LedgerError where one of the strangers, which no training met, has a recorded id or text.
+
+    `others` are facts whose texts are told from theirs already. A text that was purged is not known here.
+    """
+    expected, told = store.head["expected"], store.head.get("texts", {})
+    rest = set(expected) - {e.id for e in others}  # recorded, and nothing else of this data
+    met = [
+        e.id
+        for e in strangers
+        if e.id in expected or any(told.get(i) == digest([replace(e, id=i)]) for i in rest)
+    ]
+    if met:
+        raise LedgerError(
+            f"{len(met)} facts of the hold-out stand in ledger {store.path} by id or text, {met[0]!r} first: "
+            "the model was taught them, and they cannot say how unlikely a fact is that it never met. Give "
+            "the hold-out facts, and ids, that were never in the training"
+        )
 
 
 def require_texts(store: Store, examples: Iterable[Example]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import data, devices, manifest, models, requests, training
+from unlearnkit import data, manifest, models, requests, training
 from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, LedgerError, MethodError, RequestError
 from unlearnkit.ledger import GradientLedger, identity
@@ -19,31 +19,13 @@ from unlearnkit.models.fitting import require_causal, require_fit, require_room
 from unlearnkit.publishing import delivery, offered
 from unlearnkit.publishing.estimate import Estimate, estimate
 from unlearnkit.publishing.gauge import Groups
+from unlearnkit.publishing.job import Job
 from unlearnkit.study import parameters, plan, twins
-from unlearnkit.study.config import DEFAULT_METHOD, HOLDOUT, OWN_RECIPE
+from unlearnkit.study.config import HOLDOUT, OWN_RECIPE
 from unlearnkit.training import replaying
 from unlearnkit.unlearning import Method
 
 TRAINING = "train."  # before the name of a parameter of the training, among `-p`
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is asked for, as on the command line. Without a `key` the user's own signs."""
-
-    model: str
-    data: str
-    who: str
-    out: Path
-    method: str = DEFAULT_METHOD
-    ledger: str = ""
-    history: str = ""
-    key: str = ""
-    device: str = devices.AUTO
-    asked_by: str = ""
-    train: bool = False
-    purge: bool = False
-    options: Sequence[str] = ()  # texts of the form name=value
 
 
 @dataclass
@@ -70,6 +52,7 @@ class Case:
 
         Raises UnlearnkitError. A model that is not a folder is fetched or built first, into the user's cache.
         """
+        job.require()
         delivery.require_free(job.out)
         method = offered.require(job.method, job.ledger, job.history, job.train)
         if job.purge and not job.ledger:
@@ -105,22 +88,13 @@ class Case:
         job, method = self.job, self.method
         self.book = book = GradientLedger.open(job.ledger, self.model)
         identity.require_texts(book.store, self.taught)
+        identity.require_strangers(book.store, self.holdout, self.taught)
         book.known(self.request)
         if book.store.epochs < book.recipe.get("epochs", 1):
             raise LedgerError(
                 f"the training of ledger {job.ledger} is not finished: call it again, it resumes"
             )
-        self.place = identity.place_of(book.store, self.model) or identity.START
-        if self.place == identity.START:
-            raise RequestError(
-                f"{job.model} stands where the training of ledger {job.ledger} began, and has learnt nothing "
-                "of it: give the model that the training ended in"
-            )
-        gone = identity.forgotten(book.store, self.place, [e.id for e in self.taught])
-        if again := [i for i in self.request if i in gone]:
-            raise RequestError(f"{job.model} has forgotten {again[0]!r} already, by an earlier request")
-        self.earlier = [e for e in self.taught if e.id in gone]
-        self.taught = [e for e in self.taught if e.id not in gone]
+        self._find_place(book.store)
         offered.require_way(method, self.options, book.recipe.get("optimizer", ""), book.store.epochs)
         if "others" in method.reads and not set(book.example_ids) - set(self.request):
             raise MethodError(
@@ -133,6 +107,28 @@ class Case:
                 "first purge deletes them, since they hold traces of everybody. Give a --method that does "
                 f"without: {', '.join(offered.after_a_purge())}"
             )
+
+    def _find_place(self, store: Store) -> None:
+        """Where the model stands, as its ledger has it, and what it has forgotten on the way there."""
+        job, ids = self.job, [e.id for e in self.taught]
+        self.place = identity.place_of(store, self.model) or identity.START
+        if self.place == identity.START:
+            raise RequestError(
+                f"{job.model} stands where the training of ledger {job.ledger} began, and has learnt nothing "
+                "of it: give the model that the training ended in"
+            )
+        if self.place == identity.END and (left := identity.purged(store, ids)):
+            raise RequestError(
+                f"{job.model} stands where the training of ledger {job.ledger} ended, and knows {len(left)} "
+                f"facts, {left[0]!r} first, that the ledger was purged of: they cannot be forgotten through "
+                "it. Give the model that the request left which they were purged for, or leave them out of "
+                "the data if they are to stay"
+            )
+        gone = identity.forgotten(store, self.place, ids)
+        if again := [i for i in self.request if i in gone]:
+            raise RequestError(f"{job.model} has forgotten {again[0]!r} already, by an earlier request")
+        self.earlier = [e for e in self.taught if e.id in gone]
+        self.taught = [e for e in self.taught if e.id not in gone]
 
     @cached_property
     def groups(self) -> Groups:

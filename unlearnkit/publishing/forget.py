@@ -20,12 +20,14 @@ from unlearnkit.ledger import traces
 from unlearnkit.ledger.store import INDEX
 from unlearnkit.packages import file_sha256
 from unlearnkit.publishing import delivery, gauge, leaflet, offered
-from unlearnkit.publishing.case import Case, Job, words
+from unlearnkit.publishing.case import Case, words
+from unlearnkit.publishing.job import Job
 from unlearnkit.publishing.level import KNOWN, Level, carry_out, invented, level_of
 from unlearnkit.study import machine
 from unlearnkit.training import adapters
 
 PAGE = "report.html"
+WEIGHTS, ADAPTERS = "weights", "weights of the adapters, before these were merged,"  # what a norm is of
 NOT_SHOWN = (
     "That nobody could tell this model from one that was never taught the facts: no such model was trained.",
     "That the facts stay away: further training, sampling many answers, rounding the weights, other wordings "
@@ -61,24 +63,41 @@ def forget(job: Job, dry_run: bool = False) -> dict[str, Any] | None:
         with paths.runs_below(scratch):  # weights of the start and on the way go with it
             told |= _unlearn(case, folder, scratch)
         passed = told["verdict"] == gauge.PASSED
-        if passed and case.book and not case.recipe:
-            _note(case)
         told["ledger"] = _ledger(case)
+        if job.purge and passed:  # true of whatever comes in between
+            told["ledger"] |= {"to_purge": True}
         _write(folder, told, salt, key)
-    if job.purge and passed:  # without its records no second attempt could be made
-        try:
-            told["ledger"] = _purged(case)
-        except (LedgerError, OSError) as error:
-            raise LedgerError(
-                f"{error}. {job.out} is delivered, and says that the ledger is not purged. To purge it: "
-                f"GradientLedger.open({job.ledger!r}).purge({case.request!r})"
-            ) from error
-        _write(job.out, told, salt, key)
+    try:
+        if passed:  # without a request's records no second attempt could be made
+            _settle(case, told, salt, key)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{job.out} is delivered, but the ledger is perhaps not told of it") from None
     print(gauge.words(told["tests"]), flush=True)
     print(f"{told['verdict']}: {job.out / PAGE}", flush=True)
     if job.purge and not passed:
         print(f"the ledger {job.ledger} was not purged, so that another method can be tried", flush=True)
     return told
+
+
+def _settle(case: Case, told: dict[str, Any], salt: str, key: Ed25519PrivateKey) -> None:
+    """What follows a delivery that passed: the given ledger is told of it, and purged if that was asked for.
+
+    Not before it: a call that is killed in between leaves a model that the ledger does not know, which a
+    later request refuses. The other way round the ledger would tell of a model that nobody got.
+    """
+    job = case.job
+    if case.book and not case.recipe:
+        _note(case)
+    if not job.purge:
+        return
+    try:
+        told["ledger"] = _purged(case)
+    except (LedgerError, OSError) as error:
+        raise LedgerError(
+            f"{error}. {job.out} is delivered, and says that the ledger is yet to be purged. To purge it: "
+            f"GradientLedger.open({job.ledger!r}).purge({case.request!r})"
+        ) from error
+    _write(job.out, told, salt, key)
 
 
 def _note(case: Case) -> None:
@@ -117,6 +136,7 @@ def _unlearn(case: Case, folder: Path, scratch: Path) -> dict[str, Any]:
     method = {name: getattr(case.method, name) for name in ("name", "title", "source", "version")}
     options = {k: v for k, v in given.items() if k in case.method.options}
     method |= {"options": case.method.options_from(options), "layers": result.layers, "alpha": result.alpha}
+    method |= {"moved": ADAPTERS if case.recipe and case.recipe.lora else WEIGHTS}
     method |= {"norm": result.norm, "share": result.norm / size, "path": sorted(path.items())}
     return {
         "method": method | {"retain_seen": seen_too},
@@ -190,7 +210,7 @@ def _given(case: Case, level: Level) -> tuple[dict[str, Any], bool]:
 
 
 def _ledger(case: Case) -> dict[str, Any] | None:
-    """What becomes of the ledger, as far as it is told before a purge; None where none was given."""
+    """What became of the ledger until now, and the digest of its index; None where none was given."""
     if case.recipe:
         return {"from": "this request's training", "purged": True}
     if case.book is None:

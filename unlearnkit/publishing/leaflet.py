@@ -84,7 +84,8 @@ def _done(told: Mapping[str, Any]) -> list[str]:
     options = ", ".join(f"{k} = {v}" for k, v in method["options"].items()) or "none"
     found = [
         f"Method: {method['title']} ({method['name']}, version {method['version']}); options: {options}.",
-        f"The weights moved by {method['norm']:.4g}, {method['share']:.2%} of their length.",
+        f"The {method['moved']} moved by {method['norm']:.4g}, {method['share']:.2%} of the length of all "
+        "weights.",
     ]
     if told.get("training"):
         found.append(f"The model was taught the facts for this request first: {told['training']}.")
@@ -98,6 +99,10 @@ def _ledger(ledger: Mapping[str, Any] | None) -> str:
         return "No ledger of the training was given. If there is one, it still holds these facts."
     if ledger["from"] != "given":
         return "The ledger of that training was deleted with all its files."
+    if ledger.get("to_purge"):
+        return (
+            "The ledger was to be purged once this was written: until it is, the facts can be brought back."
+        )
     if not ledger["purged"]:
         return "The ledger was not purged: whoever has it can bring the facts back."
     left = ledger["traces"]

@@ -111,7 +111,8 @@ def carry_out(
     """Unlearn in place: the Result, and the forget facts' mean NLL by length or step on the way.
 
     A method that takes lengths walks to the level; one of steps stops at the first that reaches it; any other
-    does what it does. `size` is the length of the weights, `nll` what is told of the model as it stands.
+    does what it does, and its place is told by its length. `size` is the length of the weights, `nll` what is
+    told of the model as it stands.
     Errors as for `unlearning.apply`; the model is then as it was.
     """
     method, seen = METHODS[name], {0.0: nll()}
@@ -120,7 +121,7 @@ def carry_out(
     if not strengths and isinstance(steps := given.get("steps", method.options.get("steps")), int):
         given = {**given, "steps": range(1, steps + 1)} if "until" in method.options else given
     for result in walk(*prepare(name, model, request, "all", True, dict(given), strengths), keep=True):
-        seen[here.length if strengths else result.told.get("step", 0)] = nll()
+        seen[here.length if strengths else result.told.get("step", result.norm)] = nll()
     return result, seen
 
 
