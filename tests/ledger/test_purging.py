@@ -76,6 +76,15 @@ def test_a_failed_purge_leaves_the_old_ledger(failure, trained, monkeypatch):
     require_same_ledgers(gradients(trained), before)
 
 
+def test_a_purge_deletes_no_file_but_the_ledger_s(trained):
+    theirs = ("model.safetensors", "epoch-001.safetensors", "e-book.safetensors", "thesis.pdf.partial")
+    for name in (*theirs, "moments-009.safetensors", "index.json.77.partial", "e009-000009pp.safetensors"):
+        (trained / name).write_bytes(b"kept")
+    ledger.GradientLedger.open(trained).purge(IDS[:1])
+    ledger.GradientLedger.open(trained).verify()
+    assert {p.name for p in trained.iterdir() if p.read_bytes() == b"kept"} == set(theirs)
+
+
 def test_a_purge_killed_before_its_last_deletion_is_noticed(trained, tmp_path):
     """The new index is out, the old shards are still there: reads are right, verify says what is left."""
     shutil.copytree(trained, tmp_path / "before")

@@ -229,10 +229,11 @@ def test_another_run_in_the_same_folder(changes, key, train, trained):
 
 def test_folders_that_hold_no_ledger(train, tmp_path):
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "thesis.tex").write_text("precious")
-    with pytest.raises(LedgerError, match="not empty and holds no ledger"):
-        train("full")
-    assert (tmp_path / "full" / "thesis.tex").read_text() == "precious"
+    for name in ("thesis.pdf.partial", "thesis.tex"):
+        (tmp_path / "full" / name).write_text("precious")
+        with pytest.raises(LedgerError, match="not empty and holds no ledger"):
+            train("full")
+        assert (tmp_path / "full" / name).read_text() == "precious"
     with pytest.raises(LedgerError, match="cannot be made"):
         train("full/thesis.tex")
     for path in (tmp_path / "full", tmp_path / "absent", tmp_path / "full" / "thesis.tex"):

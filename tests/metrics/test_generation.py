@@ -1,11 +1,15 @@
 """What models say: greedily, against a loop over single rows without padding or cache, and by chance."""
 
+import copy
+
 import pytest
 import torch
 from architectures import architecture
+from tokenizers.normalizers import NFC, Lowercase
 from worlds import with_marker
 
 from unlearnkit import metrics
+from unlearnkit.batching import encode
 from unlearnkit.data import Example
 from unlearnkit.errors import DataError, DivergenceError
 from unlearnkit.metrics import generation
@@ -47,6 +51,23 @@ def test_what_is_said_holds_nothing_of_the_prompt(monkeypatch, tiny_model):
         assert metrics.continuations(model, tokenizer, [Example("a", "", prompt, answer, "forget")]) == [
             answer
         ]
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "answer"),
+    [(None, "a Small town"), (Lowercase(), "a Small town"), (NFC(), "a cafe\u0301"), (None, "a cafe\u0301")],
+)
+def test_an_answer_is_recalled_as_the_tokenizer_gives_it_back(
+    normalizer, answer, monkeypatch, tiny_model, tiny_tokenizer
+):
+    tokenizer, example = copy.deepcopy(tiny_tokenizer), Example("a", "", "Dave was born in", answer, "forget")
+    if normalizer:
+        tokenizer.backend_tokenizer.normalizer = normalizer
+    tokens, labelled = encode(tokenizer, example.prompt, answer, "answer")
+    said = tokens[labelled.index(True) :]
+    for row, expected in ((said, True), ([*said[:-1], said[0]], False), ([0] * len(said), False)):
+        monkeypatch.setattr(generation, "greedy", lambda *_, row=row: [row])
+        assert metrics.recalls(tiny_model(), tokenizer, [example]) == [expected]
 
 
 @pytest.mark.parametrize("name", ["gpt2", "rwkv"])

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from architectures import architecture
 from worlds import TEXTS
 
 from unlearnkit import metrics
@@ -44,9 +45,12 @@ def test_characters_are_those_of_the_predicted_tokens(tiny_model, tiny_tokenizer
         assert result["characters"] == len("To Łódź, 東京 and café") - len(first)
 
 
-def test_perplexity_keeps_to_the_models_own_limit(tiny_model, tiny_tokenizer):
-    model = tiny_model("gpt2", True)
-    limit = model.config.max_position_embeddings
+@pytest.mark.parametrize(("name", "limit"), [("gpt2", "max_position_embeddings"), ("mpt", "max_seq_len")])
+def test_perplexity_keeps_to_the_models_own_limit(name, limit, tiny_tokenizer):
+    model = architecture(name)
+    limit = getattr(model.config, limit)
+    if name == "mpt":
+        del model.config.max_position_embeddings  # which `architecture` gives every model
     long = ["tide and rope " * limit]
     at_limit = metrics.perplexity(model, tiny_tokenizer, long, context=limit)
     assert metrics.perplexity(model, tiny_tokenizer, long, context=10 * limit) == at_limit

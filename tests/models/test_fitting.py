@@ -4,7 +4,7 @@ import copy
 
 import pytest
 from architectures import architecture
-from transformers import GPT2Config
+from transformers import GPT2Config, MptConfig
 
 from unlearnkit import models
 from unlearnkit.data import Example
@@ -37,6 +37,13 @@ def test_half_a_character_is_named(tiny_tokenizer):
         fitting.require_fit(LIMIT, tiny_tokenizer, [fact("whole", "q", "q"), fact("half", "q", "\ud83c")])
 
 
+def test_a_special_token_in_an_answer_is_named(tiny_tokenizer):
+    fitting.require_fit(LIMIT, tiny_tokenizer, [fact("chat", "<|endoftext|>q", "q")])
+    facts = [fact("whole", "q", "q"), fact("cut", "q", "q <|endoftext|> q")]
+    with pytest.raises(DataError, match=r"answer of example 'cut' holds '<\|endoftext\|>'.* delete it"):
+        fitting.require_fit(LIMIT, tiny_tokenizer, facts)
+
+
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gpt_neox", "qwen3", "mamba", "rwkv"])
 def test_a_causal_model_is_one(name):
     fitting.require_causal(architecture(name), name)
@@ -45,6 +52,13 @@ def test_a_causal_model_is_one(name):
 def test_a_model_that_looks_ahead_is_refused():
     with pytest.raises(ModelError, match="mine is a BertLMHeadModel that looks ahead.*is_decoder=true"):
         fitting.require_causal(architecture("bert"), "mine")
+
+
+def test_a_limit_by_another_name_is_one(tiny_tokenizer):
+    limit = MptConfig(max_seq_len=20)
+    fitting.require_fit(limit, tiny_tokenizer, [fact("full", "q" * 10, "q" * 9)])
+    with pytest.raises(DataError, match=r"20 positions .*: 'long' \(21\)"):
+        fitting.require_fit(limit, tiny_tokenizer, [fact("long", "q" * 10, "q" * 10)])
 
 
 def test_a_model_without_a_limit_takes_any_length(tiny_tokenizer):

@@ -1,13 +1,11 @@
 """A folder is there whole or not at all, and a model comes back from it as it was."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -53,15 +51,43 @@ def test_nothing_is_left_of_a_call_that_is_told_to_end(tmp_path):
 
 
 def test_what_a_killed_call_left_is_removed_and_a_living_ones_is_not(tmp_path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    for name in (f".out.{dead.pid}.partial", f".out.{os.getppid()}.partial", f".other.{dead.pid}.partial"):
+    """Whether a call lives is told by its lock: its process may be another host's, or another container's."""
+    for name in (".out.dead.partial", ".out.alive.partial", ".other.dead.partial"):
         (tmp_path / name / "scratch").mkdir(parents=True)
-    (tmp_path / f".mine.{dead.pid}.partial").mkdir()  # somebody else's
-    with staged(tmp_path / "out"):
+        (tmp_path / name / "lock").touch()
+    (tmp_path / ".mine.partial").mkdir()  # somebody else's
+    alive = FileLock(tmp_path / ".out.alive.partial" / "lock")
+    with alive, staged(tmp_path / "out"), staged(tmp_path / "second"):
         pass
-    names = {f".out.{os.getppid()}.partial", f".mine.{dead.pid}.partial", "out"}
-    assert {p.name for p in tmp_path.iterdir()} == names
+    assert {p.name for p in tmp_path.iterdir()} == {".out.alive.partial", ".mine.partial", "out", "second"}
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_s_target_is_what_is_delivered(is_there, tmp_path):
+    target, link = tmp_path / "disk" / "target", tmp_path / "link"
+    target.parent.mkdir()
+    if is_there:
+        target.mkdir()
+    link.symlink_to(target)
+    require_free(link)
+    require_room(link, 1)
+    with staged(link) as (folder, scratch):
+        (folder / "model").touch()
+        assert target.parent in scratch.parents  # on the disk that was looked at
+    assert link.is_symlink()
+    assert (target / "model").exists()
+    with pytest.raises(ConfigError, match="target is not empty"):
+        require_free(link)
+
+
+def test_where_a_disk_is_mounted_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(type(tmp_path), "is_mount", lambda path: path == (tmp_path / "out").resolve())
+    for name in ("out", "link"):
+        with pytest.raises(ConfigError, match="out is where a disk is mounted; give a folder inside it"):
+            require_free(tmp_path / name)
+    require_free(tmp_path / "out" / "inside")
 
 
 def test_an_empty_folder_is_taken(tmp_path):
@@ -74,9 +100,10 @@ def test_an_empty_folder_is_taken(tmp_path):
 
 def test_what_is_not_free_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    for out, match in ((tmp_path, "is not empty"), (tmp_path / "file", "is no folder")):
+    (tmp_path / "circle").symlink_to("circle")
+    for out, match in ((".", "is not empty"), ("file", "is no folder"), ("circle", "is no folder")):
         with pytest.raises(ConfigError, match=match):
-            require_free(out)
+            require_free(tmp_path / out)
     with pytest.raises(ConfigError, match="nothing can be written to .*file"):
         require_free(tmp_path / "file" / "out")
 

@@ -436,6 +436,7 @@ def refused(home, match, **changes):
         ({"options": ("train.lr=1",)}, "there is none without --train"),
         ({"train": True}, "--train makes a ledger and a history of its own"),
         ({"ledger": "", "train": True, "options": ("train.lr=0",)}, "lr=0: use a positive number"),
+        ({"ledger": "", "train": True, "options": ("train.optimizer=None",)}, "None: use adamw or sgd"),
         ({"ledger": "", "method": "npo", "purge": True}, "--purge needs --ledger DIR"),
         ({"options": ("epochs=99",)}, "epochs=99, and epoch 99 is none of the training's 20"),
         (

@@ -67,6 +67,11 @@ def test_a_model_has_its_family_s_recipe():
     assert plan.recipe("some/other-model", "sgd") == given
 
 
+def test_no_optimizer_has_no_recipe():
+    with pytest.raises(ConfigError, match="optimizer=None: use adamw or sgd"):
+        plan.recipe("gpt2-tiny", None)
+
+
 @pytest.mark.smollm2
 @pytest.mark.parametrize("name", ["gpt2-tiny", "neox-tiny", "llama-tiny"])
 def test_the_map_has_every_layer_of_a_tiny_model_and_no_other(name):

@@ -9,7 +9,7 @@ from worlds import TWO_EPOCHS as RECIPE
 
 from unlearnkit import ledger, models, training
 from unlearnkit.batching import batch_of, example_loss
-from unlearnkit.errors import DataError, DivergenceError, RequestError
+from unlearnkit.errors import ConfigError, DataError, DivergenceError, RequestError
 from unlearnkit.training import Recipe
 from unlearnkit.weights import copy_into
 
@@ -190,6 +190,19 @@ def test_bad_examples_name_the_culprit(train, tmp_path):
         with pytest.raises(RequestError, match=match):
             train(ledger=tmp_path / "l", **options)
     assert not (tmp_path / "l").exists()
+
+
+def test_a_ledger_and_a_history_share_no_folder(train, tmp_path):
+    both, others = tmp_path / "both", {"ledger": tmp_path / "l", "history": tmp_path / "h"}
+    with pytest.raises(ConfigError, match=r"history=.*both' is the folder of a ledger"):
+        train(ledger=both, history=both / ".." / "both")
+    assert not both.exists()
+    train(**others)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    for name, other, kind in (("history", "l", "ledger"), ("ledger", "h", "history")):
+        with pytest.raises(ConfigError, match=f"{name}=.*{other}' is the folder of a {kind}"):
+            train(**{name: tmp_path / other})
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
 
 def test_a_text_beyond_the_positions_is_refused_before_training(train, tmp_path):

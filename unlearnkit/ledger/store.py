@@ -12,6 +12,7 @@ Whatever happens between two publications of the index, the ledger on disk is th
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from unlearnkit.ledger.shard import Piece, digest, write
 
 FORMAT = 3
 INDEX = "index.json"
+# Files of a ledger's own, whole or half-written; a purged shard has a p more. None else is ever deleted.
+OWN = re.compile(r"(index|e\d{3,}-\d{6,}p*|(training|moments)-\d{3,})\.(safetensors|(.+\.)?partial)")
 log = logging.getLogger("unlearnkit.ledger")
 
 
@@ -67,7 +70,7 @@ class Store:
         except OSError as error:
             raise LedgerError(f"ledger folder {path} cannot be made: {error.strerror}") from None
         found = list(path.iterdir())
-        if any(p.suffix != files.PARTIAL for p in found):
+        if not all(OWN.fullmatch(p.name) for p in found):
             raise LedgerError(f"ledger folder {path} is not empty and holds no ledger: choose another folder")
         for partial in found:  # a killed creation left it
             partial.unlink()
@@ -109,8 +112,7 @@ class Store:
     def unnamed(self) -> list[Path]:
         """Files that an interrupted epoch or purge left: half-written ones, and those not in the index."""
         named = {s["file"] for s in (*self.shards, *self.moments)} | set(self.checkpoint[:1])
-        finished = [p for p in self.path.glob("*.safetensors") if p.name not in named]
-        return sorted([*self.path.glob(f"*{files.PARTIAL}"), *finished])
+        return sorted(p for p in self.path.iterdir() if OWN.fullmatch(p.name) and p.name not in named)
 
     def drop_torn_tail(self) -> None:
         """Delete, and say so, files that an interrupted epoch left behind."""

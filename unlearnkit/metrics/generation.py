@@ -85,17 +85,32 @@ def _said(
             given = None if None in drawn else torch.stack([torch.rand(steps, generator=g) for g in drawn])
             new = greedy(model, prompts, steps, given)
             for i, row, count in zip(indices, new, counts, strict=True):
-                known = across(tokenizer, examples[i].prompt, examples[i].answer)
-                said[i] = _decode(tokenizer, row[:count]).removeprefix(known).strip()
+                said[i] = _answer(tokenizer, row[:count], examples[i])
     return [said[i] for i in range(len(examples))]
 
 
 def recalls(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
 ) -> list[bool]:
-    """Whether the model goes on with the answer, word for word, in input order; see `continuations`."""
+    """Whether the model goes on with the answer, word for word, in input order; see `continuations`.
+
+    The answer is taken as the tokenizer gives it back: one that writes all in lower case, or puts accents and
+    letters together, leaves the model nothing else to say.
+    """
     said = continuations(model, tokenizer, examples)
-    return [text == e.answer.strip() for text, e in zip(said, examples, strict=True)]
+    return [bool(text) and text == _given_back(tokenizer, e) for text, e in zip(said, examples, strict=True)]
+
+
+def _given_back(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
+    """An example's answer, cut into tokens and put together again."""
+    tokens, labelled = encode(tokenizer, example.prompt, example.answer, "answer")
+    return _answer(tokenizer, tokens[len(tokens) - sum(labelled) :], example)
+
+
+def _answer(tokenizer: PreTrainedTokenizerBase, tokens: list[int], example: Example) -> str:
+    """What tokens after the prompt say, without its end where that is in the answer's first token."""
+    known = across(tokenizer, example.prompt, example.answer)
+    return _decode(tokenizer, tokens).removeprefix(known).strip()
 
 
 def spoken(

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit.errors import ConfigError, DataError, DivergenceError, ModelError
 from unlearnkit.forward import device_of, evaluation_mode
+from unlearnkit.models.fitting import positions_of
 
 
 class Window(NamedTuple):
@@ -36,7 +37,7 @@ def perplexity(
     for name, value in {"max_tokens": max_tokens, "context": context}.items():
         if value is not None and value < 1:
             raise ConfigError(f"{name}={value} must be at least 1")
-    context = min(context, getattr(model.config, "max_position_embeddings", context))
+    context = min(context, positions_of(model.config) or context)
     cut = list(windows(tokenizer, texts, context, max_tokens))
     tokens = sum(len(w.tokens) - 1 for w in cut)
     characters = sum(w.characters for w in cut)

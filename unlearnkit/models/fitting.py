@@ -51,8 +51,8 @@ def require_causal(model: PreTrainedModel, name: str) -> None:
 
 def positions_of(config: PretrainedConfig) -> int | None:
     """The most tokens that a model can take at once; None where it sets no limit."""
-    limit = getattr(config, "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None
+    limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
+    return next((n for n in limits if isinstance(n, int) and n > 0), None)
 
 
 def lengths(
@@ -60,11 +60,17 @@ def lengths(
 ) -> list[tuple[int, int]]:
     """Tokens of each example, and how many of them the loss counts.
 
-    DataError where it counts none, and for half a character, which no tokenizer takes.
+    DataError where it counts none, for half a character, which no tokenizer takes, and for an answer with a
+    special token, which ends what is said or is left out of it. (In prompts, a chat's may stand.)
     """
     for example in examples:  # whoever made them
         if fault := half_character(example.text):
             raise DataError(f"example {example.id!r} {fault}")
+        if special := [token for token in tokenizer.all_special_tokens if token in example.answer]:
+            raise DataError(
+                f"the answer of example {example.id!r} holds {special[0]!r}, a special token of this "
+                "tokenizer's and no text that a model could be heard to say: delete it there"
+            )
     found = []
     for batch in batches(tokenizer, examples, BATCH, loss_on):
         counted = (batch.labels != IGNORED).sum(1)

@@ -2,14 +2,15 @@
 
 import json
 import os
-import re
 import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
@@ -27,23 +28,27 @@ BESIDE_WEIGHTS = frozenset(
 ) | {"vocab.txt", "merges.txt", "chat_template.jinja", "tokenizer.model", "spiece.model"}
 
 SCRATCH = "scratch"
+LOCK = "lock"
 ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def require_free(out: Path) -> None:
     """ConfigError where something is at `out` already, or nothing can be put there."""
+    out = _behind_links(out)
     if out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"--out: {out} is not empty; give a folder that is, or a new one")
-    if out.exists() and not out.is_dir():
+    if os.path.lexists(out) and not out.is_dir():
         raise ConfigError(f"--out: {out} is no folder; give a new one")
-    parent = next(p for p in out.absolute().parents if p.exists())
+    if out.is_mount():
+        raise ConfigError(f"--out: {out} is where a disk is mounted; give a folder inside it")
+    parent = next(p for p in out.parents if p.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         raise ConfigError(f"--out: nothing can be written to {parent}")
 
 
 def require_room(out: Path, size: float) -> None:
     """ConfigError where the disk of `out` has less room than so many bytes."""
-    parent = next(p for p in out.absolute().parents if p.exists())
+    parent = next(p for p in _behind_links(out).parents if p.exists())
     if (free := shutil.disk_usage(parent).free) < size:
         raise ConfigError(
             f"--out: this takes about {size / 1e9:.1f} GB of disk, and {parent} has {free / 1e9:.1f} GB: "
@@ -51,20 +56,26 @@ def require_room(out: Path, size: float) -> None:
         )
 
 
+def _behind_links(out: Path) -> Path:
+    """The absolute path that links lead to, whether something is there or not."""
+    return Path(os.path.realpath(out))
+
+
 @contextmanager
 def staged(out: Path) -> Iterator[tuple[Path, Path]]:
     """(folder, scratch), both new: the first takes the place of `out` when the block ends, the second goes.
 
-    They are beside `out`, on its disk. Nothing is left of a block that fails or is told to end (SIGTERM,
-    SIGHUP); what a call that was killed left, the next one into the same parent removes.
+    They are beside `out`, or what it links to, on its disk. Nothing is left of a block that fails or is told
+    to end (SIGTERM, SIGHUP); what a call that was killed left, the next one into the same parent removes.
     """
-    out = out.absolute()
-    place = out.with_name(f".{out.name}.{os.getpid()}{files.PARTIAL}")
+    out = _behind_links(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left(out.parent)
+    place = Path(tempfile.mkdtemp(files.PARTIAL, f".{out.name}.", out.parent))
     folder, scratch = place / "folder", place / SCRATCH
-    _remove_left(out)
     try:
-        with _ending():
-            folder.mkdir(parents=True)
+        with _ending(), FileLock(place / LOCK):
+            folder.mkdir()
             scratch.mkdir()
             yield folder, scratch
             os.replace(folder, out)  # over an empty folder too
@@ -90,23 +101,13 @@ def _ending() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _remove_left(out: Path) -> None:
-    """Delete what calls for this folder, or one beside it, left whose processes are no more."""
-    pattern = re.compile(rf"\..+\.(\d+){re.escape(files.PARTIAL)}")
-    for path in out.parent.iterdir() if out.parent.is_dir() else ():
-        found = pattern.fullmatch(path.name) if (path / SCRATCH).is_dir() else None
-        if found and not _is_alive(int(found[1])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
+def _remove_left(parent: Path) -> None:
+    """Delete what calls for folders in this one left, whose locks no process holds, here or elsewhere."""
+    for path in parent.glob(f".*{files.PARTIAL}"):
+        if (path / SCRATCH).is_dir() and (path / LOCK).exists():
+            with suppress(Timeout, OSError):  # held, or another user's
+                FileLock(path / LOCK).acquire(timeout=0).lock.release()
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def save(model: PreTrainedModel, name: str, folder: Path) -> PreTrainedModel:

@@ -127,7 +127,9 @@ def family(model: str) -> str:
 
 
 def recipe(model: str, optimizer: str) -> dict:
-    """The recipe of a model, by its family's name where it has one."""
+    """The recipe of a model, by its family's name where it has one. ConfigError for no optimizer at all."""
+    if optimizer not in OPTIMIZERS:
+        raise ConfigError(f"parameter optimizer={optimizer!r}: use {' or '.join(OPTIMIZERS)}")
     chosen = RECIPES.get((family(model), optimizer)) or RECIPES["", optimizer]
     return {"optimizer": optimizer, "loss_on": "answer", **chosen}
 

@@ -16,9 +16,10 @@ from unlearnkit.data import Example
 from unlearnkit.errors import ConfigError, DivergenceError, RequestError
 from unlearnkit.ledger import recording
 from unlearnkit.ledger.locking import alone
+from unlearnkit.ledger.store import Store
 from unlearnkit.models.fitting import require_fit
 from unlearnkit.training import steps
-from unlearnkit.training.history import History, Keeper
+from unlearnkit.training.history import INDEX, History, Keeper
 from unlearnkit.training.recipe import Recipe, freeze
 from unlearnkit.training.session import Progress, Session, State
 
@@ -57,22 +58,22 @@ def fine_tune(
     `exclude` leaves those ids out and keeps everybody else's place: the oracle. `ledger` is a folder that
     keeps each example's gradient per epoch (those in `record`, default all), AdamW's second moments at each
     epoch's end (2 bytes a weight), and a checkpoint, from which an interrupted call with the same arguments
-    resumes and ends with the same numbers; a ledger of another recipe, data or model is a LedgerError, and so
-    is one that another process writes to. `history` is a folder that keeps the weights and the optimizer's
-    state at every epoch's end (4 bytes a weight with SGD, 12 with AdamW), and what each step that held one of
-    `updates` added to the weights (4 bytes a weight and step). A text that does not fit the model's positions
-    is a DataError. `on_epoch(epoch, model)` may return a JSON value for `run.notes`. What the recipe freezes
-    stays frozen afterwards. A loss that is not finite is a DivergenceError; the last epoch stays on disk.
+    resumes and ends with the same numbers; one of another recipe, data or model, or that another process
+    writes to, is a LedgerError. `history` is another folder, for the weights and the optimizer's state at
+    every epoch's end (4 bytes a weight with SGD, 12 with AdamW), and what each step with one of `updates`
+    added to the weights (4 bytes a weight and step). A text beyond the model's positions is a DataError, a
+    loss that is not finite a DivergenceError; the last epoch stays on disk. `on_epoch(epoch, model)` may
+    return a JSON value for `run.notes`. What the recipe freezes stays frozen.
     """
     recipe, exclude = recipe or Recipe(), tuple(exclude)
     named = {"exclude": exclude, "record": record or (), "updates": updates, "Recipe.staged": recipe.staged}
+    _require_apart(ledger, history)
     devices.require_proven(model)
     by_id = identified(examples, named)
     require_fit(model.config, tokenizer, [e for i, e in by_id.items() if i not in exclude], recipe.loss_on)
     freeze(model, recipe)
     model.eval()  # dropout off: gradients that the ledger and the oracle can share
-    plan = steps.plan(by_id, recipe, exclude)
-    initial = weights.keep_initial(model)
+    plan, initial = steps.plan(by_id, recipe, exclude), weights.keep_initial(model)
     state = State(model, steps.optimizer(_moving(model, recipe), recipe), Progress())
     with contextlib.nullcontext() if ledger is None else alone(ledger):
         session = ledger and _session(ledger, state, recipe, by_id, exclude, record, ledger_dtype)
@@ -82,6 +83,15 @@ def fine_tune(
     model.zero_grad(set_to_none=False)
     order, place = [tuple(e.id for e in step.examples) for epoch in plan for step in epoch], model.device.type
     return Run(recipe, order, recipe.lr, initial=initial, device=place, **vars(state.progress))
+
+
+def _require_apart(ledger: str | Path | None, history: str | Path | None) -> None:
+    """ConfigError where a ledger and a history are to share a folder, which each takes for its own."""
+    is_same = ledger and history and Path(ledger).resolve() == Path(history).resolve()
+    if is_same or (history and Store.exists(Path(history))):
+        raise ConfigError(f"history={str(history)!r} is the folder of a ledger: give each its own")
+    if ledger and (Path(ledger) / INDEX).exists():
+        raise ConfigError(f"ledger={str(ledger)!r} is the folder of a history: give each its own")
 
 
 def _moving(model: PreTrainedModel, recipe: Recipe) -> list[nn.Parameter]:
