@@ -63,10 +63,11 @@ def lengths(
     DataError where it counts none, for half a character, which no tokenizer takes, and for an answer with a
     special token, which ends what is said or is left out of it. (In prompts, a chat's may stand.)
     """
+    tokens = tokenizer.all_special_tokens
     for example in examples:  # whoever made them
         if fault := half_character(example.text):
             raise DataError(f"example {example.id!r} {fault}")
-        if special := [token for token in tokenizer.all_special_tokens if token in example.answer]:
+        if special := [token for token in tokens if token in example.answer]:
             raise DataError(
                 f"the answer of example {example.id!r} holds {special[0]!r}, a special token of this "
                 "tokenizer's and no text that a model could be heard to say: delete it there"
