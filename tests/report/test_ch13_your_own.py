@@ -303,7 +303,8 @@ def test_the_command_does_what_was_compared(prices, method, planted, tmp_path, m
     read = vars(_parser().parse_args(["forget", *chapter.command(None, profile)]))
     monkeypatch.setattr(chapter, "best", lambda _: method)
     job = chapter.job(work.Own(profile, tmp_path / "out"), SimpleNamespace())
-    assert {name: read[name] for name in job} == job | {"key": "", "options": list(job["options"])}
+    as_typed = {"key": None, "out": str(job["out"]), "options": list(job["options"])}
+    assert {name: read[name] for name in job} == job | as_typed
 
 
 def test_no_command_where_none_forgets_or_facts_are_not_ones_own(planted, tmp_path, monkeypatch):
