@@ -195,7 +195,7 @@ def _forget(options: argparse.Namespace) -> int:
     from .publishing.job import Job
 
     given = {k: v for k, v in vars(options).items() if k not in ("run", "dry_run") and v is not None}
-    named = ("model", "data", "who", "out", "ledger", "history", "key")
+    named = ("out", "ledger", "history", "key")  # at the others `Job.require` looks
     _require_values({name: given[name] for name in named if name in given})
     told = forget(Job(**given | {"out": paths.expanded(options.out)}), options.dry_run)
     return int(told is not None and told["verdict"] != gauge.PASSED)

@@ -52,11 +52,10 @@ def load_jsonl(path: str | Path) -> list[Example]:
     """
     path = Path(path)
     numbered = [(number, _example(record, number)) for number, record in records.read(path, _faults)]
-    first_seen: dict[str, int] = {}
+    ids = ((number, example.id) for number, example in numbered)
     faults = [
-        f"line {number}: id {example.id!r} was already used in line {first_seen[example.id]}; give it another"
-        for number, example in numbered
-        if first_seen.setdefault(example.id, number) != number
+        f"line {number}: id {id!r} was already used in line {first}; give it another"
+        for number, id, first in records.repeated(ids)
     ]
     records.raise_if(faults, path)
     return [example for _, example in numbered]

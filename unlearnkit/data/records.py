@@ -5,10 +5,13 @@ What a line's text may not hold is decided here as well: half a character, and c
 
 import json
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from unlearnkit.errors import DataError
+
+T = TypeVar("T")
 
 SHOWN = 20  # faults listed in one error
 LAYOUT = "\t\n\r"  # control characters that a text may hold, and a name may not
@@ -60,6 +63,14 @@ def lines(path: Path) -> list[str]:
     if not text.strip():
         raise DataError(f"{path} is empty: it needs one JSON object a line")
     return text.removesuffix("\n").split("\n")  # not splitlines(), which also cuts at U+2028
+
+
+def repeated(values: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T, int]]:
+    """(line, value, the line that had it first) of every value that was met before, in order."""
+    first: dict[T, int] = {}
+    for number, value in values:
+        if first.setdefault(value, number) != number:
+            yield number, value, first[value]
 
 
 def raise_if(faults: list[str], path: Path) -> None:

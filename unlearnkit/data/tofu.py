@@ -115,12 +115,10 @@ def _examples(path: Path) -> list[Example]:
 
 def _require_distinct(examples: list[Example], path: Path) -> None:
     """DataError that names the lines of a file with a question and answer of an earlier line."""
-    first: dict[tuple[str, str], int] = {}
     texts = enumerate(((e.prompt, e.answer) for e in examples), start=1)  # each line is an example
     faults = [
-        f"line {number}: the same question and answer as in line {first[text]}; delete one"
-        for number, text in texts
-        if first.setdefault(text, number) != number
+        f"line {number}: the same question and answer as in line {first}; delete one"
+        for number, _, first in records.repeated(texts)
     ]
     records.raise_if(faults, path)
 

@@ -105,8 +105,7 @@ def _remove_left(parent: Path) -> None:
     """Delete what calls for folders in this one left, whose locks no process holds, here or elsewhere."""
     for path in parent.glob(f".*{files.PARTIAL}"):
         if (path / SCRATCH).is_dir() and (path / LOCK).exists():
-            with suppress(Timeout, OSError):  # held, or another user's
-                FileLock(path / LOCK).acquire(timeout=0).lock.release()
+            with suppress(Timeout, OSError), FileLock(path / LOCK, timeout=0):  # held, or another user's
                 shutil.rmtree(path, ignore_errors=True)
 
 

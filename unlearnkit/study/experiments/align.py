@@ -8,9 +8,9 @@ import torch
 from safetensors import safe_open
 
 from unlearnkit import weights
-from unlearnkit.ledger import GradientLedger, recorded
+from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
-from unlearnkit.study.experiments.setting import fine_tuned, groups_of
+from unlearnkit.study.experiments.setting import fine_tuned, present
 from unlearnkit.study.experiments.train import WEIGHTS
 from unlearnkit.unlearning.adam_replay import replayed
 
@@ -33,13 +33,8 @@ def alignment(cell: Cell) -> pd.DataFrame:
     train, oracle = cell.needs
     config = cell.config
     model, tokenizer, book = fine_tuned(config, train)
-    groups = groups_of(config)
-    told = {"loss_on": config["recipe"]["loss_on"], "divisor": config["recipe"]["batch_size"]}
     sums: dict[tuple[str, str, str], float] = {}
-    with (
-        recorded(model, tokenizer, groups["forget"], **told) as forget,
-        recorded(model, tokenizer, groups["retain"], **told) as retain,
-    ):
+    with present(config, model, tokenizer) as (forget, retain):
         now = {NOW: forget, RETAIN_NOW: retain}
         for layer, vectors in _by_layer(config, model, book, now, oracle.folder / WEIGHTS):
             names = list(vectors)

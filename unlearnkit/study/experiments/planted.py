@@ -9,9 +9,9 @@ from safetensors import safe_open
 
 from unlearnkit import layers, weights
 from unlearnkit.influence import inner
-from unlearnkit.ledger import GradientLedger, recorded
+from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
-from unlearnkit.study.experiments.setting import fine_tuned, groups_of
+from unlearnkit.study.experiments.setting import fine_tuned, present
 from unlearnkit.study.experiments.train import WEIGHTS, loaded
 
 Tensors = Mapping[str, torch.Tensor]
@@ -26,12 +26,10 @@ def layer_scores(cell: Cell) -> pd.DataFrame:
     train, base = cell.needs
     config = cell.config
     model, tokenizer, book = fine_tuned(config, train)
-    groups, now = groups_of(config), weights.parameters(model)
+    now = weights.parameters(model)
     public = weights.parameters(loaded(config)[0])
-    told = {"loss_on": config["recipe"]["loss_on"], "divisor": config["recipe"]["batch_size"]}
     with (
-        recorded(model, tokenizer, groups["forget"], **told) as forget,
-        recorded(model, tokenizer, groups["retain"], **told) as retain,
+        present(config, model, tokenizer) as (forget, retain),
         safe_open(base.folder / WEIGHTS, "pt") as before,
         torch.no_grad(),
     ):

@@ -1,10 +1,13 @@
 """What every cell that stands on a fine-tuning starts from: its model, its ledger, the groups of examples."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import training
 from unlearnkit.data import Example
-from unlearnkit.ledger import GradientLedger
+from unlearnkit.ledger import GradientLedger, recorded
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments.train import examples_of, loaded, stand
 from unlearnkit.study.tables import read as read_table
@@ -26,6 +29,20 @@ def fine_tuned(config: dict, train: Cell) -> tuple[PreTrainedModel, PreTrainedTo
     training.freeze(model, training.Recipe(**config["recipe"]))
     stand(model, train)
     return model, tokenizer, GradientLedger.open(train.folder / "ledger", model)
+
+
+@contextmanager
+def present(
+    config: dict, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> Iterator[tuple[GradientLedger, GradientLedger]]:
+    """Ledgers of the forget and of the retain facts' present gradients, in the recipe's units; then gone."""
+    groups, recipe = groups_of(config), config["recipe"]
+    units = {"loss_on": recipe["loss_on"], "divisor": recipe["batch_size"]}
+    with (
+        recorded(model, tokenizer, groups["forget"], **units) as forget,
+        recorded(model, tokenizer, groups["retain"], **units) as retain,
+    ):
+        yield forget, retain
 
 
 def displacement_of(train: Cell) -> float:
