@@ -162,7 +162,7 @@ def _verified(seed: Seed) -> list[Cell]:
     ways = [path(name, name, at, **more.get(name, {})) for name, at in steps.items()]
     coins = Verification(seed.arm, seed.setting, ("facts", "coins"), 1)
     audit = [replace(coins.oracles, title="an audit's oracle"), coins.along(ways[1])]
-    return [one.oracles, *map(one.along, ways), *audit]
+    return [one.oracles, one.third, *map(one.along, ways), *audit]
 
 
 def _compared(seed: Seed) -> list[Cell]:
@@ -213,7 +213,7 @@ def _name(cell: Cell) -> str:
     name = cell.stage if cell.stage != "train" or not cell.needs else "train after base"
     if cell.stage in WALKED and config["paths"]:
         name = f"{config['paths'][0]['label']} on {config['layers']}"
-    told = [str(config[key]) for key in ("mode", "asked") if key in config]
+    told = [str(config[key]) for key in ("mode", "asked", "after") if key in config]
     return ", ".join([name, *told, *(["coins"] if "coins" in config.get("tests", ()) else [])])
 
 

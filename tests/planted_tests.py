@@ -68,6 +68,7 @@ def study(worlds=WORLDS, good="good", hiding="hiding"):
         for name, nll in (models | {good: world.oracle()}).items():
             methods.append(world.observed(nll, method=name, reached=name == good))
         methods.append(world.observed(world.oracle(), hidden=True, method=hiding, reached=True))
+        oracles.append(world.observed(world.oracle(), order=3))  # in an unlearned model's place
     return Observed(pd.concat(methods), pd.concat(oracles))
 
 

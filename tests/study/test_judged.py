@@ -27,6 +27,21 @@ def test_planted_controls_behave_in_every_row(known, row):
     assert verdicts["noop"] == FAIL
 
 
+@pytest.mark.parametrize("row", [row.id for row in ROWS if row.id in judged.NUMBERS])
+def test_a_true_oracle_is_judged_by_margins_that_it_has_no_part_in(known, row):
+    own, control = judged.numbers(known, judged.ORACLE, row)
+    assert not own.equals(control)
+    assert judged._judged(known, judged.ORACLE, row).verdict == PASS
+
+
+def test_an_oracle_that_is_none_fails(known):
+    worlds = known.worlds
+    third = worlds.oracles["order"] == 3
+    told = worlds.oracles.assign(value=worlds.oracles["value"] - 1.0 * third)
+    found = judged.judgements(replace(known, worlds=Observed(worlds.methods, told)), judged.ORACLE)
+    assert found["equivalence"].verdict == found["depth"].verdict == FAIL
+
+
 def test_a_wrong_person_is_found_out_and_so_is_what_is_only_hidden(known):
     wrong, hidden = (judged.judgements(known, m) for m in ("wrong_person", "hiding"))
     failed = {name for name, one in wrong.items() if one.verdict == FAIL}

@@ -40,6 +40,15 @@ def test_each_world_has_the_methods_and_the_controls_that_must_fail(cells):
     assert not {s for a, s, _ in walked if a == main} - {0}
 
 
+def test_each_world_has_three_oracles_in_orders_of_no_seed(cells):
+    arm = f"{config.TINY}, AdamW"
+    first, third = (c for c in cells if (c.stage, c.arm, c.seed) == ("verified_oracles", arm, 1))
+    orders = [*first.config["orders"], *third.config["orders"]]
+    assert orders == [1, 1 + config.MOST_SEEDS, 1 + 2 * config.MOST_SEEDS]
+    assert third.config["after"] == 2
+    assert third.needs[-1] == first
+
+
 def test_they_change_no_cell_of_the_study(profile):
     without = profiles.get("full", profile.overrides | config.NO_VERIFICATION)
     old = [(c.key, c.title) for c in study.cells_of(without)]

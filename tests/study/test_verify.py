@@ -41,7 +41,7 @@ def world(tmp_path_factory):
         arm = Arm(str(model), "adamw", recipe, (setting(),), whole_map=False)
         one = Verification(arm, setting(), (*TESTS, "known"))
         ways = {name: one.along(spec) for name, spec in SPECS.items()}
-        for cell in (one.train, one.oracles, *ways.values()):
+        for cell in (one.train, one.oracles, one.third, *ways.values()):
             cell.run()
         yield one, ways
 
@@ -122,6 +122,17 @@ def test_both_sides_are_measured_alike(rows):
     assert theirs.to_dict() == ours.to_dict()
     assert len(set(forget_nll(oracles[oracles["order"] == 1])) & set(forget_nll(second))) == 0
     assert {f"mia_{a}" for a in ATTACKS} <= set(own["metric"])
+
+
+def test_a_third_oracle_is_another_model_measured_as_the_second_is(world, rows):
+    oracles, third = rows[0], read(world[0].third.observations)
+    assert set(third["order"]) == {3}
+    second = oracles[oracles["order"] == 2]
+    assert set(third["metric"]) == set(second["metric"])
+    assert not set(forget_nll(third)) & set(forget_nll(oracles))
+    depth = third.loc[third["metric"] == "uds", "value"]
+    assert len(depth) == len(second[second["metric"] == "uds"])
+    assert not set(depth) & set(second["value"])
 
 
 def test_rows_make_judgements(rows):

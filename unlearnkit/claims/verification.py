@@ -3,7 +3,8 @@
 Every row compares unlearned models with oracles, read where the path has forgotten as the oracle does
 (matched forgetting), and is judged on one number a training seed; KLoM alone on models of one world.
 `control` is the same number of a true oracle in the unlearned model's place. `judging` says what pass, fail
-and no power are.
+and no power are. One more oracle, which sets no margin, is judged as methods are, and must pass: this was
+added when all worlds of gpt2-tiny had been seen, and up to then the control was judged by its own margins.
 
 A method forgets if all rows that decide pass. "Nearer to the oracle than to the original" says nothing
 without equivalence, and both decide. Leakage and depth have no margin in the protocol: theirs is a tenth of

@@ -1,9 +1,10 @@
 """The cells of verification: in each world oracles and methods at matched forgetting, with every test.
 
 worlds       the study's own, all rows of the protocol but the two below; beside the methods do nothing and
-             the wrong person, which must fail. A second oracle, which must pass, is measured with the first.
-             In some, too, what answers as the oracle does and has forgotten nothing (`experiments.imitate`),
-             and the setting that chapter 10 advises on tiny models: AdamW's updates on the embedding
+             the wrong person, which must fail. A second oracle, measured with the first, sets margins; a
+             third, which has no part in them, must pass. In some, too, what answers as the oracle does and
+             has forgotten nothing (`experiments.imitate`), and the setting that chapter 10 advises on tiny
+             models: AdamW's updates on the embedding
 coins        one-run audits: persons drawn by coins are trained on beside a world's others, and all of them
              are asked to be forgotten; those whom the coin left out are the hold-out persons
 populations  one world in many orders of training, an arm a world: some are also unlearned, others stand in an
@@ -62,6 +63,16 @@ class Verification(Comparison):
         needs = (self.train,) if deep else ()
         return self.seed.cell("verified_oracles", "verify", given, seconds, needs)
 
+    @cached_property
+    def third(self) -> Cell:
+        """One more oracle, in another order of no seed: judged in an unlearned model's place."""
+        seed = self.setting.seed + self.orders * config.MOST_SEEDS
+        given = self.given | {"orders": [seed], "keeps": "", "after": self.orders}
+        seconds = self.seed.seconds[0] + self._examination
+        return self.seed.cell(
+            "verified_oracles", "verify", given, seconds, (self.train, self.oracles), "third"
+        )
+
     def at(self, name: str) -> Cell:
         """The cell of one method, as it was tuned on this family of models."""
         options = trials.chosen(plan.family(self.arm.model), name, self.arm.recipe)
@@ -109,7 +120,7 @@ def cells(profile: Profile) -> list[Cell]:
         seeds = profile["seeds_verified_main" if is_main else small]
         for setting in (s for s in arm.settings if s.seed < seeds):
             one = Verification(arm, setting)
-            found += one.cells([*CONTROLS, *names])
+            found += [*one.cells([*CONTROLS, *names]), one.third]
             if arm.model == config.TINY and setting.seed < profile["seeds_further"]:
                 found += one.further()
     return found

@@ -24,12 +24,12 @@ from unlearnkit.study.tables import read as read_table
 def verified_oracles(cell: Cell) -> pd.DataFrame:
     """Oracles of one world, retrained in the orders of the seeds `orders`: rows by `order`, from 1.
 
-    The first is what unlearned models are held against; another stands where an unlearned model would, the
-    control that must pass. Where the configuration `keeps` weights, they lie in that folder.
+    The first is what unlearned models are held against, the second what margins are taken from. Where the
+    configuration `keeps` weights, they lie in that folder. A cell may go on `after` so many of another.
     """
-    config, rows = cell.config, []
-    groups, first = groups_of(config), None
-    for order, seed in enumerate(config["orders"], start=1):
+    config, rows, after = cell.config, [], cell.config.get("after", 0)
+    groups, first = groups_of(config), _first(cell.needs[-1]) if after else None
+    for order, seed in enumerate(config["orders"], start=1 + after):
         facts, model, tokenizer, recipe = start(config)
         recipe = replace(recipe, seed=seed)
         run = training.fine_tune(model, tokenizer, facts, recipe, exclude=config["forget"])
