@@ -30,7 +30,7 @@ def test_planted_controls_behave_in_every_row(known, row):
 @pytest.mark.parametrize("row", [row.id for row in ROWS if row.id in judged.NUMBERS])
 def test_a_true_oracle_is_judged_by_margins_that_it_has_no_part_in(known, row):
     own, control = judged.numbers(known, judged.ORACLE, row)
-    assert not own.equals(control)
+    assert row == "relative" or not own.equals(control)  # there both are nearer with every fact
     assert judged._judged(known, judged.ORACLE, row).verdict == PASS
 
 
