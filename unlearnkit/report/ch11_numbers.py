@@ -78,7 +78,7 @@ def numbers_table(arm: Arm, method: str, row: str) -> pd.DataFrame:
 
 def control(row: str) -> str:
     """What a row's numbers are held against."""
-    return "halves of the oracles" if row == "klom" else "another oracle"
+    return {"klom": "halves of the oracles", "audit": "the oracle"}.get(row, "second oracle")
 
 
 def means(arm: Arm) -> pd.DataFrame:
