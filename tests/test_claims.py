@@ -87,6 +87,18 @@ def test_claims_whose_paths_end_before_are_no_part_of_the_family():
     assert math.isnan(rows["C1"]["estimate"])
 
 
+def test_a_verdict_that_hangs_on_what_is_charged_is_undecided():
+    values = {"C1": [3.0, 3.1, 2.9, 3.2], "C1a": [2.0, 2.1, 1.9, 2.2], "C5": [0.4, 0.9, -0.3, 0.2]}
+    least, most = values | {"C1": [-0.4, 0.6, 0.1, 0.3]}, values | {"C1a": [2.5, 2.6, 2.4, 2.7]}
+    plain, rows = ({r["id"]: r for r in verdicts(values, "arm", bounds=b)} for b in ((), (least, most)))
+    assert plain["C1"]["verdict"] == plain["C1a"]["verdict"] == rows["C1a"]["verdict"] == REPLICATED
+    assert rows["C1"]["verdict"] == UNDECIDED
+    assert rows["C1"]["bound"][0] == pytest.approx(0.15)
+    assert rows["C1"]["bound"][1] < 0.15 < rows["C1"]["bound"][2]
+    assert rows["C1"]["estimate"] == plain["C1"]["estimate"]  # what is charged is still told
+    assert plain["C1"]["bound"] is rows["C1a"]["bound"] is rows["C5"]["bound"] is None
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

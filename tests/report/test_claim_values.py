@@ -35,6 +35,28 @@ def test_a_path_that_never_forgets_costs_all_that_was_taught_and_none_costs_more
     assert claim_values.cost(None, ("all", "unknown")).empty
 
 
+def test_uncharged_it_has_cost_what_it_had_by_its_end(forgotten):
+    assert list(claim_values.cost(None, ("all", "b"), charged=False)) == pytest.approx([1.5, 0.1, 2.0])
+
+
+def test_a_pair_lies_between_its_bounds(forgotten, monkeypatch):
+    pairs = {
+        "C1": (("all", "b"), ("all", "a")),
+        "C5": (("all", "a"), ("all", "b")),
+        "C2a": (("x", "a"), ("x", "b")),
+    }
+    monkeypatch.setattr(claim_values, "PAIRS", pairs)
+    found = {c: claim_values.compared(None, c, "forgetting") for c in ("C1", "C5")} | {"C4": "whole"}
+    monkeypatch.setattr(claim_values, "claim_values", lambda arm: found)
+    least, most = claim_values.bounds.__wrapped__(None)
+    assert list(found["C1"]) == pytest.approx([0.25, 0.75, 0.0])
+    assert list(least["C1"]) == pytest.approx([0.25, -1.15, 0.0])  # b had cost 0.1 where it ended
+    assert list(most["C1"]) == pytest.approx([0.25, 0.75, 0.0])
+    assert list(most["C5"]) == pytest.approx([-0.25, 1.15, 0.0])
+    assert least["C4"] == most["C4"] == "whole"
+    assert set(least) == {"C1", "C5", "C4"}
+
+
 def test_a_claim_is_told_too_short_where_no_path_of_it_forgets_in_half_of_the_seeds(forgotten):
     own = claim_values._gets_there
     paths = {name: ("all", name) for name in ("a", "b", "unknown")}

@@ -40,7 +40,9 @@ def test_the_first_epoch_wins_where_the_private_part_is_learned_first(verdicts_i
     assert PRIVATE_FIRST.sign_of_c1() == 1
     found = verdicts_in(PRIVATE_FIRST)
     assert found["C1"]["verdict"] == REPLICATED
-    assert found["C1a"]["verdict"] == REPLICATED
+    # The wrong person's path ends before it forgets, having cost little: only the charge speaks for C1a.
+    assert found["C1a"]["verdict"] == UNDECIDED
+    assert found["C1a"]["estimate"] > MARGIN > found["C1a"]["bound"][0]
     assert found["C3a"]["verdict"] == found["C3b"]["verdict"] == REPLICATED  # planted: a fall to a quarter
 
 
@@ -140,6 +142,9 @@ def test_tables_have_a_column_an_arm_and_a_row_a_claim(monkeypatch, tmp_path):
     assert lines[0].count("|") == 2 + len(run.arms)
     assert len(lines) == 2 + 2
     assert lines[2].endswith("| **replicated** +0.31 [+0.29, +0.33] | – |")
+    rows[0]["bound"] = (0.02, -0.1, 0.14)
+    lines = verdicts.markdown_for_readme(run).splitlines()
+    assert "+0.31 [+0.29, +0.33]; uncharged +0.02 [-0.10, +0.14] |" in lines[2]
     said = verdicts.words(run).iloc[0, 1]
     assert "● replicated" in said
     assert "0.31" not in said

@@ -14,9 +14,11 @@ no impact      p           of a mean beyond either margin (two one-sided t tests
 both           undecided       otherwise; the smallest effect that this many seeds could have found is given
 
 No verdict is given on an arm where there was nothing to unlearn, or whose ledger does not hold (`unfit`),
-nor, with no estimate either, on a claim whose paths end in most seeds before they have forgotten: what stands
-for such a seed is the whole price, and no measurement. That was added on 30 November 2026, after the runs of
-plain SGD had been seen, where it takes verdicts away; they had been "not replicated".
+nor, with no estimate either, on a claim none of whose paths has forgotten, in most seeds, by where it ends:
+what stands for such a seed is the whole price, and no measurement. Nor does a verdict stand that hangs on
+that price in some seeds: it must be the same with the most that such a path had cost by its end (`bounds`),
+or is undecided. Both were added on 30 November 2026, after all runs had been seen: the first takes verdicts
+on plain SGD away, which had been "not replicated", the second C1a's on the real model, "replicated" before.
 
 Imports scipy only where something is tested: a plan asks what is registered, and tests nothing.
 """
@@ -75,16 +77,36 @@ def verdicts(
     claims: Sequence[Claim] = CLAIMS,
     why_not: str = "",
     too_short: Collection[str] = (),
+    bounds: Sequence[Mapping[str, Sequence[float]]] = (),
 ) -> list[dict]:
     """A row a claim that `contrasts` (claim id -> one number a training seed) has values for.
 
     With `why_not`, a reason of `unfit`, every verdict is NO_VERDICT; so are those on the claims `too_short`,
-    whose paths were not walked far enough, and these have no numbers (NaN and None).
+    whose paths were not walked far enough, and these have no numbers (NaN and None). `bounds` are the
+    contrasts as they may be instead: where the verdict would be another, it is UNDECIDED, and the row's
+    `bound` is what was found there (estimate, ci_low, ci_high), else None.
 
     Keys: id, statement, arm, contrast, margin, estimate, ci_low, ci_high, p, p_holm, n_seeds, detectable,
-    verdict, paper_says. Holm's family is the arm's claims that are tested; one seed is never a verdict.
+    verdict, paper_says, bound. Holm's family is the arm's claims that are tested; one seed is no verdict.
     ConfigError for an unknown claim.
     """
+    rows = _judged(contrasts, arm, claims, why_not, too_short)
+    for other in bounds:
+        for row, there in zip(rows, _judged(other, arm, claims, why_not, too_short), strict=True):
+            differs = there["estimate"] != row["estimate"] and there["verdict"] != row["verdict"]
+            if row["bound"] is None and differs:
+                row |= {"verdict": UNDECIDED, "bound": tuple(there[k] for k in ("estimate", *TESTED[:2]))}
+    return rows
+
+
+def _judged(
+    contrasts: Mapping[str, Sequence[float]],
+    arm: str,
+    claims: Sequence[Claim],
+    why_not: str,
+    too_short: Collection[str],
+) -> list[dict]:
+    """`verdicts` without bounds."""
     from unlearnkit import stats
 
     known = {c.id: c for c in claims}
@@ -111,7 +133,7 @@ def _test(claim: Claim, values: np.ndarray, arm: str) -> dict:
 
     row = {"id": claim.id, "statement": claim.statement, "arm": arm, "contrast": claim.contrast}
     row |= {"margin": claim.margin, "estimate": float(values.mean())}
-    row |= dict.fromkeys(TESTED) | {"n_seeds": len(values)}
+    row |= dict.fromkeys((*TESTED, "bound")) | {"n_seeds": len(values)}
     row["paper_says"] = claim.paper_says
     if len(values) > 1:
         interval = stats.mean_ci(values)

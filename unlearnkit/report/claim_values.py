@@ -57,6 +57,20 @@ def claim_values(arm: Arm, kind: str = claims.PRIMARY, level: float | None = Non
 
 
 @cache
+def bounds(arm: Arm) -> tuple[dict[str, pd.Series], ...]:
+    """`claim_values` at the primary reading twice more: the least and the most that PAIRS can be.
+
+    A path that ended before it had forgotten pays no less than what it had cost by then, and no more than
+    the whole, which it is charged in `claim_values`.
+    """
+    found, ends = claim_values(arm), ((False, True), (True, False))
+    pairs = [claim for claim in PAIRS if claim in found]
+    return tuple(
+        found | {c: compared(arm, c, claims.PRIMARY, charged=e).dropna() for c in pairs} for e in ends
+    )
+
+
+@cache
 def too_short(arm: Arm) -> frozenset[str]:
     """The claims none of whose paths has forgotten as the oracles, in most seeds, by where it ends."""
     told, there = dict.fromkeys(BY_FIRST, (FIRST,)) | PAIRS, claim_values(arm)
@@ -75,29 +89,36 @@ def one(arm: Arm, path: Path, kind: str, level: float | None = None) -> pd.DataF
     return table.set_index("seed")
 
 
-def compared(arm: Arm, claim: str, kind: str, level: float | None = None) -> pd.Series:
-    """One of PAIRS: what the first path pays beyond the second, or how much farther from the oracle it is."""
+def compared(
+    arm: Arm, claim: str, kind: str, level: float | None = None, charged: tuple[bool, bool] = (True, True)
+) -> pd.Series:
+    """One of PAIRS: what the first path pays beyond the second, or how much farther from the oracle it is.
+
+    `charged` is `cost`'s for each.
+    """
     more, less = PAIRS[claim]
     if kind == "forgetting":
         value = "bystander_damage" if claim == "C1a" else "damage"  # the wrong person is a bystander to C1
-        return cost(arm, more, value) - cost(arm, less, value)
+        pays = (cost(arm, path, value, all_) for path, all_ in zip((more, less), charged, strict=True))
+        return next(pays) - next(pays)
     return one(arm, more, kind, level)["oracle_distance"] - one(arm, less, kind, level)["oracle_distance"]
 
 
-def cost(arm: Arm, path: Path, value: str = "damage") -> pd.Series:
+def cost(arm: Arm, path: Path, value: str = "damage", charged: bool = True) -> pd.Series:
     """What a path pays for forgetting as the oracles have, by seed, in nats; `value` may be bystander_damage.
 
     No more than it costs to throw the fine-tuning away, which forgets the person too: so much, too, where the
-    path never gets there.
+    path never gets there, if that is `charged`, else the most that it had cost by its end.
     """
     table = one(arm, path, "forgetting").reset_index()
-    return priced(arm, table, value).set_axis(table["seed"])
+    return priced(arm, table, value, charged).set_axis(table["seed"])
 
 
-def priced(arm: Arm, table: pd.DataFrame, value: str = "damage") -> pd.Series:
+def priced(arm: Arm, table: pd.DataFrame, value: str = "damage", charged: bool = True) -> pd.Series:
     """`cost` of every row of a reading at matched forgetting."""
     all_taught = table["seed"].map(thrown_away(arm)[value])
-    return table[value].where(table["reached"].astype(bool), np.inf).clip(upper=all_taught)
+    there = table["reached"].astype(bool)
+    return (table[value].where(there, np.inf) if charged else table[value]).clip(upper=all_taught)
 
 
 @cache

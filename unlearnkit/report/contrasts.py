@@ -8,7 +8,7 @@ from IPython.display import Markdown
 
 from unlearnkit import claims, stats
 from unlearnkit.errors import DataError
-from unlearnkit.report.claim_values import claim_values, too_short
+from unlearnkit.report.claim_values import bounds, claim_values, too_short
 from unlearnkit.report.readings import matched_damage, path_table
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import config
@@ -137,7 +137,9 @@ def verdicts(run: Run, ids: Iterable[str] = ()) -> list[dict]:
     rows = [
         row
         for arm in run.arms
-        for row in claims.verdicts(claim_values(arm), arm.name, registered, unfit(arm), too_short(arm))
+        for row in claims.verdicts(
+            claim_values(arm), arm.name, registered, unfit(arm), too_short(arm), bounds(arm)
+        )
     ]
     return [row for row in rows if not ids or row["id"] in ids]
 

@@ -61,7 +61,8 @@ def table(rows: list[dict]) -> pd.DataFrame:
 
 
 def _estimate(row: dict) -> str:
-    return tables.estimate(*(row[key] for key in ("estimate", "ci_low", "ci_high")))
+    told = tables.estimate(*(row[key] for key in ("estimate", "ci_low", "ci_high")))
+    return f"{told}; uncharged {tables.estimate(*row['bound'])}" if row["bound"] else told
 
 
 def _by_arm(run: Run, told: Callable[[dict], str]) -> pd.DataFrame:
@@ -100,8 +101,11 @@ def units() -> str:
     most, *rest = sorted(groups.items(), key=lambda group: -len(group[1]))
     told = [f"in {most[0]}", *(f"{', '.join(ids)} in {what}" for what, ids in rest)]
     return (
+        "Between two steps of a path, prices are read off a straight line. A path that ended before it "
+        "forgot is charged all that the others were taught.\n\n"
         f"A verdict, and the mean over seeds [95 % interval]: {'; '.join(told)}. Above zero speaks for the "
-        f"claim, but in {' and '.join(NONE)}, which claim little or none:"
+        f"claim, but in {' and '.join(NONE)}, which claim little or none. A verdict that hangs on what is "
+        "charged is undecided, and *uncharged* is what was found with what these paths had cost by then:"
     )
 
 
@@ -115,8 +119,9 @@ def summary(run: Run) -> str:
     for method in (m for m in readings.UPDATES if m in set(read["method"])):
         there = read[read["method"] == method]["reached"]
         nearest = closest[closest["method"] == method]["oracle_distance"].mean()
-        price = claim_values.cost(arm, ("all", method)).mean()
-        told = (tables.NAMES[method], f"{there.sum()} of {len(there)}", f"{price:.2f}", f"{nearest:.2f}")
+        price, seen = (claim_values.cost(arm, ("all", method), charged=c).mean() for c in (True, False))
+        pays = f"{price:.2f}" if there.all() else f"{price:.2f} charged ({seen:.2f} by its end)"
+        told = (tables.NAMES[method], f"{there.sum()} of {len(there)}", pays, f"{nearest:.2f}")
         rows.append(told)
     others = "what others lose by then"
     columns = ["update", "seeds where it forgets as the oracle", others, "closest to the oracle"]
