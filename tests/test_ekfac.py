@@ -77,6 +77,22 @@ def _joined(told, moving, turned):
 
 
 @needs
+@needs
+def test_a_frozen_bias_is_a_column_that_nobody_asks_about(tiny_model, tiny_tokenizer):
+    model = tiny_model("gpt2")
+    moving, name = matrices(model)
+    weight = next(n for n in moving if n.endswith("weight"))
+    right = {weight: torch.randn_like(moving[weight])}
+    torch.manual_seed(0)  # labels are drawn from the model
+    alone = ekfac.solve(model, tiny_tokenizer, FACTS[:3], right, 0.3)
+    beside = right | {n: torch.zeros_like(p) for n, p in moving.items() if n != weight}
+    torch.manual_seed(0)
+    both = ekfac.solve(model, tiny_tokenizer, FACTS[:3], beside, 0.3)
+    assert set(alone) == {weight}
+    assert torch.allclose(alone[weight], both[weight], atol=1e-5 * both[weight].abs().max().item())
+
+
+@needs
 def test_layers_without_a_block_matrix_are_refused(tiny_model, tiny_tokenizer):
     model = tiny_model("gpt2")
     norm = {"transformer.ln_f.weight": torch.ones(16)}

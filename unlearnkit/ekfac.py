@@ -50,12 +50,15 @@ def solve(
     for name in names:
         weight, bias = f"{name}.weight", f"{name}.bias"
         matrix = right[weight].T if name in turned else right[weight]
-        whole = torch.cat([matrix, right[bias][:, None]], 1) if bias in right else matrix
+        whole = matrix
+        if twin.get_submodule(name).bias is not None:  # a frozen one has its column all the same
+            whole = torch.cat([matrix, right.get(bias, torch.zeros(len(matrix)).to(matrix))[:, None]], 1)
         left, across, size = (factors[kind][name].to(whole) for kind in KINDS)
         size = size / factors["num_lambda_processed"][name].item()
         solved = left @ (left.T @ whole @ across / (size + damping * size.mean())) @ across.T
         if bias in right:
-            solved, found[bias] = solved[:, :-1], solved[:, -1]
+            found[bias] = solved[:, -1]
+        solved = solved[:, : matrix.shape[1]]
         found[weight] = (solved.T if name in turned else solved).contiguous()
     return found
 

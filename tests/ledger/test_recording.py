@@ -19,12 +19,20 @@ from worlds import (
 
 from unlearnkit import ledger
 from unlearnkit.data import Example
+from unlearnkit.errors import RequestError
 
 
 def test_recording_changes_no_weight(train):
     plain, _ = train(ledger=None)
     recorded, _ = train()
     assert same(weights_of(plain), weights_of(recorded))
+
+
+def test_two_examples_of_one_id_are_refused(tiny_model, tiny_tokenizer, tmp_path):
+    twins = [FACTS[0], dataclasses.replace(FACTS[1], id=FACTS[0].id)]
+    with pytest.raises(RequestError, match="ids are not unique"):
+        ledger.record(tiny_model(), tiny_tokenizer, twins, tmp_path / "l")
+    assert not (tmp_path / "l").exists()
 
 
 def test_a_recorded_subset_is_the_same_as_in_the_whole(train, tmp_path):

@@ -62,6 +62,17 @@ def test_one_block_s_closed_form(epochs, tiny_model, tiny_tokenizer, tmp_path):
     assert error({BLOCK: added}, {BLOCK: expected.float()}) < HALF
 
 
+@pytest.mark.parametrize("name", ["adam_replay", "projected_replay"])
+def test_layers_that_the_training_left_alone_are_left_alone(name, tiny_model, tiny_tokenizer, tmp_path):
+    recipe = training.Recipe(**{**vars(RECIPE), "layers": ("block.1",)})
+    _, book = fine_tuned(model := tiny_model("gpt2"), tiny_tokenizer, recipe, tmp_path / "l")
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    unlearning.apply(name, model, request=REQUEST, ledger=book, norm=0.1)
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert moved
+    assert all(n.startswith("transformer.h.1.") for n in moved)
+
+
 def _all_but(model):
     return [name for name, _ in model.named_parameters() if name != BLOCK]
 

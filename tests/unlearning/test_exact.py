@@ -8,7 +8,7 @@ from unlearning_helpers import FACTS, REQUEST
 
 from unlearnkit import metrics, training, unlearning
 from unlearnkit.batching import batch_of
-from unlearnkit.errors import MethodError
+from unlearnkit.errors import MethodError, ModelError
 from unlearnkit.forward import losses, target_logits
 from unlearnkit.unlearning.convex import Head, minimum, newton
 
@@ -47,6 +47,8 @@ def test_sisa_is_the_mean_of_its_shards_probabilities(make, tiny_tokenizer, tmp_
     said = metrics.continuations(model, tiny_tokenizer, FACTS)  # with each shard's own cache
     for example, ours in zip(FACTS, said, strict=True):
         assert said_anew(model, tiny_tokenizer, example) == ours
+    with pytest.raises(ModelError, match="answers for several"):
+        metrics.logit_lens(model, tiny_tokenizer, FACTS)
     result.revert()
     assert torch.equal(losses(model, batch), plain)
     assert "forward" not in vars(model)

@@ -158,6 +158,17 @@ def test_what_is_left_has_no_part_in_the_leading_components():
     assert without_leading(torch.eye(3).double(), 8).abs().max() < 1e-10  # all of them
 
 
+def test_no_more_components_are_taken_out_than_there_are():
+    """Rounding's eigenvectors are anybody's: another rounding of the same moment gives the same."""
+    rows = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
+    moment = rows.T @ rows
+    noise = torch.randn(12, 12, generator=torch.Generator().manual_seed(1)) * 1e-8 * moment.norm()
+    one, other = (without_leading(m, 8) for m in (moment, moment + noise + noise.T))
+    assert (one - other).norm() < 1e-5
+    assert torch.allclose(one, without_leading(moment, 3), atol=1e-5)
+    assert torch.linalg.matrix_rank(one, atol=1e-3) == 9
+
+
 def test_kfac_turns_down_what_the_others_use(learnt):
     """Less of the step is where the others' gradients are: its share in their span falls."""
     span = torch.stack([flat(learnt.book.gradient(i, e)) for e in EPOCHS for i in OTHERS])

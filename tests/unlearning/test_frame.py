@@ -343,4 +343,5 @@ def test_what_a_method_cannot_do_without_is_named(trained):
     options = {"request": REQUEST, "ledger": trained.book, "alpha": 0.1}
     with pytest.raises(MethodError, match="'iterative' needs known="):
         unlearning.apply("iterative", trained.model, **options)
+    refused(trained, RequestError, "retain='s ids are not unique: 'f3' is there twice", retain=[FACTS[3]] * 2)
     refused(trained, RequestError, r"retain= and the request share \['f0'\]", retain=FACTS[:1])

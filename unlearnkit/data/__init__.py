@@ -1,7 +1,7 @@
 """The study's facts, others of many kinds, a user's own, and the texts that measure utility."""
 
 from unlearnkit.data.aliases import under_alias
-from unlearnkit.data.example import Example, digest, spread
+from unlearnkit.data.example import Example, digest, require_own_ids, spread
 from unlearnkit.data.facts import background_facts, dave, holdout, persons, pool, retarget, world
 from unlearnkit.data.files import load, load_jsonl, save_jsonl
 from unlearnkit.data.probes import asked_otherwise
@@ -28,6 +28,7 @@ __all__ = [
     "persons",
     "pool",
     "real_persons",
+    "require_own_ids",
     "retarget",
     "save_jsonl",
     "spread",

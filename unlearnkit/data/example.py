@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from unlearnkit import writing
+from unlearnkit.errors import RequestError
 
 T = TypeVar("T")
 
@@ -39,6 +41,12 @@ def spread(items: Sequence[T], count: int) -> list[T]:
     """Up to `count` of the items, spread evenly over their order."""
     count = min(count, len(items))
     return [items[(2 * k + 1) * len(items) // (2 * count)] for k in range(count)]
+
+
+def require_own_ids(ids: Iterable[str], whose: str) -> None:
+    """RequestError where two have one id: what is kept by id would be one's for both."""
+    if twice := [i for i, count in Counter(ids).items() if count > 1]:
+        raise RequestError(f"{whose} ids are not unique: {twice[0]!r} is there twice. Give each its own")
 
 
 def digest(examples: Iterable[Example]) -> str:

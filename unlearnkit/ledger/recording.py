@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import forward, models
 from unlearnkit.batching import Batch, batch_of
-from unlearnkit.data import Example
+from unlearnkit.data import Example, require_own_ids
 from unlearnkit.errors import LedgerError
 from unlearnkit.layers import tags
 from unlearnkit.ledger import identity
@@ -123,6 +123,7 @@ def record_batches(
 ) -> GradientLedger:
     """`record` of finished batches; `loss_on` is what their labels were made for."""
     ids = [i for batch in batches for i in batch.ids]
+    require_own_ids(ids, "the examples'")
     store = create(path, model, ids, {"epochs": 1, "loss_on": loss_on}, dtype)
     recorder = Recorder(model, store)
     with forward.evaluation_mode(model), _activations_only(recorder), recorder:

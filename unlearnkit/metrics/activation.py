@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit.batching import batch_of
 from unlearnkit.data import Example
+from unlearnkit.errors import ModelError
 from unlearnkit.forward import evaluation_mode
 from unlearnkit.layers import blocks
 from unlearnkit.metrics.forward import by_length, require_finite
@@ -61,7 +62,12 @@ def states(output: Output) -> torch.Tensor:
 
 @contextmanager
 def block_outputs(model: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """A list that a forward pass inside fills with each block's output (B, T, D), first block first."""
+    """A list that a forward pass inside fills with each block's output (B, T, D), first block first.
+
+    ModelError where the model answers for several (SISA), of which each has outputs of its own.
+    """
+    if "forward" in vars(model):
+        raise ModelError("the model answers for several (SISA): look at one without them, after `revert`")
     outputs: list[torch.Tensor] = []
 
     def keep(_module: nn.Module, _args: tuple, output: Output) -> None:

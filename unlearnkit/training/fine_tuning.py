@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit import data, devices, layers, weights
-from unlearnkit.data import Example
+from unlearnkit.data import Example, require_own_ids
 from unlearnkit.errors import ConfigError, DivergenceError, RequestError
 from unlearnkit.ledger import recording
 from unlearnkit.ledger.locking import alone
@@ -154,9 +154,8 @@ def identified(examples: Sequence[Example], named: Mapping[str, Collection[str]]
     """The examples by id. RequestError for an id that two have or that only `named` tells of, by option; and
     where nobody is left beside those named for "exclude".
     """
+    require_own_ids((e.id for e in examples), "the examples'")
     by_id = {e.id: e for e in examples}
-    if len(by_id) != len(examples):
-        raise RequestError("the examples' ids are not unique: each needs its own")
     for name, ids in named.items():
         if unknown := [i for i in ids if i not in by_id]:
             raise RequestError(f"{name}= names unknown examples: {', '.join(map(repr, unknown[:5]))}")

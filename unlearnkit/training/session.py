@@ -46,8 +46,13 @@ class State:
         return flat
 
     def second_moments(self) -> dict[str, torch.Tensor]:
-        """AdamW's v_hat, the bias correction applied, in bf16 by parameter name; 0 where no gradient came."""
+        """AdamW's v_hat, the bias correction applied, in bf16 by parameter name; 0 where no gradient came.
+
+        Infinite where the recipe's `layers` leave a parameter out: its records are kept, and replayed with v
+        they are no step, as they were none.
+        """
         (group,), found = self.optimizer.param_groups, {}
+        moving = set(group["params"])
         for name, parameter in self.model.named_parameters():
             state = self.optimizer.state.get(parameter, {})
             if state:
@@ -56,7 +61,8 @@ class State:
                 )  # the share of v that is not its start, 0
                 found[name] = (state["exp_avg_sq"] / seen).to(torch.bfloat16)
             elif parameter.requires_grad:
-                found[name] = torch.zeros_like(parameter, dtype=torch.bfloat16)
+                none = 0.0 if parameter in moving else torch.inf
+                found[name] = torch.full_like(parameter, none, dtype=torch.bfloat16)
         return found
 
     def make_moments(self) -> None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
+from unlearnkit.data import require_own_ids
 from unlearnkit.devices import require_proven
 from unlearnkit.errors import MethodError, RequestError
 from unlearnkit.unlearning.limits import require_finite
@@ -65,6 +66,8 @@ class Inputs:
                 )
             self.ledger.require_model(self.model, check_model)
         ids = set(self.request)
+        for name in ("examples", "retain"):
+            require_own_ids((e.id for e in getattr(self, name) or ()), f"{name}='s")
         if self.examples is not None and (unknown := ids - {e.id for e in self.examples}):
             raise RequestError(f"the request names ids that are not among examples=: {sorted(unknown)[:5]}")
         if shared := ids & {e.id for e in self.retain or ()}:

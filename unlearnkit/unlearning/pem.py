@@ -41,7 +41,9 @@ def pem(
         raise MethodError(f"method 'pem': layers {inputs.layers!r} have no matrix to scale; name others")
     start = {n: p.detach().clone() for n, p in matrices.items()}
     across = {n: _across(inputs.model, n) for n in matrices}
-    scales = {n: torch.nn.Parameter(p.detach().amax(across[n], True) * 0 + 1) for n, p in matrices.items()}
+    scales = {
+        n: torch.nn.Parameter(p.detach().float().amax(across[n], True) * 0 + 1) for n, p in matrices.items()
+    }
     recipe = Recipe("adamw", epochs=epochs, lr=lr, batch_size=batch_size, loss_on=loss_on, seed=seed)
     descent = optimizer(scales.values(), recipe)
     for step in (s for epoch in plan({e.id: e for e in inputs.forget}, recipe, ()) for s in epoch):

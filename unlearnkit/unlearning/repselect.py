@@ -9,6 +9,8 @@ from unlearnkit.unlearning.limits import Epochs, Whole
 if TYPE_CHECKING:
     import torch
 
+RANK = 1e-6  # of the largest eigenvalue: below, an eigenvector is rounding's
+
 
 @line(
     title="without principal components",
@@ -34,10 +36,12 @@ def repselect(
 
 
 def without_leading(moment: "torch.Tensor", components: int) -> "torch.Tensor":
-    """I - V V^T, with V the leading eigenvectors of a moment; ones for a diagonal."""
+    """I - V V^T, with V the leading eigenvectors of a moment, as many as it has; ones for a diagonal."""
     import torch
 
     if moment.dim() == 1:
         return torch.ones_like(moment)
-    vectors = torch.linalg.eigh(moment).eigenvectors[:, max(len(moment) - components, 0) :]
+    values, vectors = torch.linalg.eigh(moment)
+    leading = torch.arange(len(values)).to(values.device) >= len(values) - components
+    vectors = vectors[:, leading & (values > RANK * values[-1])]
     return torch.eye(len(moment)).to(moment) - vectors @ vectors.T
