@@ -49,6 +49,13 @@ def test_eight_seeds_say_nothing_of_equality_within_a_standard_deviation_but_see
     assert rate(equal, 3.0, FAIL, seeds=8) > 0.95
 
 
+def test_a_handful_of_seeds_says_nothing_but_that_an_interval_lies_beyond():
+    few, control = [0.0, 0.01, -0.01, 0.0], [0.0, 0.01, -0.01, 0.01]
+    assert judged([equal(few, control)], 4).verdict == judged([less(few, control)], 4).verdict == NO_POWER
+    assert judged([equal([*few, 0.0], [*control, 0.0])], 5).verdict == PASS
+    assert judged([less([3.0, 3.1, 3.0, 3.1], control)], 4).verdict == FAIL
+
+
 def test_power_is_how_often_a_true_oracle_passes():
     for seeds in (8, 12, 24):
         found = within(np.zeros(seeds), draws(0, seeds)[0] / draws(0, seeds)[0].std(ddof=1), 1.0)

@@ -189,7 +189,7 @@ def test_what_forgot_nothing_cannot_pass_quantisation():
 
 
 def test_leakage_tells_what_no_leak_in_so_many_samples_means():
-    found = verification.leakage([[0.0], [0.0]], [[0.0], [0.0]], samples=50)
+    found = verification.leakage([[0.0]] * 5, [[0.0]] * 5, samples=50)
     assert found.verdict == PASS
     assert found.power.endswith("no leak in 50 samples bounds its rate by 0.058")
 
