@@ -13,7 +13,7 @@ from IPython.display import Markdown
 from matplotlib.colors import ListedColormap
 
 from unlearnkit.claims import verification
-from unlearnkit.claims.judging import FAIL, NO_POWER, PASS, Judgement
+from unlearnkit.claims.judging import FAIL, FEWEST, NO_POWER, PASS, Judgement
 from unlearnkit.report import contrasts, figures, tables
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import judged
@@ -182,8 +182,8 @@ def sentence(arm: Arm) -> Markdown:
 
 
 def readme(run: Run) -> str:
-    """The answer for the README: each arm's sentence; "" where a run verified nothing."""
-    told = [sentence(arm).data for arm in of_run(run)]
+    """The answer for the README: the sentence of each arm with worlds enough; "" where a run has none."""
+    told = [sentence(arm).data for arm in of_run(run) if len(evidence(arm).seeds) >= FEWEST]
     lead = "**Forgotten, or only hidden?** (`notebooks/11_verification`)"
     return "".join(f"\n{lead} {one}\n" for one in told)
 
