@@ -77,7 +77,6 @@ def _joined(told, moving, turned):
 
 
 @needs
-@needs
 def test_a_frozen_bias_is_a_column_that_nobody_asks_about(tiny_model, tiny_tokenizer):
     model = tiny_model("gpt2")
     moving, name = matrices(model)

@@ -2,8 +2,8 @@
 
 Every row but two is judged on a table of numbers, a row a training seed (`judged_on`), made in the same way
 of the unlearned model and, as the control, of a second oracle in its place. A third oracle is judged as the
-methods are: it has no part in the margins. KLoM is judged on many models of
-one world, the audit on guesses of all seeds together. Imports no torch.
+methods are: it has no part in the margins. KLoM is judged on many models of one world, the audit on guesses
+of all seeds together. Imports no torch.
 """
 
 import math

@@ -42,6 +42,6 @@ def without_leading(moment: "torch.Tensor", components: int) -> "torch.Tensor":
     if moment.dim() == 1:
         return torch.ones_like(moment)
     values, vectors = torch.linalg.eigh(moment)
-    leading = torch.arange(len(values)).to(values.device) >= len(values) - components
-    vectors = vectors[:, leading & (values > RANK * values[-1])]
+    count = min(components, int((values > RANK * values[-1]).sum()))  # they come in ascending order
+    vectors = vectors[:, len(values) - count :]
     return torch.eye(len(moment)).to(moment) - vectors @ vectors.T
