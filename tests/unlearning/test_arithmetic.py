@@ -145,8 +145,12 @@ def test_pcgu_is_a_step_on_the_partitions_of_lowest_cosine(learnt, tiny_tokenize
             for part in (FORGET, [dataclasses.replace(e, answer=e.contradiction) for e in FORGET])
         )
     )
-    rows = {n: (g.flatten(1) if g.dim() > 1 else g[None]) for n, g in true.items()}
-    others = {n: (g.flatten(1) if g.dim() > 1 else g[None]) for n, g in false.items()}
+    turned = [f"{n}.weight" for n, m in learnt.model.named_modules() if type(m).__name__ == "Conv1D"]
+
+    def partitions(name, tensor):  # a row an output of a linear map
+        return tensor.T if name in turned else tensor if tensor.dim() > 1 else tensor[None]
+
+    rows, others = ({n: partitions(n, g) for n, g in found.items()} for found in (true, false))
     every = sorted(
         torch.nn.functional.cosine_similarity(r, o, dim=0).item()
         for n in rows
@@ -156,7 +160,7 @@ def test_pcgu_is_a_step_on_the_partitions_of_lowest_cosine(learnt, tiny_tokenize
     learnt.apply("pcgu", examples=TOLD, lr=lr, k=k, epochs=1)
     moved = 0
     for name, now in learnt.weights().items():
-        change = (now - before[name]).view_as(rows[name])
+        change = partitions(name, now - before[name])
         for row, g, o in zip(change, rows[name], others[name], strict=True):
             cosine = torch.nn.functional.cosine_similarity(g, o, dim=0).item()
             if abs(cosine - every[k - 1]) < 1e-4:
