@@ -8,6 +8,7 @@ many, whose A is its share of the tokens. Vocabularies, and sides wider than WID
 and so do biases and norms, of the records' own gradients.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from unlearnkit.ledger.algebra import Factors, gram
 from unlearnkit.ledger.book import GradientLedger
 from unlearnkit.ledger.reader import Key
 from unlearnkit.ledger.sites import Site
+
+log = logging.getLogger("unlearnkit.ledger")
 
 WIDEST = 4096
 Operator = Callable[[torch.Tensor], torch.Tensor]  # from a moment (w, w) or (w,) to what is applied
@@ -33,6 +36,7 @@ def shaped(
     """
     chosen = select(book.tags, layers)
     summed, others = (book.reader.as_stored(keys)[1] for keys in (summed, others))
+    _tell_of_whole(book, others)
     for name in dict.fromkeys(slot.parameter for slot in chosen):
         total = torch.zeros(book.shapes[name], device=book.device)
         for site, is_weight in book.reader.sites_of(chosen, name):
@@ -62,6 +66,19 @@ def moments(book: GradientLedger, site: Site, keys: Sequence[Key]) -> tuple[torc
         inner = inner + of_kind.inner * (of_kind.n / max(trace, 1e-300) / len(keys))
         outer = outer + of_kind.outer * (size / len(keys))
     return inner, outer
+
+
+def _tell_of_whole(book: GradientLedger, keys: Sequence[Key]) -> None:
+    """Warn of sites whose moments are made of whole records, although factors could have been kept."""
+    shards = {book.reader.where[key][0]: book.reader.shard(book.reader.where[key][0]) for key in keys}
+    factored = [site.module for site in book.reader.sites if site.factored]
+    if whole := [m for m in factored if any(shard.has(f"{m}/g") for shard in shards.values())]:
+        log.warning(
+            "texts are so long that the ledger keeps whole gradients of %s of %s linear maps, and A and G of "
+            "these; for those of tokens, as K-FAC has them, record with fine_tune(..., ledger_factors=True)",
+            len(whole),
+            len(factored),
+        )
 
 
 @dataclass

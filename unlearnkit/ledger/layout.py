@@ -9,8 +9,12 @@ from unlearnkit.ledger.sites import Site
 from unlearnkit.ledger.slab import Layout, Shape
 
 
-def dense_is_smaller(site: Site, counts: Sequence[Sequence[int]]) -> bool:
-    """Whether the site's whole gradients take less room than the factors of these (live, targets) rows."""
+def smaller_whole(sites: Sequence[Site], counts: Sequence[Sequence[int]]) -> set[str]:
+    """The sites, by module, whose whole gradients take less room than factors of (live, targets) rows."""
+    return {site.module for site in sites if site.factored and _is_smaller_whole(site, counts)}
+
+
+def _is_smaller_whole(site: Site, counts: Sequence[Sequence[int]]) -> bool:
     rows = sum(c[1 if site.on_targets else 0] for c in counts)
     return rows * (site.width_in + site.width_out) > len(counts) * site.width_in * site.width_out
 

@@ -15,7 +15,7 @@ from unlearnkit import forward
 from unlearnkit.batching import IGNORED, Batch
 from unlearnkit.errors import LedgerError
 from unlearnkit.ledger import identity
-from unlearnkit.ledger.layout import dense_is_smaller, layout_of
+from unlearnkit.ledger.layout import layout_of, smaller_whole
 from unlearnkit.ledger.listening import Listener, Use, listen_to
 from unlearnkit.ledger.rows import rows_of
 from unlearnkit.ledger.sites import Site, about_mean, normalised
@@ -90,7 +90,7 @@ class Recorder:
         self.dropped, self.predicting = {"live": ~live, "targets": ~predicts}, predicts
         self.keep = torch.tensor(list(keep)).to(self.device)
         counts = torch.stack([live.sum(1), predicts.sum(1)], 1)[list(keep)].tolist()
-        dense = {s.module for s in self.sites if s.factored and dense_is_smaller(s, counts)}
+        dense = set() if self.store.head.get("factors") else smaller_whole(self.sites, counts)
         if dense != self.dense_sites:
             self.dense_sites = dense
             self.layout = layout_of(self.sites, self.dense_sites, self.slab.dtype)

@@ -35,10 +35,12 @@ def create(
     recipe: dict,
     dtype: str = DTYPE,
     texts: Mapping[str, str] | None = None,
+    factors: bool = False,
 ) -> Store:
     """A new, empty ledger for this model, recipe and these examples.
 
     `texts` are the digests of what they say, by id; without, `identity.require_texts` has nothing to go by.
+    Of long texts whole gradients are kept where these are smaller, unless `factors` are wanted everywhere.
     """
     if dtype not in DTYPES:
         raise LedgerError(f"ledger dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
@@ -49,6 +51,7 @@ def create(
         "weights": {identity.START: identity.digests(model)},
         "recipe": recipe,
         "dtype": dtype,
+        "factors": factors,
         "expected": list(ids),
         "texts": dict(texts or {}),
         "sites": [site.to_json() for site in sites],
@@ -92,14 +95,18 @@ def record(
     batch_size: int = 8,
     divisor: float = 1.0,
     dtype: str = "float32",
+    factors: bool = False,
 ) -> GradientLedger:
     """Gradients of the model as it is, without dropout, one epoch, no step: l_i / divisor for each example.
 
-    Used for gradients at theta_0, for influence against the current model, and for tests.
+    Used for gradients at theta_0, for influence against the current model, and for tests. `factors` as in
+    `create`.
     """
     parts = [examples[start : start + batch_size] for start in range(0, len(examples), batch_size)]
     batches = [batch_of(tokenizer, part, loss_on) for part in parts]
-    return record_batches(model, batches, path, loss_on=loss_on, divisor=divisor, dtype=dtype)
+    return record_batches(
+        model, batches, path, loss_on=loss_on, divisor=divisor, dtype=dtype, factors=factors
+    )
 
 
 @contextlib.contextmanager
@@ -120,11 +127,12 @@ def record_batches(
     loss_on: str = "answer",
     divisor: float = 1.0,
     dtype: str = "float32",
+    factors: bool = False,
 ) -> GradientLedger:
     """`record` of finished batches; `loss_on` is what their labels were made for."""
     ids = [i for batch in batches for i in batch.ids]
     require_own_ids(ids, "the examples'")
-    store = create(path, model, ids, {"epochs": 1, "loss_on": loss_on}, dtype)
+    store = create(path, model, ids, {"epochs": 1, "loss_on": loss_on}, dtype, factors=factors)
     recorder = Recorder(model, store)
     with forward.evaluation_mode(model), _activations_only(recorder), recorder:
         for step, batch in enumerate(batches):

@@ -151,7 +151,7 @@ class Case:
         """Fine-tune the model on the facts, and keep of it in a folder what the method needs."""
         needs, kept = self.method.needs, {}
         if "ledger" in needs:
-            kept["ledger"] = folder / "ledger"
+            kept |= {"ledger": folder / "ledger", "ledger_factors": "factors" in self.method.reads}
         if "checkpoints" in needs:
             kept |= {"history": folder / "history"}
             kept |= {"updates": self.request} if "updates" in self.method.reads else {}

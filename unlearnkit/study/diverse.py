@@ -20,6 +20,7 @@ from unlearnkit.study.cells import Cell
 from unlearnkit.study.plan import Arm, Setting
 from unlearnkit.study.profiles import Profile, is_built_in
 from unlearnkit.study.verified import CONTROLS, Verification
+from unlearnkit.unlearning import METHODS
 
 PASSAGES, FALSE = "long passages", "false capitals"
 AUTHORS = {"authors, 5 %": 0.05, "authors, 10 %": 0.1}  # the share of them to be forgotten
@@ -43,8 +44,15 @@ def arms(profile: Profile) -> list[Arm]:
 
 
 def cells(arm: Arm, setting: Setting) -> list[Cell]:
-    """The training, the oracle, the methods and what must fail."""
-    return Verification(arm, setting, TESTS, 1).cells([*CONTROLS, *config.DIVERSE_METHODS])
+    """The training, the oracle, the methods and what must fail.
+
+    What reads factors has a training whose ledger keeps those of long passages, too.
+    """
+    names = [*CONTROLS, *config.DIVERSE_METHODS]
+    factored = [n for n in names if arm.variant == PASSAGES and "factors" in METHODS[n].reads]
+    found = Verification(arm, setting, TESTS, 1).cells(n for n in names if n not in factored)
+    other = Verification(arm, setting, TESTS, 1, factors=True)
+    return found + [cell for name in factored for cell in (other.train, other.at(name))]
 
 
 def kinds() -> dict[str, Callable[[int], Setting]]:

@@ -42,10 +42,21 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Verification(Comparison):
-    """Makes the cells of one training seed: `tests` are made of each model, `orders` is how many oracles."""
+    """Makes the cells of one training seed: `tests` are made of each model, `orders` is how many oracles.
+
+    Of long texts the ledger keeps whole gradients, unless it is to keep `factors`.
+    """
 
     tests: tuple[str, ...] = TESTS
     orders: int = 2
+    factors: bool = False
+
+    @cached_property
+    def train(self) -> Cell:
+        if not self.factors:
+            return super().train
+        given = self.groups | {"factors": True}
+        return self.seed.cell("recorded", "compare", given, self.seed.seconds[0] * 1.3, what="as factors")
 
     @cached_property
     def given(self) -> dict:

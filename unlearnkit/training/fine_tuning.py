@@ -48,6 +48,7 @@ def fine_tune(
     exclude: Collection[str] = (),
     record: Collection[str] | None = None,
     ledger_dtype: str = recording.DTYPE,
+    ledger_factors: bool = False,
     history: str | Path | None = None,
     updates: Collection[str] = (),
     on_epoch: Callable[[int, PreTrainedModel], object] | None = None,
@@ -59,11 +60,13 @@ def fine_tune(
     keeps each example's gradient per epoch (those in `record`, default all), AdamW's second moments at each
     epoch's end (2 bytes a weight), and a checkpoint, from which an interrupted call with the same arguments
     resumes and ends with the same numbers; one of another recipe, data or model, or that another process
-    writes to, is a LedgerError. `history` is another folder, for the weights and the optimizer's state at
-    every epoch's end (4 bytes a weight with SGD, 12 with AdamW), and what each step with one of `updates`
-    added to the weights (4 bytes a weight and step). A text beyond the model's positions is a DataError, a
-    loss that is not finite a DivergenceError; the last epoch stays on disk. `on_epoch(epoch, model)` may
-    return a JSON value for `run.notes`. What the recipe freezes stays frozen.
+    writes to, is a LedgerError. Of long texts it keeps whole gradients where they take less room than their
+    factors, unless it is to keep `ledger_factors`, which `kfac_replay` and `repselect` read. `history` is
+    another folder, for the weights and the optimizer's state at every epoch's end (4 bytes a weight with SGD,
+    12 with AdamW), and what each step with one of `updates` added to the weights (4 bytes a weight and step).
+    A text beyond the model's positions is a DataError, a loss that is not finite a DivergenceError; the last
+    epoch stays on disk. `on_epoch(epoch, model)` may return a JSON value for `run.notes`. What the recipe
+    freezes stays frozen.
     """
     recipe, exclude = recipe or Recipe(), tuple(exclude)
     named = {"exclude": exclude, "record": record or (), "updates": updates, "Recipe.staged": recipe.staged}
@@ -76,7 +79,9 @@ def fine_tune(
     plan, initial = steps.plan(by_id, recipe, exclude), weights.keep_initial(model)
     state = State(model, steps.optimizer(_moving(model, recipe), recipe), Progress())
     with contextlib.nullcontext() if ledger is None else alone(ledger):
-        session = ledger and _session(ledger, state, recipe, by_id, exclude, record, ledger_dtype)
+        session = ledger and _session(
+            ledger, state, recipe, by_id, exclude, record, ledger_dtype, ledger_factors
+        )
         keeper = history and _keeper(history, state, recipe, by_id, exclude, updates, session)
         _train(state, tokenizer, plan, session, keeper, on_epoch, {} if progress else {"disable": True})
     _require_finite(model, recipe)
@@ -99,12 +104,14 @@ def _moving(model: PreTrainedModel, recipe: Recipe) -> list[nn.Parameter]:
     return [p for p in layers.parameters(model, recipe.layers or "all").values() if p.requires_grad]
 
 
-def _session(ledger, state: State, recipe: Recipe, by_id: Mapping, exclude, record, dtype: str) -> Session:
+def _session(
+    ledger, state: State, recipe: Recipe, by_id: Mapping, exclude, record, dtype: str, factors: bool
+) -> Session:
     """The tie to a ledger's folder, which may hold the beginning of this very training."""
     wanted = set(by_id if record is None else record) - set(exclude)
     told = {"exclude": sorted(exclude), "data": data.digest(by_id.values())}
     texts = {i: data.digest([e]) for i, e in by_id.items() if i in wanted}
-    return Session(Path(ledger), state, recipe, told, texts, dtype)
+    return Session(Path(ledger), state, recipe, told, texts, dtype, factors)
 
 
 def _keeper(

@@ -82,18 +82,27 @@ class Session:
     """
 
     def __init__(
-        self, path: Path, state: State, recipe: Recipe, told: dict, wanted: Mapping[str, str], dtype: str
+        self,
+        path: Path,
+        state: State,
+        recipe: Recipe,
+        told: dict,
+        wanted: Mapping[str, str],
+        dtype: str,
+        factors: bool,
     ):
         self.state, self.recipe, self.wanted = state, recipe, set(wanted)
         description = recipe.described() | told
         if Store.exists(path):
             self.store = Store.load(path)
-            self._require_same(list(wanted), description, dtype)
+            self._require_same(list(wanted), description, dtype, factors)
             self.store.drop_torn_tail()
             if self.done:
                 self._restore()
         else:
-            self.store = recording.create(path, state.model, list(wanted), description, dtype, wanted)
+            self.store = recording.create(
+                path, state.model, list(wanted), description, dtype, wanted, factors
+            )
         self.recorder = Recorder(state.model, self.store)
         self.saved_at = time.monotonic()
 
@@ -102,17 +111,19 @@ class Session:
         """The epochs that are kept, with the weights after them."""
         return self.store.epochs
 
-    def _require_same(self, wanted: list[str], description: dict, dtype: str) -> None:
+    def _require_same(self, wanted: list[str], description: dict, dtype: str, factors: bool) -> None:
         head = self.store.head
         here = {
             **description,
             "dtype": dtype,
+            "ledger_factors": factors,
             "recorded examples": wanted,
             "model": models.fingerprint(self.state.model),
         }
         there = {
             **head["recipe"],
             "dtype": head["dtype"],
+            "ledger_factors": head.get("factors", False),
             "recorded examples": head["expected"],
             "model": head["model"]["fingerprint"],
         }

@@ -40,7 +40,7 @@ FAMILIES = (
     "own",
     "control",
 )  # in tables' order
-READS = ("first epoch", "others", "moments", "updates")  # records of others, AdamW's v, what each step did
+READS = ("first epoch", "others", "factors", "moments", "updates")
 REQUIRED = inspect.Parameter.empty  # the default of an option that has none
 
 
@@ -53,7 +53,8 @@ class Method:
     wants      by option, the one of INPUTS that it needs as well where that option is not 0
     fields     fields of Example that those to forget cannot lack
     reads      what of READS it reads of a training beside the request's records, of all epochs or those of
-               its option `epoch` or `epochs`; "first epoch" is a limit instead, to the records of that
+               its option `epoch` or `epochs`: records of others, their factors, AdamW's second moments, what
+               each step did; "first epoch" is a limit instead, to the records of that
     stops      which strengths it takes: alpha and norm of `apply`, alphas and norms of `path`
     moves      whether it moves weights; a prompt does not
     installs   whether it puts something beside the weights, without which they are not its result

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     family="replay",
     source="after K-FADE, 2602.10568",
     needs=("ledger",),
-    reads=("others",),
+    reads=("others", "factors"),
     version=2,
 )
 def kfac_replay(

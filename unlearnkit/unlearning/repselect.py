@@ -17,7 +17,7 @@ RANK = 1e-6  # of the largest eigenvalue: below, an eigenvector is rounding's
     family="replay",
     source="after 2606.17168",
     needs=("ledger",),
-    reads=("others",),
+    reads=("others", "factors"),
     version=2,
 )
 def repselect(

@@ -66,9 +66,10 @@ def base(cell: Cell) -> pd.DataFrame:
 def train(cell: Cell) -> pd.DataFrame:
     """theta_T, its ledger, and how well each fact is known at first, half-way and in the end.
 
-    The ledger keeps the facts that the configuration says to `record`.
+    The ledger keeps the facts that the configuration says to `record`; as `factors`, if it says so.
     """
     kept = {"ledger": cell.folder / "ledger", "record": cell.config["record"]}
+    kept["ledger_factors"] = cell.config.get("factors", False)
     rows, model = _watched(cell.config, cell.needs, **kept)
     weights.save(cell.folder / WEIGHTS, weights.parameters(model))
     Store.load(cell.folder / "ledger").drop_checkpoint()  # the weights are kept once
