@@ -1,5 +1,7 @@
 """Records against one-at-a-time autograd, on every architecture, and their identities."""
 
+from functools import partial
+
 import pytest
 import torch
 from worlds import FACTS, IDS, autograd_gradient, relative_error
@@ -135,6 +137,17 @@ def test_long_texts_are_stored_dense(tiny_model, tiny_tokenizer, tmp_path):
         for c, b in enumerate(("long", "f1")):
             expected = sum((dense[a][n] * dense[b][n]).sum() for n in dense[a])
             assert torch.isclose(mixed[r, c], expected, rtol=1e-4)
+
+
+def test_a_ledger_that_is_to_keep_factors_keeps_those_of_long_texts(tiny_model, tiny_tokenizer, tmp_path):
+    model = tiny_model("gpt2", True)
+    long = [Example("long", "Dave", "Dave", " ".join(["the tides of the northern sound"] * 4), "forget")]
+    record = partial(recording.record, model, tiny_tokenizer, long, loss_on="text")
+    book, smaller = record(path=tmp_path / "all", factors=True), record(path=tmp_path / "smaller")
+    names, others = (b.reader.shard(0).names for b in (book, smaller))
+    assert not [n for n in names if n.endswith("/g")]
+    assert [n for n in others if n.endswith("/g")]
+    assert relative_error(book.gradient("long", 1), smaller.gradient("long", 1)) <= 1e-5
 
 
 @pytest.mark.parametrize(("arch", "tied"), SHAPES)

@@ -55,7 +55,10 @@ def test_its_cells_are_a_training_an_oracle_and_methods_and_a_user_s_run_has_non
     arm = arms[diverse.PASSAGES]
     cells = diverse.cells(arm, arm.settings[0])
     assert [c.stage for c in cells[:2]] == ["recorded", "verified_oracles"]
-    names = [c.config["paths"][0]["method"] for c in cells[2:]]
-    assert names == ["noop", "wrong_person", *config.DIVERSE_METHODS]
+    walked = {c.config["paths"][0]["method"]: c for c in cells if c.stage == "verified"}
+    assert set(walked) == {"noop", "wrong_person", *config.DIVERSE_METHODS}
+    as_factors = [name for name, c in walked.items() if c.needs[0].config.get("factors")]
+    assert as_factors == ["kfac_replay"]
+    assert len({c.needs[1].key for c in walked.values()}) == 1
     assert {c.key for c in cells} <= {c.key for c in variants.cells(profiles.get("full"))}
     assert diverse.arms(profiles.get("full", {"forget": "Clara"})) == []

@@ -46,3 +46,10 @@ def test_a_model_that_would_be_recorded_in_another_way_is_refused(
     norm.register_forward_hook(lambda module, _inputs, output: output * module.weight)
     with pytest.raises(LedgerError, match="in another way"):
         training.fine_tune(model, tiny_tokenizer, FACTS, TWO_EPOCHS, ledger=tmp_path / "l", progress=False)
+
+
+def test_a_ledger_of_factors_is_another_than_one_of_what_is_smaller(train, tmp_path):
+    train(ledger=tmp_path / "l", ledger_factors=True)
+    train(ledger=tmp_path / "l", ledger_factors=True)
+    with pytest.raises(LedgerError, match="ledger_factors is True there and False here"):
+        train(ledger=tmp_path / "l")

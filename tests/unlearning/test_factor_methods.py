@@ -1,8 +1,11 @@
 """Methods on the ledger's factors: what makes each what it is, against dense gradients in float64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from unlearning_helpers import FACTS, IDS, REQUEST, Trained, error, same
+from worlds import weights_of
 
 from unlearnkit import ledger, training, unlearning
 from unlearnkit.errors import LedgerError, MethodError
@@ -167,6 +170,24 @@ def test_no_more_components_are_taken_out_than_there_are():
     assert (one - other).norm() < 1e-5
     assert torch.allclose(one, without_leading(moment, 3), atol=1e-5)
     assert torch.linalg.matrix_rank(one, atol=1e-3) == 9
+
+
+@pytest.mark.parametrize("name", ["kfac_replay", "repselect"])
+def test_of_long_texts_they_read_factors_where_these_are_kept(
+    name, tiny_model, tiny_tokenizer, tmp_path, caplog
+):
+    """Whole gradients have other moments than factors of tokens, which is said."""
+    told, steps = [replace(e, answer=" ".join([e.answer] * 5)) for e in FACTS], {}
+    for factors in (True, False):
+        model, folder = tiny_model("gpt2"), tmp_path / str(factors)
+        where = {"ledger": folder, "ledger_dtype": "float32", "ledger_factors": factors, "progress": False}
+        training.fine_tune(model, tiny_tokenizer, told, training.Recipe(epochs=1, batch_size=3), **where)
+        book, before = ledger.GradientLedger.open(folder, model), weights_of(model)
+        caplog.clear()
+        unlearning.apply(name, model, ledger=book, request=REQUEST, norm=1.0, layers="block.0")
+        steps[factors] = {n: p - before[n] for n, p in weights_of(model).items()}
+        assert ("ledger_factors=True" in caplog.text) is not factors
+    assert error(steps[True], steps[False]) > 0.01
 
 
 def test_kfac_turns_down_what_the_others_use(learnt):
