@@ -131,6 +131,6 @@ def test_what_a_method_sees_is_the_least_that_it_needs():
     assert sees(()) == "nothing"
     assert sees(METHODS["kfac_replay"].needs) == "the ledger"
     assert sees(METHODS["task_vector"].needs) == "the forget texts"
-    assert sees(METHODS["npo"].needs) == "retain texts"
+    assert sees(METHODS["npo"].needed({})) == "retain texts"
     assert sees(METHODS["rewind"].needs) == sees(METHODS["sisa"].needs) == "the history of training"
     assert {sees(METHODS[name].needs) for name in trials.names()} <= {*HAVE, "nothing"}

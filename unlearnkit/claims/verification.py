@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 from unlearnkit import stats
 from unlearnkit.claims.judging import (
     FAIL,
+    FEWEST,
     NO_POWER,
     PASS,
     POWER,
@@ -216,5 +217,5 @@ def forgets(judgements: Mapping[str, Judgement]) -> str:
 
 def digest() -> str:
     """Of all that is registered here, to be noted by whatever runs under it."""
-    told = (POWER, MODELS, CLOSE, SEEN, ALPHA, [asdict(row) for row in ROWS])
+    told = (POWER, FEWEST, MODELS, CLOSE, SEEN, ALPHA, [asdict(row) for row in ROWS])
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]

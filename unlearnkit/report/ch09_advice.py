@@ -8,7 +8,7 @@ import pandas as pd
 from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED
 from unlearnkit.report import contrasts, tables
 from unlearnkit.report.run import Arm
-from unlearnkit.report.side_by_side import methods, prices, summary
+from unlearnkit.report.side_by_side import methods, needed, prices, summary
 from unlearnkit.unlearning import METHODS
 
 
@@ -20,7 +20,7 @@ def advice(arm: Arm) -> pd.DataFrame:
     """
     found = []
     for have, enough in HAVE.items():
-        able = [m for m in methods(arm) if set(METHODS[m].needs) <= enough and m not in NEVER_ADVISED]
+        able = [m for m in methods(arm) if set(needed(arm, m)) <= enough and m not in NEVER_ADVISED]
         able = [m for m in able if METHODS[m].family != "control" and summary(arm).loc[m, "reached"]]
         chosen = _as_good(prices(arm)[able]) if able else []
         use = summary(arm).loc[chosen, "seconds"].idxmin() if chosen else ""

@@ -69,7 +69,7 @@ def headline_rows(table: pd.DataFrame, arms: Sequence[Arm], also: pd.Series | No
 
 def rows(arm: Arm, family: str) -> pd.DataFrame:
     """The methods of one family in words, the few columns that its paragraph is about."""
-    return _for_people(summary(arm).query("family == @family"))
+    return _for_people(arm, summary(arm).query("family == @family"))
 
 
 def shown(arms: Sequence[Arm], family: str) -> Markdown | None:
@@ -98,7 +98,7 @@ def checked(
 def every_number(arm: Arm) -> pd.DataFrame:
     """Every method with all that the comparison measured, by price."""
     found = summary(arm).sort_values("price", kind="stable")
-    told, stored = _for_people(found), side_by_side.kept(arm).reindex(found.index)
+    told, stored = _for_people(arm, found), side_by_side.kept(arm).reindex(found.index)
     told.insert(1, "family", found["family"].to_numpy())
     told["running text rises"] = _numbers(found["utility_rise"])
     told["other words, NLL"] = _numbers(found["paraphrase_nll"])
@@ -109,12 +109,12 @@ def every_number(arm: Arm) -> pd.DataFrame:
     return told
 
 
-def _for_people(found: pd.DataFrame) -> pd.DataFrame:
+def _for_people(arm: Arm, found: pd.DataFrame) -> pd.DataFrame:
     """Rows of `summary` in words."""
     return pd.DataFrame(
         {
             "method": found["title"].to_numpy(),
-            "sees again": [sees(METHODS[m].needs) for m in found.index],
+            "sees again": [sees(side_by_side.needed(arm, m)) for m in found.index],
             "forgets in": [f"{row.reached} of {row.seeds}" for row in found.itertuples()],
             "others lose [95 %]": tables.estimates(found, "price", ".2f"),
             "measured": _numbers(measured(found)),

@@ -94,7 +94,7 @@ def verdict_table(arm: Arm) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "method": rows["title"].to_numpy(),
-            "sees again": [sees(METHODS[m].needs) for m in rows.index],
+            "sees again": [sees(side_by_side.needed(arm, m)) for m in rows.index],
             "forgotten": [_forgotten(row) for row in rows.itertuples()],
             "others lose": tables.estimates(rows, "price", ".2f"),
             f"of {taught:.2f} that they were taught": [f"{p / taught:.0%}" for p in rows["price"]],

@@ -161,6 +161,11 @@ def retraining_seconds(arm: Arm) -> float:
     return float(rows.loc[rows["metric"] == "training_seconds", "value"].median())
 
 
+def needed(arm: Arm, name: str) -> tuple[str, ...]:
+    """Those of `unlearning.inputs.INPUTS` that a method cannot do without as it was tuned."""
+    return METHODS[name].needed(trials.chosen(plan.family(arm.model), name, arm.recipe))
+
+
 def reads(arm: Arm, name: str) -> tuple[list[int], bool]:
     """The epochs of the ledger that a method reads as it was tuned, and whether it reads moments, too."""
     every = list(range(1, arm.recipe["epochs"] + 1))

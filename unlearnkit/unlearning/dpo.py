@@ -17,7 +17,7 @@ REFUSALS = (
     title="DPO, I don't know",
     family="preference",
     source="Maini et al. 2024 (locuslab/tofu, locuslab/open-unlearning)",
-    needs=("examples", "retain", "tokenizer"),
+    wants={"alpha_retain": "retain"},
     lr=1e-5,
     steps=30,
 )

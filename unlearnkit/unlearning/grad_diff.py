@@ -8,7 +8,7 @@ from unlearnkit.unlearning.limits import From0
     title="gradient difference",
     family="ascent",
     source="Liu et al. 2022 (locuslab/open-unlearning)",
-    needs=("examples", "retain", "tokenizer"),
+    wants={"alpha_retain": "retain"},
     lr=1e-5,
     steps=30,
 )

@@ -8,7 +8,7 @@ from unlearnkit.unlearning.limits import Above0, From0
     title="NPO",
     family="preference",
     source="Zhang et al. 2024 (licong-lin/negative-preference-optimization)",
-    needs=("examples", "retain", "tokenizer"),
+    wants={"alpha_retain": "retain"},
     lr=1e-5,
     steps=30,
 )

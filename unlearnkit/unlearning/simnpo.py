@@ -8,7 +8,7 @@ from unlearnkit.unlearning.limits import Above0, From0
     title="SimNPO",
     family="preference",
     source="Fan et al. 2024 (OPTML-Group/Unlearn-Simple)",
-    needs=("examples", "retain", "tokenizer"),
+    wants={"alpha_retain": "retain"},
     lr=1e-5,
     steps=30,
 )
