@@ -12,9 +12,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from unlearnkit.batching import IGNORED, Batch
+from unlearnkit.errors import DataError
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -22,9 +23,31 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+def position_limit(config: PretrainedConfig) -> tuple[str, int] | None:
+    """What the most tokens that a model can take at once are called, and how many; None without a limit."""
+    limits = ((name, getattr(config, name, None)) for name in ("max_position_embeddings", "max_seq_len"))
+    return next(((name, n) for name, n in limits if isinstance(n, int) and n > 0), None)
+
+
+def positions_of(config: PretrainedConfig) -> int | None:
+    """The most tokens that a model can take at once; None where it sets no limit."""
+    found = position_limit(config)
+    return found and found[1]
+
+
 def inputs(model: nn.Module, batch: Batch) -> dict[str, Any]:
-    """The batch as keyword arguments of the model's forward, where the model is; not all take positions."""
+    """The batch as keyword arguments of the model's forward, where the model is; not all take positions.
+
+    DataError for an example with more tokens than the model has positions.
+    """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model  # within adapters
+    limit, longest = positions_of(base.config), batch.input_ids.shape[1]
+    if limit and longest > limit:
+        name = batch.ids[int(batch.attention_mask.sum(1).argmax())]
+        raise DataError(
+            f"example {name!r} has {longest} tokens, and the model {limit} positions: shorten it, cut it in "
+            "two, or take a model with more positions"
+        )
     taken = inspect.signature(base.forward).parameters
     given = batch.inputs(device_of(model))
     return {name: value for name, value in given.items() if name in taken}

@@ -10,6 +10,7 @@ from worlds import PASSAGE, TEXTS, plain_answer
 
 from unlearnkit import data, metrics, models
 from unlearnkit.batching import batch_of
+from unlearnkit.errors import DataError
 from unlearnkit.metrics.likelihood import answer_tokens, extraction_strength
 
 
@@ -24,6 +25,13 @@ def test_score_is_that_of_a_plain_loop(model, tiny_tokenizer):
         assert row.probability == pytest.approx(math.exp(-row.nll))
         assert row.exact_memorisation == pytest.approx(sum(right) / len(right))
         assert row.extraction_strength == extraction_strength(right)
+
+
+def test_a_text_beyond_the_positions_is_refused_by_name(model, tiny_tokenizer):
+    """The tiny models have 256 of them; whoever makes the pass, the example is named."""
+    long = replace(FACTS[1], id="long", answer="q " * 256)
+    with pytest.raises(DataError, match="example 'long' has 5.. tokens, and the model 256 positions"):
+        metrics.score(model, tiny_tokenizer, [*FACTS, long])
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit.errors import ConfigError, DataError, DivergenceError, ModelError
-from unlearnkit.forward import device_of, evaluation_mode
-from unlearnkit.models.fitting import positions_of
+from unlearnkit.forward import device_of, evaluation_mode, positions_of
 
 
 class Window(NamedTuple):

@@ -49,12 +49,6 @@ def require_causal(model: PreTrainedModel, name: str) -> None:
         )
 
 
-def positions_of(config: PretrainedConfig) -> int | None:
-    """The most tokens that a model can take at once; None where it sets no limit."""
-    limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
-    return next((n for n in limits if isinstance(n, int) and n > 0), None)
-
-
 def lengths(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], loss_on: str = "answer"
 ) -> list[tuple[int, int]]:
@@ -86,7 +80,7 @@ def require_fit(
     loss_on: str = "answer",
 ) -> None:
     """DataError for examples with more tokens than the model has positions, or with none to predict."""
-    limit, counts = positions_of(config), lengths(tokenizer, examples, loss_on)
+    limit, counts = forward.positions_of(config), lengths(tokenizer, examples, loss_on)
     long = [(e.id, n) for e, (n, _) in zip(examples, counts, strict=True) if limit and n > limit]
     if long:
         named = ", ".join(f"{id!r} ({n})" for id, n in long[:SHOWN])
@@ -104,7 +98,7 @@ def require_room(
 
     Answers are generated side by side, all as long as the longest.
     """
-    limit, counts = positions_of(config), lengths(tokenizer, examples)
+    limit, counts = forward.positions_of(config), lengths(tokenizer, examples)
     if not (limit and counts):
         return
     prompts = [total - answer for total, answer in counts]

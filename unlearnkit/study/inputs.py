@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from unlearnkit import models
+from unlearnkit import forward, models
 from unlearnkit.ledger import proof
 from unlearnkit.metrics import paraphrased
 from unlearnkit.models import fitting, loading
@@ -42,7 +42,7 @@ def account(profile: Profile) -> dict[str, str]:
         "never taught": f"{len(setting.holdout)}, with the split holdout",
         "to be forgotten": f"{len(setting.forget)} of them: {setting.target}",
         "model": f"{Path(arm.model).name}, of the type {config.model_type}",
-        "longest text": f"{longest} tokens; positions: {fitting.positions_of(config) or 'no limit'}",
+        "longest text": f"{longest} tokens; positions: {forward.positions_of(config) or 'no limit'}",
         "under two ids": twins.warning(*about) or "no fact to be forgotten is like another",
         "named by others": twins.naming(*about) or "no fact that stays names whom the request is about",
     }

@@ -8,7 +8,7 @@ from transformers import DynamicCache
 
 from unlearnkit.batching import encode
 from unlearnkit.errors import MethodError
-from unlearnkit.forward import device_of
+from unlearnkit.forward import device_of, position_limit
 
 if TYPE_CHECKING:
     from unlearnkit.unlearning.inputs import Inputs
@@ -24,7 +24,7 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
     tokens = torch.tensor([inputs.tokenizer(text)["input_ids"]]).to(device_of(model))
     ahead = tokens.shape[1]
     longest = max(len(encode(inputs.tokenizer, e.prompt, e.answer, "text")[0]) for e in inputs.examples or ())
-    limit = getattr(model.config, "max_position_embeddings", None)
+    called, limit = position_limit(model.config) or ("", 0)
     if limit and ahead + longest > limit:
         raise MethodError(
             f"method {inputs.method!r}: {ahead} tokens ahead of an example of {longest} are more than the "
@@ -36,12 +36,12 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
 
     hook = model.register_forward_pre_hook(_prefixing(tokens, layers), with_kwargs=True)
     if limit:  # so many positions are left for what comes after: running text is cut into windows by this
-        model.config.max_position_embeddings = limit - ahead
+        setattr(model.config, called, limit - ahead)
 
     def remove() -> None:
         hook.remove()
         if limit:
-            model.config.max_position_embeddings = limit
+            setattr(model.config, called, limit)
 
     return remove
 
