@@ -149,6 +149,23 @@ def test_adamw_s_updates_are_walked_where_it_trained(optimizer):
     assert sorted(walked, key=str) == sorted(where, key=str)
 
 
+def test_after_plain_sgd_paths_go_on_by_their_last_leg():
+    arms = {a.optimizer: a for a in plan.arms(profiles.get("default")) if a.model == config.TINY}
+    walked = {}
+    for optimizer, arm in arms.items():
+        cells = [c for c in grid.cells(arm) if c.stage == "path" and c.seed == arm.seeds[-1]]
+        walked[optimizer] = {
+            (c.config["layers"], p["label"]): p["steps"] for c in cells for p in c.config["paths"]
+        }
+    plain, adam = walked["sgd"], walked["adamw"]
+    assert plain["all", "first_epoch"] == [*adam["all", "first_epoch"], 0.24, 0.32]
+    assert plain["all", "recomputed"] == [*adam["all", "recomputed"], 0.1, 0.12, 0.14, 0.16]
+    assert plain["all", "wrong_person"] == [*adam["all", "wrong_person"], 0.14, 0.2, 0.26, 0.32]
+    far = {where for where in plain if where in adam and plain[where] != adam[where]}
+    assert {where for where in plain if where[1] in ("fuzzy", "iterative", "first_epoch")} <= far
+    assert not {where for where in far if where[1] == "random_direction"}
+
+
 def test_the_last_blocks_have_controls_of_their_size_and_length():
     arm = arm_named(TINY_ARM)
     for seed in arm.seeds:
