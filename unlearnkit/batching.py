@@ -76,11 +76,11 @@ def _cut(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> tuple[
     """
     if not prompt:
         return tokenizer(answer, add_special_tokens=False)["input_ids"], 0, ""
-    tokens, spans = _opened(tokenizer, writing.join(prompt, answer))
+    tokens, spans = opened(tokenizer, writing.join(prompt, answer))
     if spans:
         head = next((k for k, (_, end) in enumerate(spans) if end > len(prompt)), len(tokens))
         return tokens, head, prompt[spans[head][0] :] if head < len(tokens) else ""
-    alone, _ = _opened(tokenizer, prompt)
+    alone, _ = opened(tokenizer, prompt)
     if tokens[: len(alone)] != alone:
         raise DataError(
             f"{type(tokenizer).__name__} tells no offsets, and the tokens of {prompt!r} are others once "
@@ -89,7 +89,7 @@ def _cut(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> tuple[
     return tokens, len(alone), ""
 
 
-def _opened(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+def opened(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[tuple[int, int]]]:
     """Tokens of a text without those that close it, and their places in it; no places if it cannot tell."""
     told = tokenizer(text, return_special_tokens_mask=True, return_offsets_mapping=tokenizer.is_fast)
     length = len(told["input_ids"])

@@ -7,13 +7,14 @@ from importlib import import_module
 import pytest
 import torch
 from reference_losses import FORGET, SHAPES, World
-from unlearning_helpers import FACTS, OPTIONS, RETAIN, error, same
+from unlearning_helpers import FACTS, OPTIONS, RETAIN, error, norm_of, same
 
 from unlearnkit import unlearning
 from unlearnkit.batching import Batch, batch_of
 from unlearnkit.errors import DivergenceError, MethodError
 from unlearnkit.forward import losses, target_logits
 from unlearnkit.unlearning.descent import Descent
+from unlearnkit.unlearning.masters import Masters
 from unlearnkit.unlearning.teacher import Teacher, taught
 
 TRAINED = [n for n, m in unlearning.METHODS.items() if "lora" in m.options]
@@ -152,6 +153,26 @@ def test_batches_of_both_kinds_come_in_seeded_order(trained):
     assert sizes == [(2, 2), (1, 2), (2, 2), (1, 2)]
     passes = [{*seen[k][0], *seen[k + 1][0]} for k in (0, 2)]
     assert passes == [{"f0", "f1", "f2"}] * 2
+
+
+def test_weights_of_16_bits_take_small_steps_as_those_of_32_do(trained):
+    """Each is below half of a weight's last place: rounded one by one, they would leave it where it is."""
+    told, whole = {"lr": 1e-5, "steps": 40, "ledger": None}, trained.weights()
+    moved = trained.apply("grad_diff", **told)
+    far = moved.norm
+    moved.revert()
+    trained.model.to(torch.bfloat16)
+    start = trained.weights()
+    trained.apply("grad_diff", **told)
+    steps = {n: p.float() - start[n].float() for n, p in trained.weights().items()}
+    assert norm_of(steps) > 0.7 * far
+    masters = Masters([trained.model.get_parameter(n) for n in whole])
+    masters.factors[0].data.add_(1e-6)
+    masters.merge()
+    assert masters.factors[0].dtype == torch.float32
+    assert torch.allclose(masters.weights[0].float(), masters.factors[0], rtol=2**-8)
+    kept = Masters([torch.nn.Parameter(torch.ones(2))])
+    assert kept.factors[0] is kept.weights[0]
 
 
 def test_a_retain_term_needs_retain(trained):

@@ -8,7 +8,7 @@ from unlearning_helpers import FACTS, REQUEST
 
 from unlearnkit import metrics, training, unlearning
 from unlearnkit.batching import batch_of
-from unlearnkit.errors import MethodError, ModelError
+from unlearnkit.errors import MethodError, ModelError, RequestError
 from unlearnkit.forward import losses, target_logits
 from unlearnkit.unlearning.convex import Head, minimum, newton
 
@@ -62,6 +62,16 @@ def said_anew(model, tokenizer, example):
             new.append(model(torch.tensor([tokens + new])).logits[0, -1].argmax().item())
     end = new.index(0) if 0 in new else len(new)
     return tokenizer.decode(new[:end], skip_special_tokens=True).strip()
+
+
+def test_the_loss_of_sisa_is_that_of_its_own_answers(trained):
+    batch = batch_of(trained.tokenizer, FACTS)
+    trained.apply("sisa")
+    told = trained.model(batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels)
+    own = torch.nn.functional.cross_entropy(told.logits[:, :-1].flatten(0, 1), batch.labels[:, 1:].flatten())
+    assert torch.isclose(told.loss, own, rtol=1e-5)
+    with pytest.raises(MethodError, match="answers for its shards already"):
+        trained.apply("sisa")
 
 
 def test_what_sisa_refuses(trained):
@@ -157,7 +167,7 @@ def test_certified_removal_is_retraining_the_head_and_theta_0_beside_it(make, ti
     assert result.told["residual"] <= result.told["bound"] + 1e-9
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(base.get_output_embeddings().weight.shape, generator=generator, dtype=torch.float64)
-    head = Head.of(base, tiny_tokenizer, FACTS[3:], 0.1, 1e-4 * noise)
+    head = Head.of(base, tiny_tokenizer, FACTS[3:], 0.1, 1e-4 * noise, RECIPE.loss_on)
     w = minimum(head, torch.zeros_like(noise), tolerance=1e-9)
     batch = batch_of(tiny_tokenizer, FACTS)
     logits, _, _ = target_logits(model, batch)
@@ -174,6 +184,14 @@ def test_certified_removal_is_retraining_the_head_and_theta_0_beside_it(make, ti
     after = make()
     after.load_state_dict(end, strict=False)
     assert torch.equal(losses(model, batch), losses(after, batch))
+
+
+def test_a_second_head_is_not_put_on_the_first(trained):
+    result = trained.apply("certified_removal", request=REQUEST[:1])
+    with pytest.raises(RequestError, match="would come back"):
+        trained.apply("certified_removal", request=REQUEST[1:], ledger=None)
+    result.revert()
+    trained.apply("certified_removal")
 
 
 def test_beyond_the_budget_it_says_retrain(trained):

@@ -156,6 +156,25 @@ def test_what_training_froze_does_not_move_when_it_is_replayed_on_a_model_from_d
     assert torch.equal(loaded.transformer.wte.weight, model.transformer.wte.weight)
 
 
+@pytest.mark.parametrize("name", ["exact_replay", "rewind", "retrain", "certified_removal"])
+def test_who_was_forgotten_does_not_come_back_with_a_second_request(name, trained):
+    """Each starts anew from a checkpoint, which knows whom the first request was about."""
+    first = trained.apply("exact_replay", request=IDS[:1])
+    with pytest.raises(RequestError, match="what it has forgotten since would come back"):
+        trained.apply(name, request=IDS[1:2], ledger=None)
+    first.revert()
+    trained.model.get_parameter(next(iter(trained.weights()))).data.mul_(1 + 1e-6)  # another machine's
+    trained.apply(name, request=IDS[:2], ledger=None)
+
+
+@pytest.mark.parametrize("name", ["task_vector", "msa", "amnesiac", "hf_ocu"])
+def test_one_role_of_a_tied_matrix_is_refused(name, trained):
+    """Its other role moves with it: layers='embedding' is what they can do."""
+    for role in ("embedding.input", "embedding.output"):
+        with pytest.raises(LayerError, match="is tied"):
+            trained.apply(name, layers=role, alpha=1.0)
+
+
 def test_whom_the_training_left_out_cannot_be_forgotten(make, tiny_tokenizer, tmp_path):
     model = make()
     training.fine_tune(model, tiny_tokenizer, FACTS, SGD, history=tmp_path / "h", exclude=IDS[:1], **QUIET)

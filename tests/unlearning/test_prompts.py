@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from unlearning_helpers import FACTS, REQUEST, RETAIN
+from worlds import with_marker
 
 from unlearnkit import metrics, unlearning
 from unlearnkit.batching import batch_of
@@ -85,6 +86,22 @@ def test_what_it_says_is_what_it_would_say(arch, tiny_model, tiny_tokenizer):
                 new.append(model(torch.tensor([tokens + new])).logits[0, -1].argmax().item())
         end = new.index(0) if 0 in new else len(new)
         assert tiny_tokenizer.decode(new[:end], skip_special_tokens=True).strip() == ours
+
+
+def test_what_closes_a_text_is_not_in_the_prefix(trained, monkeypatch):
+    """Some tokenizers end each text with a token, after which the prompt would begin anew."""
+    closing, read = with_marker(), []
+    base = type(trained.model.base_model)
+    plain = base.forward
+
+    def watched(self, *args, **given):
+        read.append(args[0] if args else given["input_ids"])
+        return plain(self, *args, **given)
+
+    monkeypatch.setattr(base, "forward", watched)
+    trained.apply("prompt_guard", tokenizer=closing, text="Dave", examples=FACTS[:1], request="f0")
+    assert closing("Dave")["input_ids"][-1] == 2
+    assert read[0].tolist() == [closing("Dave")["input_ids"][:-1]]
 
 
 def test_what_they_refuse(trained):

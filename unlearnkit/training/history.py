@@ -106,6 +106,17 @@ class History(Mapping[int, Path]):
                 "before anything was forgotten"
             )
 
+    def astray(self, model: PreTrainedModel) -> tuple[float, float]:
+        """The distance of the model from where the training ended, and of that from its start."""
+        named, last = dict(model.named_parameters()), max(self)
+        ends, starts = (self.read(epoch, self.trainable) for epoch in (last, 0))
+        moved = way = 0.0
+        for (name, end), (_, start) in zip(ends, starts, strict=True):
+            here = named[name].detach()
+            moved += weights.squared_length((here.cpu() - end.to(here.dtype)).float())
+            way += weights.squared_length(end - start)
+        return moved**0.5, way**0.5
+
     def read(self, epoch: int, names: Collection[str]) -> Iterator[tuple[str, torch.Tensor]]:
         """(parameter name, tensor) as after an epoch, one at a time. ModelError if damaged."""
         file, seal = self._file("epochs", epoch)

@@ -81,7 +81,18 @@ def path(
 
 
 SHARED = ("frame", "inputs", "kinds", "limits", "originals", "delta")
-SHARED += ("descent", "lowrank", "sampling", "teacher", "terms", "fresh", "past", "prefix", "convex")
+SHARED += (
+    "descent",
+    "lowrank",
+    "masters",
+    "sampling",
+    "teacher",
+    "terms",
+    "fresh",
+    "past",
+    "prefix",
+    "convex",
+)
 
 for _module in iter_modules(__path__):
     if _module.name not in SHARED:

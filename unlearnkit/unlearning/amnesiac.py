@@ -21,8 +21,10 @@ def amnesiac(inputs) -> "Iterator[tuple[str, torch.Tensor]]":
     theta_0 - theta_T. Needs checkpoints of fine_tune(..., history=, updates=ids) with the request among the
     ids. The paper's fine-tuning afterwards is `finetune_retain`. R: the authors' code does the same.
     """
+    from unlearnkit.unlearning.descent import require_whole
     from unlearnkit.unlearning.past import history_of
 
+    require_whole(inputs)
     history = history_of(inputs)
     if missing := [i for i in inputs.request if i not in history.updates_of]:
         raise MethodError(

@@ -39,16 +39,18 @@ def certified_removal(
 
     W* minimises L over all examples; W <- W - H^-1 grad L(W; D'), D' without the request, up to `newton`
     times, until the residual r = |grad L(W; D')|, measured and not bounded, is in the budget
-    sigma * epsilon / c, with c = sqrt(2 ln(1.5 / delta)). Tells r, `bound` (what r is at most, after the last
-    step alone) and the epsilon that r comes to. BudgetError beyond it: retrain then, as Guo et al.
+    sigma * epsilon / c, with c = sqrt(2 ln(1.5 / delta)). Certified is `epsilon`, against whoever does not
+    know `seed`, which draws the noise. Tells r, `bound` (what r is at most, after the last step alone) and
+    the epsilon that r comes to: no certificate, since it was not asked for beforehand. BudgetError beyond the
+    budget: retrain then, as Guo et al.
     """
     import torch
 
     from unlearnkit.training.replaying import of_training
     from unlearnkit.unlearning.convex import Head, minimum, removed
-    from unlearnkit.unlearning.past import history_of
+    from unlearnkit.unlearning.past import history_to_go_back_in
 
-    history, model = history_of(inputs), inputs.model
+    history, model = history_to_go_back_in(inputs), inputs.model
     if inputs.layers != "all":
         raise MethodError("method 'certified_removal' certifies nothing but layers='all' at theta_0")
     learnt = [e for i, e in of_training(inputs.examples, history).items() if i not in set(history.exclude)]
@@ -56,7 +58,8 @@ def certified_removal(
     history.restore(0, inputs.touched)
     output, drawn = model.get_output_embeddings(), torch.Generator().manual_seed(seed)
     noise = torch.randn(output.weight.shape, generator=drawn, dtype=torch.float64)
-    whole, left = (Head.of(model, inputs.tokenizer, part, lam, sigma * noise) for part in (learnt, kept))
+    given = lam, sigma * noise, history.recipe.loss_on
+    whole, left = (Head.of(model, inputs.tokenizer, part, *given) for part in (learnt, kept))
     budget = sigma * epsilon / (c := math.sqrt(2 * math.log(1.5 / delta)))
     start = minimum(whole, torch.zeros_like(whole.noise), tolerance=1e-3 * budget)
     w, step, taken = removed(left, start, budget, newton)

@@ -41,7 +41,7 @@ class Head:
         examples: Sequence[Example],
         lam: float,
         noise: torch.Tensor,
-        loss_on: str = "answer",
+        loss_on: str,
     ) -> "Head":
         """The head's problem over these examples, on the model as it stands."""
         seen: list[torch.Tensor] = []

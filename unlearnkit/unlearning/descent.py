@@ -13,6 +13,7 @@ from unlearnkit.errors import DivergenceError, LayerError, MethodError
 from unlearnkit.layers import select, tags
 from unlearnkit.unlearning.inputs import Inputs
 from unlearnkit.unlearning.lowrank import LowRank
+from unlearnkit.unlearning.masters import Masters
 from unlearnkit.unlearning.originals import require_finite_weights
 
 Loss = Callable[[Batch, Batch | None], torch.Tensor]
@@ -55,19 +56,17 @@ class Descent:
         `parts` are what batches are drawn from, if not from the forget set and `retain`.
         """
         parts = parts or (self.inputs.forget, self.inputs.retain)
-        low = LowRank(self.inputs, self.lora, self.seed) if self.lora else None
-        weights = low.weights if low else list(self.inputs.touched.values())
-        optimizer = OPTIMIZERS[self.optimizer](low.factors if low else weights, lr=self.lr, weight_decay=0.0)
-        for weight in weights:
+        touched = self.inputs.touched.values()
+        moved = LowRank(self.inputs, self.lora, self.seed) if self.lora else Masters(touched)
+        optimizer = OPTIMIZERS[self.optimizer](moved.factors, lr=self.lr, weight_decay=0.0)
+        for weight in moved.weights:
             weight.grad = None
         for step, batch in enumerate(zip(*map(self._batches, parts), strict=True), start=1):
-            value = self._backward(loss, batch, weights, step)
-            if low:
-                low.take_gradients()
+            value = self._backward(loss, batch, moved.weights, step)
+            moved.take_gradients()
             optimizer.step()
             optimizer.zero_grad()
-            if low:
-                low.merge()
+            moved.merge()
             if step in self.stops:
                 require_finite_weights(self.inputs.touched, f"step {step}")
                 told = {"stopped": bool(self.until())} if self.until else {}

@@ -18,8 +18,8 @@ def exact_replay(inputs, _stops, *, epoch: Whole = 0) -> Iterator[dict]:
     """
     from unlearnkit.training import replaying
     from unlearnkit.unlearning.descent import require_whole
-    from unlearnkit.unlearning.past import history_of
+    from unlearnkit.unlearning.past import history_to_go_back_in
 
     require_whole(inputs)
-    given = inputs.model, inputs.tokenizer, inputs.examples, history_of(inputs)
+    given = inputs.model, inputs.tokenizer, inputs.examples, history_to_go_back_in(inputs)
     yield {"steps": replaying.rest(*given, after=epoch, exclude=inputs.request, moving=inputs.touched)}

@@ -26,8 +26,10 @@ def hf_ocu(inputs) -> "Iterator[tuple[str, torch.Tensor]]":
     """
     from unlearnkit.training.replaying import of_training
     from unlearnkit.training.steps import optimizer, plan
+    from unlearnkit.unlearning.descent import require_whole
     from unlearnkit.unlearning.past import copy_at, history_of
 
+    require_whole(inputs)
     history = history_of(inputs)
     if history.recipe.optimizer != "sgd":
         raise MethodError(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from unlearnkit.errors import MethodError, RequestError
 from unlearnkit.unlearning.limits import Epochs
 
+ASTRAY = 1e-3  # of the way of a training: below, a model stands at its end, whatever machine computed it
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
@@ -37,6 +39,23 @@ def history_of(inputs: "Inputs") -> "History":
         raise RequestError(
             f"the training of {history.path} never had {', '.join(map(repr, strangers[:5]))}: it has nothing "
             "of them to forget. Ask for examples that it learned, or give the history of theirs"
+        )
+    return history
+
+
+def history_to_go_back_in(inputs: "Inputs") -> "History":
+    """`history_of`, for methods that start anew from a checkpoint.
+
+    RequestError where the model is not where the training ended: whoever an earlier request made it forget
+    would come back. Equal is what differs by less than ASTRAY of the way that the training went.
+    """
+    history = history_of(inputs)
+    moved, way = history.astray(inputs.model)
+    if moved > ASTRAY * way:
+        raise RequestError(
+            f"method {inputs.method!r} starts from a checkpoint, and the model is not where the training of "
+            f"{history.path} ended: what it has forgotten since would come back. Give the model as that "
+            "training left it, and a request of all who are to be gone"
         )
     return history
 
@@ -83,10 +102,15 @@ def copy_at(inputs: "Inputs", epoch: int | None = None) -> "PreTrainedModel":
 def learnt(
     inputs: "Inputs", examples: "Sequence[Example]", recipe: "Recipe", epoch: int | None = None
 ) -> "Iterator[tuple[str, torch.Tensor]]":
-    """(touched parameter, what training on these examples adds to it): of a copy with all weights moving."""
-    from unlearnkit.training import replaying
+    """(touched parameter, what training on these examples adds to it): of a copy with all weights moving.
 
-    model = copy_at(inputs, epoch)
+    The copy learns in float32, whatever the model is kept in.
+    """
+    from unlearnkit.training import replaying
+    from unlearnkit.unlearning.descent import require_whole
+
+    require_whole(inputs)
+    model = copy_at(inputs, epoch).float()
     moving = {n: p for n, p in model.named_parameters() if p.requires_grad}
     before = {n: moving[n].detach().clone() for n in inputs.touched}
     replaying.learn(model, inputs.tokenizer, examples, recipe, moving)

@@ -50,7 +50,7 @@ def pem(
         with torch.enable_grad():
             step.backward(inputs.model, inputs.tokenizer)
         for name, scale in scales.items():
-            scale.grad = (matrices[name].grad * start[name]).sum(across[name], keepdim=True)
+            scale.grad = (matrices[name].grad * start[name]).float().sum(across[name], keepdim=True)
         descent.step()
         for name, scale in scales.items():
             matrices[name].data.copy_(start[name] * scale.detach())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import DynamicCache
 
-from unlearnkit.batching import encode
+from unlearnkit.batching import encode, opened
 from unlearnkit.errors import MethodError
 from unlearnkit.forward import device_of, position_limit
 
@@ -21,7 +21,7 @@ def install(inputs: "Inputs", text: str) -> Callable[[], None]:
     positions left for the longest of `examples` after it.
     """
     model = inputs.model
-    tokens = torch.tensor([inputs.tokenizer(text)["input_ids"]]).to(device_of(model))
+    tokens = torch.tensor([opened(inputs.tokenizer, text)[0]]).to(device_of(model))
     ahead = tokens.shape[1]
     longest = max(len(encode(inputs.tokenizer, e.prompt, e.answer, "text")[0]) for e in inputs.examples or ())
     called, limit = position_limit(model.config) or ("", 0)

@@ -18,10 +18,10 @@ def retrain(inputs, _stops, *, seed: Seed | None = None) -> Iterator[dict]:
     """
     from unlearnkit.training import replaying
     from unlearnkit.unlearning.descent import require_whole
-    from unlearnkit.unlearning.past import history_of, left
+    from unlearnkit.unlearning.past import history_to_go_back_in, left
 
     require_whole(inputs)
-    history = history_of(inputs)
+    history = history_to_go_back_in(inputs)
     known = replaying.of_training(inputs.examples, history)
     recipe = history.recipe if seed is None else replace(history.recipe, seed=seed)
     history.restore(0, inputs.touched)

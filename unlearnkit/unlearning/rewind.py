@@ -17,9 +17,9 @@ def rewind(inputs, _stops, *, epoch: Whole = 1) -> Iterator[dict]:
     """
     from unlearnkit.training import replaying
     from unlearnkit.unlearning.descent import require_whole
-    from unlearnkit.unlearning.past import history_of
+    from unlearnkit.unlearning.past import history_to_go_back_in
 
     require_whole(inputs)
-    given = inputs.model, inputs.tokenizer, inputs.examples, history_of(inputs)
+    given = inputs.model, inputs.tokenizer, inputs.examples, history_to_go_back_in(inputs)
     told = {"after": epoch, "exclude": inputs.request, "moving": inputs.touched}
     yield {"steps": replaying.rest(*given, **told, moments=False)}

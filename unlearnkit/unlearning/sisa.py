@@ -30,6 +30,8 @@ def sisa(inputs) -> Callable[[], None]:
         raise MethodError("method 'sisa' needs shards= as training.Shards.open(folder) gives them")
     if inputs.layers != "all":
         raise MethodError("method 'sisa' has other weights in every layer: it takes layers='all' only")
+    if "forward" in inputs.model.__dict__:
+        raise MethodError("method 'sisa': this model answers for its shards already; revert that first")
     given = inputs.model, inputs.tokenizer, inputs.examples
     return together(inputs.model, inputs.shards.constituents(inputs.request, *given))
 
@@ -46,6 +48,7 @@ def together(
     @wraps(own)
     def forward(*args, **given):
         kept, parts, former = {n: p.data for n, p in named.items()}, [], given.pop("past_key_values", None)
+        labels = given.pop("labels", None)
         try:
             for k, weights in enumerate(constituents):
                 for name, tensor in weights.items():
@@ -56,6 +59,8 @@ def together(
             for name, tensor in kept.items():
                 named[name].data = tensor
         output.logits = torch.stack([p for p, _ in parts]).logsumexp(0) - math.log(len(parts))
+        if labels is not None:
+            output.loss = model.loss_function(output.logits, labels, vocab_size=model.config.vocab_size)
         output.past_key_values = [cache for _, cache in parts] if given.get("use_cache") else None
         return output
 
