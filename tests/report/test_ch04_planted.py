@@ -73,7 +73,7 @@ def test_places_are_told_apart(arm):
     }
     told = chapter.place_table(arm)
     assert told["unlearnt on"].tolist() == list(chapter.PLACES)
-    assert told["forgets in"].tolist()[1] == f"{elsewhere} of {elsewhere} paths"
+    assert told["forgets on the mean in"].tolist()[1] == f"{elsewhere} of {elsewhere} paths"
     assert len(chapter.answers(arm)) == 2
     assert len(candidates()) == round(1 / chapter.registered.CHANCE)
 

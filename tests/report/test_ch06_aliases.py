@@ -79,7 +79,7 @@ def test_contrasts_are_what_the_others_lose_until_as_much_is_forgotten(arm):
 def test_the_table_and_the_figure_show_every_request(arm):
     table = aliases.request_table(arm)
     assert len(table) == len(config.REQUESTS) + 1
-    assert table["forgets in"].tolist() == [f"{SEEDS} of {SEEDS} seeds"] * len(table)
+    assert table["forgets on the mean in"].tolist() == [f"{SEEDS} of {SEEDS} seeds"] * len(table)
     assert table.set_index("request for").loc[aliases.NAMES["words"], "recall"] == "0.70"
     drawn = aliases.figure(arm)
     assert len(drawn.axes[0].collections) == len(table)

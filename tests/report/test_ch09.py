@@ -137,7 +137,7 @@ def test_tables_list_every_method_once_the_cheapest_first(arm):
     assert table["method"].is_unique
     assert table["method"].iloc[0] in ("retraining", "exact replay")
     by_title = table.set_index("method")
-    assert by_title.loc["RMU", "forgets in"] == f"0 of {SEEDS}"
+    assert by_title.loc["RMU", "forgets on the mean in"] == f"0 of {SEEDS}"
     assert by_title.loc["NPO", "sees again"] == "retain texts"
     assert by_title.loc["NPO", "kept from training"] == "–"
     assert by_title.loc["first epoch", "kept from training"] == "4.4 MB"
@@ -147,7 +147,7 @@ def test_tables_list_every_method_once_the_cheapest_first(arm):
 
 def test_the_sentence_names_those_below_the_bar_or_says_that_there_is_none(arm, monkeypatch):
     told = chapter.bar_sentence(arm).data
-    assert f"forgets in {SEEDS} of {SEEDS} seeds" in told
+    assert f"forgets on the mean in {SEEDS} of {SEEDS} seeds" in told
     assert "4 of 12 methods" in told
     assert "AdamW's updates" in told
     assert "gradient ascent" not in told

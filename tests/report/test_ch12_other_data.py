@@ -46,7 +46,7 @@ def arm():
 def test_prices_and_distances_are_the_planted_ones(arm):
     assert chapter.of_run(arm.run) == [arm]
     (row,) = chapter.prices([arm]).to_dict("records")
-    assert (row["data"], row["method"], row["forgets in"]) == (diverse.FALSE, "NPO", "2 of 2")
+    assert (row["data"], row["method"], row["forgets on the mean in"]) == (diverse.FALSE, "NPO", "2 of 2")
     told = [float(row[name].split()[0]) for name in ("others lose", "D_F", "text rises")]
     assert told == pytest.approx([0.7, 0.3, 0.7])
 

@@ -31,8 +31,8 @@ FOUND = {
         "Somebody else's gradients do as well: any push would do.",
     ),
     "C1b": (
-        "AdamW's own updates, added back, cost others less.",
-        "Adding back AdamW's own updates saves nothing that matters.",
+        "AdamW's updates, added back, cost others less.",
+        "Adding back AdamW's updates saves nothing that matters.",
     ),
     "C2a": (
         "Edited alone, the embedding costs others less.",
@@ -104,6 +104,9 @@ def _sentence(row: dict | None, arm: Arm) -> str:
         return "Not judged: nothing to unlearn, a ledger that does not hold, or paths too short to forget."
     if row["verdict"] != claims.UNDECIDED:
         return FOUND[row["id"]][row["verdict"] != claims.REPLICATED]
+    if row["bound"]:
+        told = f"{row['bound'][0]:+.2f} [{row['bound'][1]:+.2f}, {row['bound'][2]:+.2f}]"
+        return f"Open: some path ends before it forgets; without what it is charged the difference is {told}."
     if row["detectable"] is None:
         return "Open: it takes more than one seed."
     seeds, least = count(row["n_seeds"], "seed"), f"{row['detectable']:.2g} {verdicts.UNITS[row['id']]}"
@@ -157,7 +160,11 @@ def all_records_save(run: Run) -> bool:
 
 
 def other_methods(run: Run) -> str:
-    """A line an arm that compares methods, and one that verifies some; "" where none does."""
-    told = [ch09_methods.bar_sentence(arm) for arm in side_by_side.of_run(run)]
-    told += [ch11_verification.sentence(arm) for arm in ch11_verification.of_run(run)]
-    return "\n".join(f"* {one.data}" for one in told)
+    """A line an arm that compares methods, and one that verifies some; "" where none does.
+
+    Below what says that not all of them are there yet, where that is so.
+    """
+    told = [ch09_methods.bar_sentence(arm).data for arm in side_by_side.of_run(run)]
+    told += ch11_verification.sentences(run)
+    notice = side_by_side.warnings(run) if told else None
+    return "\n".join([*([f"{notice.data}\n"] if notice else ()), *(f"* {one}" for one in told)])

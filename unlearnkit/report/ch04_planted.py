@@ -147,7 +147,13 @@ def place_table(arm: Arm) -> pd.DataFrame:
         count = f"{mine['reached'].sum()} of {tables.count(len(mine), 'path')}"
         nats = mine["oracle_distance"].mean(), closest[place]
         rows.append((place, tables.mean_and_extremes(mine["pays"]), count, *map("{:.2f}".format, nats)))
-    columns = "unlearnt on", "others lose, nats", "forgets in", "single facts off there", "closest"
+    columns = (
+        "unlearnt on",
+        "others lose, nats",
+        "forgets on the mean in",
+        "single facts off there",
+        "closest",
+    )
     return tables.frame(rows, *columns)
 
 

@@ -67,7 +67,9 @@ def request_table(arm: Arm) -> pd.DataFrame:
             "precision": table["precision"].map("{:.2f}".format),
             "recall": table["recall"].map("{:.2f}".format),
             "others lose, nats": table["pays"].map("{:.2f}".format),
-            "forgets in": [f"{r.reached} of {tables.count(r.seeds, 'seed')}" for r in table.itertuples()],
+            "forgets on the mean in": [
+                f"{r.reached} of {tables.count(r.seeds, 'seed')}" for r in table.itertuples()
+            ],
             "distance at 0.05": table["at_little"].map("{:.2f}".format),
             "at 0.5": table["at_much"].map("{:.2f}".format),
             "closest": table["closest"].map("{:.2f}".format),

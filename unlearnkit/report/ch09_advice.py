@@ -49,4 +49,6 @@ def advice_table(arm: Arm) -> pd.DataFrame:
         ties = ", ".join(METHODS[m].title for m in row.alike if m != row.use) or "–"
         gets = f"{one['reached']} of {one['seeds']}"
         told.append((row.have, one["title"], price, gets, tables.number(one["seconds"], ".1f"), ties))
-    return tables.frame(told, "if you have", "use", "others lose [95 %]", "forgets in", "seconds", "as good")
+    return tables.frame(
+        told, "if you have", "use", "others lose [95 %]", "forgets on the mean in", "seconds", "as good"
+    )

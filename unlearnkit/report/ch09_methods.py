@@ -115,7 +115,7 @@ def _for_people(arm: Arm, found: pd.DataFrame) -> pd.DataFrame:
         {
             "method": found["title"].to_numpy(),
             "sees again": [sees(side_by_side.needed(arm, m)) for m in found.index],
-            "forgets in": [f"{row.reached} of {row.seeds}" for row in found.itertuples()],
+            "forgets on the mean in": [f"{row.reached} of {row.seeds}" for row in found.itertuples()],
             "others lose [95 %]": tables.estimates(found, "price", ".2f"),
             "measured": _numbers(measured(found)),
             "D_F there": _numbers(found["distance"]),
@@ -193,9 +193,9 @@ def bar_sentence(arm: Arm) -> Markdown:
     """Which methods are shown to be far cheaper than the paper's, or that none is."""
     found, paper = bar(arm), summary(arm).loc[PAPER]
     first = (
-        f"On {arm.name} the first epoch costs others {paper['price']:.2f} nats a token of the "
-        f"{side_by_side.thrown_away(arm):.2f} that they were taught, and forgets in {paper['reached']} of "
-        f"{tables.count(paper['seeds'], 'seed')}."
+        f"On {arm.name} the first epoch, on all layers, costs others {paper['price']:.2f} nats a token of "
+        f"the {side_by_side.thrown_away(arm):.2f} that they were taught, and forgets on the mean in "
+        f"{paper['reached']} of {tables.count(paper['seeds'], 'seed')}."
     )
     few, names = found.index.isin(PRINCIPAL), _titles(found, found["cheaper"])
     nine = contrasts.with_holm(found[few])
@@ -219,7 +219,7 @@ def readme(run: Run) -> str:
     """The answer for the README: the bar's sentence and the advice of each arm; "" without a comparison."""
     parts = []
     for arm in side_by_side.of_run(run):
-        told = advice_table(arm)[["if you have", "use", "others lose [95 %]", "forgets in"]]
+        told = advice_table(arm)[["if you have", "use", "others lose [95 %]", "forgets on the mean in"]]
         parts.append(f"\n{bar_sentence(arm).data}\n\n{tables.markdown(told)}\n")
     lead = "\n**Other methods**, tuned alike and read by the same rule (`notebooks/09_methods`):\n"
     return lead + "".join(parts) if parts else ""

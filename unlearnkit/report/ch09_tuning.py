@@ -69,7 +69,9 @@ def moved_sentence(arm: Arm) -> Markdown | None:
         f"*{METHODS[row.Index].title}* {row.then:.2f} → {row.now:.2f} (in {row.reached} of {row.seeds})"
         for row in more.itertuples()
     ]
-    told = f"On {arm.name} prices more than {TIMES} times as high in the test worlds (forgets in): "
+    told = (
+        f"On {arm.name} prices more than {TIMES} times as high in the test worlds (forgets on the mean in): "
+    )
     told += f"{'; '.join(worse) or 'none'}."
     if PAPER in found.index:
         fixed = found.loc[PAPER]

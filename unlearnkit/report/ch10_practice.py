@@ -106,6 +106,12 @@ def name(layers: str, method: str) -> str:
 # -- whether it is shown to have forgotten ----------------------------------------------------------------
 
 
+def _as_walked(arm: Arm, name: str) -> str:
+    """What an update of the grid is called: AdamW's by the epochs that it was tuned to."""
+    first = name == "adam_replay" and side_by_side.reads(arm, name)[0] == [1]
+    return tables.NAMES.get("adam_first" if first else name, grid.title(name))
+
+
 def tested(run: Run) -> pd.DataFrame:
     """What chapter 11's grid says of the updates that need the ledger only, in each arm.
 
@@ -117,7 +123,7 @@ def tested(run: Run) -> pd.DataFrame:
         found = grid.verdicts(arm)
         for name in (name for name in found.index if name not in grid.MUST):
             if name == ADVISED or METHODS[name].needs == ("ledger",):
-                told = {"arm": tables.short(arm.name), "update": tables.NAMES.get(name, grid.title(name))}
+                told = {"arm": tables.short(arm.name), "update": _as_walked(arm, name)}
                 verdicts = found.loc[name].drop(grid.VERDICT)
                 told |= {"verdict": found.loc[name, grid.VERDICT]}
                 rows.append(told | {title: _named(verdicts, kind) for title, kind in kinds.items()})

@@ -163,14 +163,14 @@ def nearest(arm: Arm) -> str | None:
 
 
 def sentence(arm: Arm) -> Markdown:
-    """Which methods forget, what nothing can be said of, what all pass or fail, and which comes nearest."""
+    """Which methods pass, what nothing can be said of, what all pass or fail, and which comes nearest."""
     found = tested(arm)
     names = [title(name) for name in found.index[found[VERDICT] == PASS]]
     open_ = int((found[VERDICT] == NO_POWER).sum())
     seeds = tables.count(len(evidence(arm).seeds), "seed")
-    told = f"On {arm.name}, {seeds}: **{len(names)} of {tables.count(len(found), 'method')} forget**"
-    told += f"{': ' + ', '.join(names) if names else ''}."
-    told += f" Of {open_} more nothing can be said at this number of seeds." if open_ else ""
+    told = f"On {arm.name}, {seeds}: **{len(names)} of {tables.count(len(found), 'method')} pass every test "
+    told += f"that decides**{': ' + ', '.join(names) if names else ''}."
+    told += f" Of {open_} of them nothing can be said at this number of seeds." if open_ else ""
     for verb, verdict in ("passes", PASS), ("fails", FAIL):
         if every := [TITLES[row] for row in found.columns.drop(VERDICT) if (found[row] == verdict).all()]:
             told += f" Each of them {verb}: {', '.join(every)}."
@@ -181,11 +181,15 @@ def sentence(arm: Arm) -> Markdown:
     return Markdown(told)
 
 
+def sentences(run: Run) -> list[str]:
+    """The sentence of each arm with worlds enough for one."""
+    return [sentence(arm).data for arm in of_run(run) if len(evidence(arm).seeds) >= FEWEST]
+
+
 def readme(run: Run) -> str:
-    """The answer for the README: the sentence of each arm with worlds enough; "" where a run has none."""
-    told = [sentence(arm).data for arm in of_run(run) if len(evidence(arm).seeds) >= FEWEST]
+    """The answer for the README; "" where a run has none."""
     lead = "**Forgotten, or only hidden?** (`notebooks/11_verification`)"
-    return "".join(f"\n{lead} {one}\n" for one in told)
+    return "".join(f"\n{lead} {one}\n" for one in sentences(run))
 
 
 def _apart(arm: Arm, method: str) -> pd.Series:

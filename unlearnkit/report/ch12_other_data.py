@@ -59,7 +59,9 @@ def prices(arms: Sequence[Arm]) -> pd.DataFrame:
             found, ["method"], {"price": "others lose", "distance": "D_F", "text": "text rises"}
         )
         gets = found.groupby("method", sort=False)["reached"].agg(["sum", "size"]).loc[told["method"]]
-        told.insert(1, "forgets in", [f"{int(k)} of {n}" for k, n in gets.itertuples(index=False)])
+        told.insert(
+            1, "forgets on the mean in", [f"{int(k)} of {n}" for k, n in gets.itertuples(index=False)]
+        )
         told["method"] = [grid.title(name) for name in told["method"]]
         told.insert(0, "data", arm.variant)
         parts.append(told)

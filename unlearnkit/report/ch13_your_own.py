@@ -163,9 +163,9 @@ def answer(arm: Arm) -> Markdown:
     one = summary(arm).loc[name]
     retrained = tables.duration(side_by_side.retraining_seconds(arm))
     return Markdown(
-        f"**{target} can be forgotten: {len(able)} of {tables.count(len(summary(arm)), 'method')} make these "
-        f"facts as unlikely, on the mean, as retraining without them does. Use {one['title']}: others lose "
-        f"{one['price']:.2f} of the {taught:.2f} nats a token that they were taught.** Retraining costs "
+        f"**On the mean {target} can be forgotten: {len(able)} of "
+        f"{tables.count(len(summary(arm)), 'method')} make these facts as unlikely as retraining does. Use "
+        f"{one['title']}: others lose {one['price']:.2f} of {taught:.2f} nats a token.** Retraining costs "
         f"others nothing, and took {retrained}."
     )
 

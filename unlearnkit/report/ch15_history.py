@@ -33,7 +33,7 @@ def rows(arm: Arm, names: Sequence[str]) -> pd.DataFrame:
             "method": found["title"].to_numpy(),
             "keeps": [keeps(arm, name) for name in found.index],
             "bytes": [tables.bytes_of(size) if size > 0 else "–" for size in stored],
-            "forgets in": [f"{row.reached} of {row.seeds}" for row in found.itertuples()],
+            "forgets on the mean in": [f"{row.reached} of {row.seeds}" for row in found.itertuples()],
             "others lose [95 %]": tables.estimates(found, "price", ".2f"),
             "measured": [tables.number(value, ".2f") for value in measured(found)],
             "D_F there": [tables.number(value, ".2f") for value in found["distance"]],
@@ -97,7 +97,7 @@ def hessian_table(arm: Arm) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "method": found["title"].to_numpy(),
-            "forgets in": [f"{row.reached} of {row.seeds}" for row in found.itertuples()],
+            "forgets on the mean in": [f"{row.reached} of {row.seeds}" for row in found.itertuples()],
             "others lose [95 %]": tables.estimates(found, "price", ".2f"),
         }
         | {title: [tables.number(v, ".2f") for v in found[column]] for title, column in columns.items()}

@@ -90,8 +90,8 @@ def warnings(run: Run) -> Markdown | None:
     """What stands above the verdicts where some arm can bear none, or they were not registered beforehand."""
     told = [f"> ⚠ **No verdict on {arm.name}:** {why}." for arm in run.arms if (why := unfit(arm))]
     told += [
-        f"> ⚠ **No verdict on {', '.join(sorted(short))} on {arm.name}:** in most seeds no path of "
-        "theirs was walked as far as to where it has forgotten."
+        f"> ⚠ **No verdict on {', '.join(sorted(short))} on {arm.name}:** in most seeds the longest "
+        "step tried does not forget."
         for arm in run.arms
         if (short := too_short(arm))
     ]

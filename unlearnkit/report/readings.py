@@ -21,7 +21,7 @@ from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.readings import closest, crossing, distances, start
 
 CORE = ("first_epoch", "all_epochs", "wrong_person", "random_direction")
-ADAM = ("adam_first", "adam_replay")  # the optimizer's own updates, added back
+ADAM = ("adam_first", "adam_replay")  # AdamW's updates, added back
 UPDATES = (*CORE[:2], *ADAM, *CORE[2:])  # what the report's summary compares
 KEYS = ["seed", "layers", "method", "share"]
 READINGS = ("forgetting", "damage", "closest")

@@ -33,7 +33,7 @@ def of_run(run: Run) -> list[Arm]:
 
 WANTED = {
     "the principal methods on the run's own model": "seeds_principal",
-    "the other methods on the run's own model": "seeds_others",
+    "the methods that are not principal on the run's own model": "seeds_others",
     "all methods on gpt2-tiny": "seeds_methods",
     "all methods on the other small models": "seeds_methods_beside",
     "the recollected Hessian": "seeds_hessian",

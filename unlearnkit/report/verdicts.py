@@ -103,9 +103,9 @@ def units() -> str:
     return (
         "Between two steps of a path, prices are read off a straight line. A path that ended before it "
         "forgot is charged all that the others were taught.\n\n"
-        f"A verdict, and the mean over seeds [95 % interval]: {'; '.join(told)}. Above zero speaks for the "
-        f"claim, but in {' and '.join(NONE)}, which claim little or none. A verdict that hangs on what is "
-        "charged is undecided, and *uncharged* is what was found with what these paths had cost by then:"
+        f"A verdict, and the mean over seeds [95 % interval]: {'; '.join(told)}. Above zero favours "
+        f"the claim; {' and '.join(NONE)} claim a number near zero. A verdict that the charge alone makes is "
+        "undecided; *uncharged* takes what such paths had cost by their end:"
     )
 
 
