@@ -8,10 +8,11 @@ import pandas as pd
 from unlearnkit.report import tables
 from unlearnkit.report.ch05_stopping import held_out
 from unlearnkit.report.claim_values import cost, one
-from unlearnkit.report.readings import along, matched_damage, path_table, reading
+from unlearnkit.report.oracles import oracle_nll
+from unlearnkit.report.readings import along, fact_paths, matched_damage, path_table, reading
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.config import STOP_DAMAGE
-from unlearnkit.study.readings import at, crossing, start
+from unlearnkit.study.readings import at, crossing, distances, start
 
 ITERATIVE = ("iterative", "iterative_reversed")
 COMPARED = ("first_epoch", "fuzzy", "iterative", "wrong_person", "random_direction")  # walked in every seed
@@ -29,9 +30,9 @@ def by_damage(arm: Arm, one: str = "fuzzy", other: str = "iterative") -> pd.Data
         paths = [along(here, method).set_index("norm") for method in (one, other)]
         for damage in np.geomspace(0.02, 1, 18):
             places = [crossing(path["damage"], damage) for path in paths]
-            distances = [at(p["oracle_distance"], norm) for p, (norm, _) in zip(paths, places, strict=True)]
+            apart = [at(p["oracle_distance"], norm) for p, (norm, _) in zip(paths, places, strict=True)]
             if all(crossed for _, crossed in places):
-                found.append((seed, damage, distances[0] - distances[1]))
+                found.append((seed, damage, apart[0] - apart[1]))
     return tables.frame(found, "seed", "damage", "difference")
 
 
@@ -44,6 +45,24 @@ def mean_path(table: pd.DataFrame, method: str) -> pd.DataFrame:
     path = path[path["seed"].isin(path.loc[path["method"] == method, "seed"])]
     steps = path.groupby("share")[["damage", "oracle_distance"]]
     return steps.mean()[steps.size() == path["seed"].nunique()].reset_index()
+
+
+def mean_line(arm: Arm, method: str) -> pd.DataFrame:
+    """The mean over seeds of one path between the steps, too: as `mean_path`, at shares close to each other.
+
+    D_F is interpolated fact by fact and the damage straight, in each seed; it ends where the shortest does.
+    """
+    path, facts, found = along(path_table(arm, methods=(method,)), method), fact_paths(arm), []
+    ends = path[path["method"] == method].groupby("seed")["share"].max()
+    shares = np.linspace(0, ends.min(), 200)
+    for seed in ends.index:
+        one = path[path["seed"] == seed].dropna(subset="damage")
+        target = oracle_nll(arm, seed).mean(axis=1)
+        norms = np.interp(shares, one["share"], one["norm"])  # rounds that left facts alone went less far
+        damage = np.interp(norms, one["norm"], one["damage"])
+        found.append((damage, distances(facts[seed, "all", method], target, norms)))
+    damage, distance = np.mean(found, axis=0)
+    return pd.DataFrame({"share": shares, "damage": damage, "oracle_distance": distance})
 
 
 def prices(run: Run) -> pd.DataFrame:

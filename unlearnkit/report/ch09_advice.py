@@ -3,9 +3,10 @@
 The rule is `claims.methods`'s.
 """
 
+import numpy as np
 import pandas as pd
 
-from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED
+from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED, PAPER
 from unlearnkit.report import contrasts, tables
 from unlearnkit.report.run import Arm
 from unlearnkit.report.side_by_side import methods, needed, prices, summary
@@ -37,6 +38,14 @@ def _as_good(paid: pd.DataFrame) -> list[str]:
     return [best, *less.index[less < MARGIN]]
 
 
+def _named(arm: Arm, name: str) -> str:
+    """A method's title, and what a reader must know who would use it."""
+    told, found = METHODS[name].title, summary(arm)["price"]
+    if "others" in METHODS[name].reads:
+        told += " (reads everybody's records)"
+    return told + (" (dearer than the paper's)" if found[name] > found.get(PAPER, np.inf) else "")
+
+
 def advice_table(arm: Arm) -> pd.DataFrame:
     """`advice` in words."""
     found, told = summary(arm), []
@@ -48,7 +57,7 @@ def advice_table(arm: Arm) -> pd.DataFrame:
         price = tables.estimate(one["price"], one["ci_low"], one["ci_high"], ".2f")
         ties = ", ".join(METHODS[m].title for m in row.alike if m != row.use) or "–"
         gets = f"{one['reached']} of {one['seeds']}"
-        told.append((row.have, one["title"], price, gets, tables.number(one["seconds"], ".1f"), ties))
+        told.append((row.have, _named(arm, row.use), price, gets, tables.number(one["seconds"], ".1f"), ties))
     return tables.frame(
         told, "if you have", "use", "others lose [95 %]", "forgets on the mean in", "seconds", "as good"
     )

@@ -8,10 +8,10 @@ import pandas as pd
 from IPython.display import display
 from matplotlib.lines import Line2D
 
-from unlearnkit.claims.methods import PRINCIPAL, SHARE
+from unlearnkit.claims.methods import PAPER, PRINCIPAL, SHARE
 from unlearnkit.report import figures, side_by_side, tables
 from unlearnkit.report.ch09_imputed import measured
-from unlearnkit.report.ch09_methods import PAPER, model
+from unlearnkit.report.ch09_methods import model
 from unlearnkit.report.oracles import oracle_floor
 from unlearnkit.report.run import Arm
 from unlearnkit.report.side_by_side import reading, summary

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from unlearnkit.claims.methods import NEVER_ADVISED, PRINCIPAL, SHARE, sees
+from unlearnkit.claims.methods import NEVER_ADVISED, PAPER, PRINCIPAL, SHARE, sees
 from unlearnkit.report import contrasts, side_by_side, tables
 from unlearnkit.report.ch09_advice import advice_table
 from unlearnkit.report.ch09_imputed import FOOTNOTE, measured
@@ -16,7 +16,6 @@ from unlearnkit.report.side_by_side import methods, prices, reading, summary
 from unlearnkit.study.config import DAMAGE_LEVELS
 from unlearnkit.unlearning import METHODS
 
-PAPER = "first_epoch"
 NOTE = "Means over {seeds}; others lose with 95 % t intervals; nats a token. D_F: distance to the oracle."
 
 
@@ -195,16 +194,16 @@ def bar_sentence(arm: Arm) -> Markdown:
     first = (
         f"On {arm.name} the first epoch, on all layers, costs others {paper['price']:.2f} nats a token of "
         f"the {side_by_side.thrown_away(arm):.2f} that they were taught, and forgets on the mean in "
-        f"{paper['reached']} of {tables.count(paper['seeds'], 'seed')}."
+        f"{paper['reached']} of {tables.count(paper['seeds'], 'seed')}{side_by_side.on_the_embedding(arm)}."
     )
     few, names = found.index.isin(PRINCIPAL), _titles(found, found["cheaper"])
     nine = contrasts.with_holm(found[few])
     own = _titles(nine, contrasts.shown_below(nine))
-    told = "**No other method is shown to cost less than a third of that.**"
+    told = "**No other method is shown to cost less than a third of the former.**"
     if names:
         these = tables.count(len(found), "method")
         some = f"{len(names)} of " + (f"the {these} chosen in advance" if few.all() else these)
-        told = f"**Shown to cost less than a third of that: {some}**, namely {', '.join(names)}."
+        told = f"**Shown to cost less than a third of the former: {some}**, namely {', '.join(names)}."
     if few.any() and not few.all():  # like beside like: the set that every arm has
         told += f" Of the {few.sum()} chosen in advance, tested by themselves, {len(own)}: "
         told += f"{', '.join(own) or 'none'}."

@@ -6,8 +6,8 @@ from fractions import Fraction
 import pandas as pd
 from IPython.display import Markdown
 
+from unlearnkit.claims.methods import PAPER
 from unlearnkit.report import tables
-from unlearnkit.report.ch09_methods import PAPER
 from unlearnkit.report.run import Arm
 from unlearnkit.report.side_by_side import methods, summary
 from unlearnkit.study import plan, trials

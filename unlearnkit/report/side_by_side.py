@@ -10,7 +10,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from unlearnkit import stats
+from unlearnkit.claims.methods import PAPER
 from unlearnkit.report import contrasts
+from unlearnkit.report.claim_values import cost
 from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import plan, trials
@@ -159,6 +161,12 @@ def retraining_seconds(arm: Arm) -> float:
         return np.nan
     rows = arm.observations("oracle")
     return float(rows.loc[rows["metric"] == "training_seconds", "value"].median())
+
+
+def on_the_embedding(arm: Arm) -> str:
+    """What the paper's method costs where the paper would use it, in words; "" where nobody looked."""
+    there = cost(arm, ("embedding", PAPER)).reindex(prices(arm).index).mean()
+    return f"; on the embedding alone, which the paper would edit, {there:.2f}" if there == there else ""
 
 
 def needed(arm: Arm, name: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from unlearnkit import claims, files
 from unlearnkit.report import claim_values, contrasts, figures, readings, tables
-from unlearnkit.report.run import Run
+from unlearnkit.report.run import Arm, Run
 
 FILE = "claims.json"
 KEYS = (
@@ -131,10 +131,26 @@ def summary(run: Run) -> str:
         f"nats; the fine-tuned model is {start:.2f} from the retrained oracle, and all that the others were "
         f"taught is worth {claim_values.thrown_away(arm)['damage'].mean():.2f}:"
     )
-    parts = [head, told, units(), markdown_for_readme(run)]
+    parts = [head, told, *filter(None, [in_answers(arm)]), units(), markdown_for_readme(run)]
     if warned := contrasts.warnings(run):
         parts.insert(0, warned.data)
     return "\n\n".join(parts)
+
+
+def in_answers(arm: Arm) -> str:
+    """What the first epoch's price is in words that others' facts are answered with; "" without close-ups."""
+    seen = arm.observations("portraits").query("metric == 'exact_memorisation' and split == 'retain'")
+    known = (
+        seen.groupby("method")["value"].mean().reindex(["finetuned", "first_epoch_forgotten", "pretrained"])
+    )
+    before, after, never = known
+    if not math.isfinite(before + after):
+        return ""
+    never = f" (to the public model: {never:.0%})" if math.isfinite(never) else ""
+    return (
+        "In answers: where the first epoch has forgotten, the model's first choice is right for "
+        f"{after:.0%} of the tokens of others' answers, of {before:.0%} before{never}."
+    )
 
 
 def figure(rows: list[dict]) -> plt.Figure:
