@@ -1,6 +1,6 @@
 """Chapter 09's figures: what each method gets and what it costs, and every price with its interval."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -98,7 +98,7 @@ def pareto(arm: Arm) -> plt.Figure:
     )
     ax.set_xlabel("what others have lost, nats a token")
     ax.set_ylabel("distance to the oracle, nats a token")
-    _legends(drawn, [f for f in FAMILIES if f in set(points["family"])])
+    _legends(drawn, set(points["family"]))
     there = points[points["reached"]]
     cheapest = there[there["family"] != "control"]["lost"].nsmallest(CHEAPEST).index
     named = points[points.index.isin([*front(there), *cheapest, *PRINCIPAL, "retrain"])]
@@ -125,17 +125,17 @@ def area(seconds: float) -> float:
     return (4 + 2.2 * np.log10(1 + np.nan_to_num(seconds))) ** 2
 
 
-def _legends(drawn: plt.Figure, families: Sequence[str]) -> None:
+def _mark(label: str, colour: str, face: str, size: float = area(0)) -> Line2D:
+    given = {"ls": "", "marker": "o", "ms": size**0.5, "mec": colour, "mfc": face}
+    return Line2D([], [], label=label, **given)
+
+
+def _legends(drawn: plt.Figure, families: Collection[str], sizes: bool = True) -> None:
     """Below the figure: a colour a family, sizes of marks, filled and hollow."""
-
-    def mark(label: str, colour: str, face: str, size: float = area(0)) -> Line2D:
-        given = {"ls": "", "marker": "o", "ms": size**0.5, "mec": colour, "mfc": face}
-        return Line2D([], [], label=label, **given)
-
-    told = [mark(name, FAMILIES[name], FAMILIES[name]) for name in families]
     grey = figures.MUTED
-    told += [mark(f"{s} s", grey, grey, area(s)) for s in SECONDS]
-    told.append(mark("never forgets: closest", grey, "white"))
+    told = [_mark(name, FAMILIES[name], FAMILIES[name]) for name in FAMILIES if name in families]
+    told += [_mark(f"{s} s", grey, grey, area(s)) for s in SECONDS if sizes]
+    told.append(_mark("never forgets: closest" if sizes else "not in every seed", grey, "white"))
     told.append(Line2D([], [], label="measured, nothing charged", ls="", marker="x", ms=6, color=grey))
     drawn.legend(
         handles=told, loc="outside lower center", ncols=5, frameon=False, fontsize=8, handletextpad=0.3
@@ -150,7 +150,7 @@ def price_rows(arm: Arm) -> plt.Figure:
     found = summary(arm).sort_values("price", kind="stable")
     found = found.assign(measured=measured(found))
     taught = side_by_side.thrown_away(arm)
-    drawn, ax = figures.figure(1.1 + 0.215 * len(found))
+    drawn, ax = figures.figure(1.7 + 0.215 * len(found))
     ax.set_title(tables.short(arm.name), fontsize=9, loc="left", pad=16)
     for y, row in enumerate(found.itertuples()):
         colour = FAMILIES[row.family]
@@ -169,5 +169,6 @@ def price_rows(arm: Arm) -> plt.Figure:
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(found) - 0.4, -0.6)
     ax.set_xlim(min(LEFT * taught, 1.1 * found["price"].min()), RIGHT * taught)
-    ax.set_xlabel("what others have lost where the person is forgotten, nats a token (×: measured)")
+    ax.set_xlabel("what others have lost where the person is forgotten, nats a token")
+    _legends(drawn, set(found["family"]), sizes=False)
     return drawn
