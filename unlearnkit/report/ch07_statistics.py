@@ -31,10 +31,10 @@ MOST = max(STUDIES)
 
 
 def holding(run: Run) -> dict[str, list[str]]:
-    """Claims by what their verdicts are on the arms trained with AdamW that have many seeds.
+    """Claims by what their verdicts are in the arms that have many seeds.
 
-    Keys: "replicated" on all of them, "not replicated" on all, and "it depends". After plain SGD paths end
-    before the person is forgotten, so that most of the verdicts there compare no prices.
+    Keys: "replicated" in all of them, "not replicated" in all, and "it depends". What an arm cannot be
+    asked (what AdamW's updates do after plain SGD) goes by the others.
     """
     found, asked = {}, {arm.name for arm in judging(run)}
     for row in verdicts(run):
@@ -48,19 +48,19 @@ def holding(run: Run) -> dict[str, list[str]]:
 
 
 def judging(run: Run) -> list[Arm]:
-    """The arms that `holding` asks: those trained with AdamW in many seeds, or the first."""
-    many = [arm for arm in run.arms if arm.optimizer == "adamw" and len(arm.seeds) >= MANY]
+    """The arms that `holding` asks: those of many seeds, or the first."""
+    many = [arm for arm in run.arms if len(arm.seeds) >= MANY]
     return many or [run.arms[0]]
 
 
 def holding_list(run: Run) -> str:
     """`holding` in words: a line a kind of verdict, with the claims' statements."""
     says = {claim.id: claim.statement.rstrip(".") for claim in claims.CLAIMS}
-    where = count(len(judging(run)), "model")
+    where = count(len(judging(run)), "arm")
     lead = {
-        claims.REPLICATED: f"**Still there** on all of {where} trained with AdamW in many seeds",
-        claims.NOT_REPLICATED: "**Not there** on any of them",
-        DEPENDS: "**Different from model to model, or undecided**",
+        claims.REPLICATED: f"**Still there** in all of {where} that were trained in many seeds",
+        claims.NOT_REPLICATED: "**Not there** in any of them",
+        DEPENDS: "**Different from arm to arm, or undecided**",
     }
     found = holding(run)
     lines = [
