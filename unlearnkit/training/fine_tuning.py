@@ -68,7 +68,7 @@ def fine_tune(
     epoch stays on disk. `on_epoch(epoch, model)` may return a JSON value for `run.notes`. What the recipe
     freezes stays frozen.
     """
-    recipe, exclude = recipe or Recipe(), tuple(exclude)
+    recipe, exclude, form = recipe or Recipe(), tuple(exclude), (ledger_dtype, ledger_factors)
     named = {"exclude": exclude, "record": record or (), "updates": updates, "Recipe.staged": recipe.staged}
     _require_apart(ledger, history)
     devices.require_proven(model)
@@ -79,9 +79,7 @@ def fine_tune(
     plan, initial = steps.plan(by_id, recipe, exclude), weights.keep_initial(model)
     state = State(model, steps.optimizer(_moving(model, recipe), recipe), Progress())
     with contextlib.nullcontext() if ledger is None else alone(ledger):
-        session = ledger and _session(
-            ledger, state, recipe, by_id, exclude, record, ledger_dtype, ledger_factors
-        )
+        session = ledger and _session(ledger, state, recipe, by_id, exclude, record, *form)
         keeper = history and _keeper(history, state, recipe, by_id, exclude, updates, session)
         _train(state, tokenizer, plan, session, keeper, on_epoch, {} if progress else {"disable": True})
     _require_finite(model, recipe)

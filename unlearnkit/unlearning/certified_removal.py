@@ -41,8 +41,7 @@ def certified_removal(
     times, until the residual r = |grad L(W; D')|, measured and not bounded, is in the budget
     sigma * epsilon / c, with c = sqrt(2 ln(1.5 / delta)). Certified is `epsilon`, against whoever does not
     know `seed`, which draws the noise. Tells r, `bound` (what r is at most, after the last step alone) and
-    the epsilon that r comes to: no certificate, since it was not asked for beforehand. BudgetError beyond the
-    budget: retrain then, as Guo et al.
+    the epsilon that r comes to, which certifies nothing. BudgetError beyond it: retrain then, as Guo et al.
     """
     import torch
 

@@ -52,9 +52,8 @@ class Method:
     needs      those of INPUTS that it cannot do without
     wants      by option, the one of INPUTS that it needs as well where that option is not 0
     fields     fields of Example that those to forget cannot lack
-    reads      what of READS it reads of a training beside the request's records, of all epochs or those of
-               its option `epoch` or `epochs`: records of others, their factors, AdamW's second moments, what
-               each step did; "first epoch" is a limit instead, to the records of that
+    reads      what of READS it reads beside the request's records (others', their factors, AdamW's v, each
+               step's update), of all epochs or its option's; "first epoch" is a limit to the records of that
     stops      which strengths it takes: alpha and norm of `apply`, alphas and norms of `path`
     moves      whether it moves weights; a prompt does not
     installs   whether it puts something beside the weights, without which they are not its result
