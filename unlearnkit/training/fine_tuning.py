@@ -60,18 +60,16 @@ def fine_tune(
     keeps each example's gradient per epoch (those in `record`, default all), AdamW's second moments at each
     epoch's end (2 bytes a weight), and a checkpoint, from which an interrupted call with the same arguments
     resumes and ends with the same numbers; one of another recipe, data or model, or that another process
-    writes to, is a LedgerError. Of long texts it keeps whole gradients where they take less room than their
-    factors, unless it is to keep `ledger_factors`, which `kfac_replay` and `repselect` read. `history` is
-    another folder, for the weights and the optimizer's state at every epoch's end (4 bytes a weight with SGD,
-    12 with AdamW), and what each step with one of `updates` added to the weights (4 bytes a weight and step).
-    A text beyond the model's positions is a DataError, a loss that is not finite a DivergenceError; the last
-    epoch stays on disk. `on_epoch(epoch, model)` may return a JSON value for `run.notes`. What the recipe
-    freezes stays frozen.
+    writes to, is a LedgerError. Long texts leave whole gradients in it where these are smaller, unless it is
+    to keep `ledger_factors`, for `kfac_replay` and `repselect`. `history` is another folder, for the weights
+    and the optimizer's state at every epoch's end (4 bytes a weight with SGD, 12 with AdamW), and what each
+    step with one of `updates` added to them. DataError for a text beyond the model's positions, and
+    DivergenceError for a loss that is not finite; the last epoch stays on disk. `on_epoch(epoch, model)` may
+    return a JSON value for `run.notes`.
     """
     recipe, exclude, form = recipe or Recipe(), tuple(exclude), (ledger_dtype, ledger_factors)
     named = {"exclude": exclude, "record": record or (), "updates": updates, "Recipe.staged": recipe.staged}
-    _require_apart(ledger, history)
-    devices.require_proven(model)
+    _require_possible(model, ledger, history)
     by_id = identified(examples, named)
     require_fit(model.config, tokenizer, [e for i, e in by_id.items() if i not in exclude], recipe.loss_on)
     freeze(model, recipe)
@@ -84,12 +82,13 @@ def fine_tune(
         _train(state, tokenizer, plan, session, keeper, on_epoch, {} if progress else {"disable": True})
     _require_finite(model, recipe)
     model.zero_grad(set_to_none=False)
-    order, place = [tuple(e.id for e in step.examples) for epoch in plan for step in epoch], model.device.type
-    return Run(recipe, order, recipe.lr, initial=initial, device=place, **vars(state.progress))
+    told = {"initial": initial, "device": model.device.type} | vars(state.progress)
+    return Run(recipe, [tuple(e.id for e in s.examples) for epoch in plan for s in epoch], recipe.lr, **told)
 
 
-def _require_apart(ledger: str | Path | None, history: str | Path | None) -> None:
-    """ConfigError where a ledger and a history are to share a folder, which each takes for its own."""
+def _require_possible(model, ledger: str | Path | None, history: str | Path | None) -> None:
+    """ConfigError where a ledger and a history are to share a folder; ModelError on an unproven device."""
+    devices.require_proven(model)
     is_same = ledger and history and Path(ledger).resolve() == Path(history).resolve()
     if is_same or (history and Store.exists(Path(history))):
         raise ConfigError(f"history={str(history)!r} is the folder of a ledger: give each its own")

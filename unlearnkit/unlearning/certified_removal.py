@@ -38,15 +38,13 @@ def certified_removal(
     """theta_0, and a head beside it that learned the facts (`convex.Head`) and has the request removed.
 
     W* minimises L over all examples; W <- W - H^-1 grad L(W; D'), D' without the request, up to `newton`
-    times, until the residual r = |grad L(W; D')|, measured and not bounded, is in the budget
-    sigma * epsilon / c, with c = sqrt(2 ln(1.5 / delta)). Certified is `epsilon`, against whoever does not
-    know `seed`, which draws the noise. Tells r, `bound` (what r is at most, after the last step alone) and
-    the epsilon that r comes to, which certifies nothing. BudgetError beyond it: retrain then, as Guo et al.
+    times, until the residual r = |grad L(W; D')|, measured and not bounded, is in the budget sigma * epsilon
+    / c, with c = sqrt(2 ln(1.5 / delta)). Certified is `epsilon`, against whoever does not know `seed`, which
+    draws the noise; the epsilon that is told, to which r comes, certifies nothing. `bound` is what r is at
+    most, after the last step alone. BudgetError beyond the budget: retrain, as Guo et al.
     """
-    import torch
-
     from unlearnkit.training.replaying import of_training
-    from unlearnkit.unlearning.convex import Head, minimum, removed
+    from unlearnkit.unlearning.convex import Head, minimum, noise_like, removed
     from unlearnkit.unlearning.past import history_to_go_back_in
 
     history, model = history_to_go_back_in(inputs), inputs.model
@@ -55,12 +53,11 @@ def certified_removal(
     learnt = [e for i, e in of_training(inputs.examples, history).items() if i not in set(history.exclude)]
     kept = [e for e in learnt if e.id not in set(inputs.request)]
     history.restore(0, inputs.touched)
-    output, drawn = model.get_output_embeddings(), torch.Generator().manual_seed(seed)
-    noise = torch.randn(output.weight.shape, generator=drawn, dtype=torch.float64)
-    given = lam, sigma * noise, history.recipe.loss_on
+    output = model.get_output_embeddings()
+    given = lam, sigma * noise_like(output.weight, seed), history.recipe.loss_on
     whole, left = (Head.of(model, inputs.tokenizer, part, *given) for part in (learnt, kept))
     budget = sigma * epsilon / (c := math.sqrt(2 * math.log(1.5 / delta)))
-    start = minimum(whole, torch.zeros_like(whole.noise), tolerance=1e-3 * budget)
+    start = minimum(whole, 0 * whole.noise, tolerance=1e-3 * budget)
     w, step, taken = removed(left, start, budget, newton)
     if (residual := left.gradient(w).norm().item()) > budget:
         raise BudgetError(

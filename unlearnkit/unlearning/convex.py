@@ -87,6 +87,12 @@ class Head:
         return (torch.linalg.matrix_norm(self.features, 2) * LIPSCHITZ / 2 * along.norm()).item()
 
 
+def noise_like(weight: torch.Tensor, seed: int) -> torch.Tensor:
+    """B for sigma = 1, in the weight's shape and float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+
+
 def newton(
     gradient: torch.Tensor,
     product: Callable[[torch.Tensor], torch.Tensor],
