@@ -114,6 +114,7 @@ STUBS = {
     "report/ch13_your_own": "def command(run, profile):\n    return ['--who', 'Ada Example']\n",
     "report/__init__": REPORT,
     "report/plots": PLOTS,
+    "report/side_by_side": "def warnings(run):\n    return None\n",
     "report/verdicts": 'def summary(run):\n    return f"The value is {run.value}."\n',
 }
 CALL = "    _sphinx(sources, site, pages[0].stem)\n"

@@ -36,18 +36,8 @@ def positions_of(config: PretrainedConfig) -> int | None:
 
 
 def inputs(model: nn.Module, batch: Batch) -> dict[str, Any]:
-    """The batch as keyword arguments of the model's forward, where the model is; not all take positions.
-
-    DataError for an example with more tokens than the model has positions.
-    """
+    """The batch as keyword arguments of the model's forward, where the model is; not all take positions."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model  # within adapters
-    limit, longest = positions_of(base.config), batch.input_ids.shape[1]
-    if limit and longest > limit:
-        name = batch.ids[int(batch.attention_mask.sum(1).argmax())]
-        raise DataError(
-            f"example {name!r} has {longest} tokens, and the model {limit} positions: shorten it, cut it in "
-            "two, or take a model with more positions"
-        )
     taken = inspect.signature(base.forward).parameters
     given = batch.inputs(device_of(model))
     return {name: value for name, value in given.items() if name in taken}
@@ -96,12 +86,22 @@ def selected(
 
 def target_logits(model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
     """Logits (N, V) of every position that predicts a target, those targets (N,), and how many each example
-    has; in the batch's order."""
+    has; in the batch's order. DataError for more tokens than a model takes that has a table of positions."""
     targets = batch.labels[:, 1:]
     wanted = targets != IGNORED
     predicting = F.pad(wanted, (0, 1)).nonzero(as_tuple=True)  # the last position predicts nothing
     places = tuple(numbers.to(device_of(model)) for numbers in predicting)
-    logits = selected(model, inputs(model, batch), lambda hidden: hidden[places][None]).logits[0].float()
+    try:
+        logits = selected(model, inputs(model, batch), lambda hidden: hidden[places][None]).logits[0].float()
+    except (IndexError, RuntimeError) as error:
+        limit, longest = positions_of(model.config), batch.input_ids.shape[1]
+        if not limit or longest <= limit:
+            raise
+        name = batch.ids[int(batch.attention_mask.sum(1).argmax())]
+        raise DataError(
+            f"example {name!r} has {longest} tokens, and the model {limit} positions: shorten it, cut it in "
+            "two, or take a model with more positions"
+        ) from error
     return logits, targets[wanted].to(logits.device), wanted.sum(1).tolist()
 
 

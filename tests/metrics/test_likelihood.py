@@ -27,8 +27,9 @@ def test_score_is_that_of_a_plain_loop(model, tiny_tokenizer):
         assert row.extraction_strength == extraction_strength(right)
 
 
-def test_a_text_beyond_the_positions_is_refused_by_name(model, tiny_tokenizer):
-    """The tiny models have 256 of them; whoever makes the pass, the example is named."""
+def test_a_text_beyond_a_table_of_positions_is_refused_by_name(tiny_model, tiny_tokenizer):
+    """It has 256 of them. (Rotary ones go on.)"""
+    model = tiny_model("gpt2")
     long = replace(FACTS[1], id="long", answer="q " * 256)
     with pytest.raises(DataError, match="example 'long' has 5.. tokens, and the model 256 positions"):
         metrics.score(model, tiny_tokenizer, [*FACTS, long])

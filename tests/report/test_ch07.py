@@ -201,6 +201,6 @@ def test_claims_are_listed_by_what_all_judging_models_say(arm, monkeypatch):
     found = statistics.holding(arm.run)
     assert found == {"replicated": ["C1a"], "not replicated": ["C0"], statistics.DEPENDS: ["C1", "C5"]}
     first, second, _ = statistics.holding_list(arm.run).splitlines()
-    assert "all of 2 models" in first
+    assert "all of 2 arms" in first
     assert "C1a, *First-epoch gradients forget" in first
     assert "C0, *" in second

@@ -24,6 +24,7 @@ class PlantedArm:
 
     def __init__(self, observed, variant="", beside=()):
         self.name, self.model, self.variant = f"planted{variant}", "planted", variant
+        self.recipe = {"epochs": 3, "lr": 1e-3}
         self.tables = {"verified": observed.methods, "verified_oracles": observed.oracles}
         self.run = type("Run", (), {"beside": list(beside), "arms": [self]})()
 
@@ -56,7 +57,7 @@ def test_the_grid_tells_who_forgets(arm):
 
 def test_the_sentence_names_them(arm):
     told = chapter.sentence(arm).data
-    assert "1 of 2 methods forget" in told
+    assert "1 of 2 methods pass every test that decides" in told
     assert "AdamW's updates" in told
     assert f"{WORLDS} seeds" in told
     assert "Each of them passes: " in told

@@ -282,7 +282,7 @@ def test_the_answer_names_the_cheapest_that_forgets(planted):
     assert chapter.best(arm) == "grad_diff"
     text = chapter.answer(arm).data
     assert "2 of 2 methods" in text
-    assert "Use gradient difference: others lose 0.50 of the 4.00 nats" in text
+    assert "Use gradient difference: others lose 0.50 of 4.00 nats" in text
     assert chapter.best(planted([1, 0], [1.5, 4.0])) == "first_epoch"
 
 

@@ -39,7 +39,7 @@ def test_fewer_worlds_than_were_registered_are_an_interim_look(arm, monkeypatch)
     told = {"run": "full-01234567", "parameters": given}
     monkeypatch.setattr(arm.run, "manifest", arm.run.manifest | told)
     assert (
-        "still to run: the other methods on the run's own model, 1 of 3 are there. The"
+        "still to run: the methods that are not principal on the run's own model, 1 of 3 are there. The"
         in side_by_side.warnings(arm.run).data
     )
 

@@ -104,7 +104,7 @@ def _sentence(row: dict | None, arm: Arm) -> str:
         return "Not judged: nothing to unlearn, a ledger that does not hold, or paths too short to forget."
     if row["verdict"] != claims.UNDECIDED:
         return FOUND[row["id"]][row["verdict"] != claims.REPLICATED]
-    if row["bound"]:
+    if row.get("bound"):
         told = f"{row['bound'][0]:+.2f} [{row['bound'][1]:+.2f}, {row['bound'][2]:+.2f}]"
         return f"Open: some path ends before it forgets; without what it is charged the difference is {told}."
     if row["detectable"] is None:
