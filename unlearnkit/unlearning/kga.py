@@ -34,8 +34,9 @@ def kga(
     A_D is the model as it was, A_f and A_n copies that were taught F, or `fresh` examples which no model has
     seen, as many as F at best. They begin at `reference`, the model before fine-tuning, as theirs do; without
     one, at A_D. KL as in the paper; its code turns some around. Defaults: rate and weight are the
-    repository's for generation; it takes 16 a batch, warms up, and stops at a gap of 0.05. Steps are ours. In
-    memory beside the model: the touched weights twice more, and what training takes while copies are taught.
+    repository's for generation; it takes 16 a batch, warms up, draws the fresh gap anew at each step, and
+    stops at one of 0.05 (its KL is a sum over tokens). Steps are ours. In memory beside the model: the
+    touched weights twice more, and what training takes while copies are taught.
     """
     import torch
 

@@ -27,7 +27,7 @@ def pem(
 
     theta + alpha * this is l <- (1 + alpha) - alpha * l, the paper's negation with lambda = alpha (R; so are
     lr and epochs). (IA)^3 scales keys, values and the MLP's middle; we scale what every matrix puts out,
-    since some models keep queries, keys and values in one. AdamW.
+    since some models keep queries, keys and values in one; biases stay as they are. AdamW.
     """
     import torch
 

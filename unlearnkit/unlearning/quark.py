@@ -39,8 +39,8 @@ def quark(
     the best of `quantiles` parts of all that was said to a prompt so far, pi_ref is the model as it was.
     Quark learns from all parts, each after a token of its reward, and answers after the best one; a model
     that must stand without such a token learns from the best part alone (ours). Defaults: Quark's, but it
-    draws anew every 500 steps; steps and samples are ours. In memory beside the model: the touched weights
-    once more.
+    warms up, draws 25 samples anew every 500 steps, and takes quantiles over all prompts; steps and samples
+    are ours. In memory beside the model: the touched weights once more.
     """
     import torch
 

@@ -27,8 +27,9 @@ def repselect(
 
     U holds the `components` leading principal components of what enters a linear map, V those of gradients at
     its output, both about 0, over the others' records in the epochs `curvature`. Sides without a whole
-    moment (vocabulary, biases, norms) are left as they are. RepSelect was read as an abstract and a README:
-    that the components are the others', and how many, is ours.
+    moment (vocabulary, biases, norms) are left as they are. Theirs (R) elicits what is to be forgotten by
+    LoRA first, moves the MLP's projections only, takes 512 components of the accumulated gradient itself, of
+    either set, and shrinks softly along them.
     """
     from unlearnkit.unlearning.past import shaped_by_others
 

@@ -47,7 +47,8 @@ def rmu(
     length 1. `block` counts from 0; by default a third of the way up, or the first that a selection of later
     blocks has. Defaults: the WMDP script's (its published run took 6.5 and 1,200, and moved the down
     projections of blocks 5 to 7 of 32, read at 7): lengths are those of a model's own hidden states, so that
-    `steering` must be tuned to it. In memory beside the model: the touched weights once more.
+    `steering` must be tuned to it. Theirs is a mean over dimensions as well, to which AdamW is indifferent.
+    In memory beside the model: the touched weights once more.
     """
     import torch
 

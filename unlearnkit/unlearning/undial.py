@@ -17,7 +17,8 @@ def undial(inputs, *, beta: From0 = 10.0, alpha_retain: From0 = 0.0):
 
     logits_ref are the model's as it was; beta = 0 holds it there. Defaults: open-unlearning's, which takes
     its rate and no retain text from the paper (there with LoRA of rank 8 and scale 2, and beta of 3, 10 and
-    30); 30 steps are ours. In memory beside the model: the touched weights once more.
+    30); 30 steps are ours, and so is the mean: theirs is over all positions, prompt and padding among them.
+    In memory beside the model: the touched weights once more.
     """
     import torch.nn.functional as F
 

@@ -40,8 +40,9 @@ def undo(
 
     The teacher is where `first`, another trained method, ends with its defaults and `first_options`. N is
     Xavier-uniform for matrices and 0 for vectors, as in their code, whose `noise` is 0.1; their shrinking
-    goes up to 0.8 (M) with far more text than a few retain facts: 0.2, the rate and the steps are ours. Its
-    point is robustness to relearning. In memory beside the model: the touched weights once more.
+    goes up to 0.8 (M) with far more text than a few retain facts: 0.2, the rate and the steps are ours, and
+    that KL is taken at labelled tokens alone. Its point is robustness to relearning. In memory beside the
+    model: the touched weights once more.
     """
     import torch
 
