@@ -173,6 +173,8 @@ def test_weights_of_16_bits_take_small_steps_as_those_of_32_do(trained):
     assert torch.allclose(masters.weights[0].float(), masters.factors[0], rtol=2**-8)
     kept = Masters([torch.nn.Parameter(torch.ones(2))])
     assert kept.factors[0] is kept.weights[0]
+    wide = Masters([torch.nn.Parameter(torch.ones(2).double())])
+    assert wide.factors[0] is wide.weights[0]
 
 
 def test_a_retain_term_needs_retain(trained):

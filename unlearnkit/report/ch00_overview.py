@@ -10,7 +10,7 @@ from unlearnkit.report.ch01_data import learned
 from unlearnkit.report.ch02_first_epoch import prices
 from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.run import Arm, Run
-from unlearnkit.report.tables import NAMES, count, frame
+from unlearnkit.report.tables import NAMES, count, estimate, frame
 from unlearnkit.study.config import NUDGED, RERUN
 from unlearnkit.study.readings import distances
 
@@ -105,7 +105,7 @@ def _sentence(row: dict | None, arm: Arm) -> str:
     if row["verdict"] != claims.UNDECIDED:
         return FOUND[row["id"]][row["verdict"] != claims.REPLICATED]
     if row.get("bound"):
-        told = f"{row['bound'][0]:+.2f} [{row['bound'][1]:+.2f}, {row['bound'][2]:+.2f}]"
+        told = estimate(*row["bound"])
         return f"Open: some path ends before it forgets; without what it is charged the difference is {told}."
     if row["detectable"] is None:
         return "Open: it takes more than one seed."

@@ -104,13 +104,15 @@ def learnt(
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """(touched parameter, what training on these examples adds to it): of a copy with all weights moving.
 
-    The copy learns in float32, whatever the model is kept in.
+    The copy learns in float32 where the model is kept in fewer bits.
     """
     from unlearnkit.training import replaying
     from unlearnkit.unlearning.descent import require_whole
+    from unlearnkit.unlearning.masters import is_narrow
 
     require_whole(inputs)
-    model = copy_at(inputs, epoch).float()
+    model = copy_at(inputs, epoch)
+    model = model.float() if any(map(is_narrow, model.parameters())) else model
     moving = {n: p for n, p in model.named_parameters() if p.requires_grad}
     before = {n: moving[n].detach().clone() for n in inputs.touched}
     replaying.learn(model, inputs.tokenizer, examples, recipe, moving)
