@@ -10,6 +10,7 @@ from planted_methods import DEARNESS, FEW, SEEDS, compared, price
 
 from unlearnkit.claims.methods import HAVE, MARGIN, NEVER_ADVISED, PRINCIPAL, SHARE
 from unlearnkit.report import (
+    ch00_advice,
     ch00_overview,
     ch09_advice,
     ch09_figures,
@@ -123,12 +124,33 @@ def test_where_nothing_forgets_nothing_is_advised(arm, monkeypatch):
     assert set(ch09_advice.advice_table(arm)["use"]) == {"none forgets"}
 
 
+def test_one_table_joins_the_advice_of_both_chapters_below_training_again(arm, monkeypatch):
+    told = ch00_advice.table(arm).set_index("if you have")
+    read = side_by_side.summary(arm)
+    assert list(told.index)[:2] == [ch00_advice.EVERYTHING, ch00_advice.OWN]
+    assert len(told) == 2 + len(HAVE)
+    own = ch10_practice.ranked(arm).query("advised").iloc[0]
+    assert told.loc[ch00_advice.OWN, "use"] == own["setting"]
+    assert told.loc[ch00_advice.OWN, "others lose [95 %]"].startswith(f"{own['cost']:.2f} [")
+    use = ch09_advice.advice(arm).set_index("have").loc["the ledger", "use"]
+    row = told.loc[ch00_advice.KEPT["the ledger"]]
+    assert row["use"] == read.loc[use, "title"]
+    assert row["single facts off by"] == f"{read.loc[use, 'distance']:.2f}"
+    assert row["forgets on the mean in"] == f"{read.loc[use, 'reached']} of {read.loc[use, 'seeds']}"
+    dearer = price("gradient_ascent") > price("first_epoch")
+    assert ("dearer" in told.loc["the forget texts", "use"]) == dearer
+    none = ch10_practice.ranked(arm).assign(advised=False)
+    monkeypatch.setattr(ch00_advice.ch10_practice, "ranked", lambda _: none)
+    monkeypatch.setattr(ch00_advice.side_by_side, "walks", lambda _: pd.DataFrame())
+    assert list(ch00_advice.table(arm)["if you have"]) == [ch00_advice.EVERYTHING]
+
+
 def test_the_readme_has_the_bar_and_the_advice_of_each_arm(arm):
-    told = chapter.readme(arm.run)
+    told = ch00_advice.readme(arm.run)
     for one in side_by_side.of_run(arm.run):
         assert chapter.bar_sentence(one).data in told
-    assert "| the ledger | " in told
-    assert chapter.readme(type("Run", (), {"arms": []})()) == ""
+    assert f"| {ch00_advice.OWN} | " in told
+    assert ch00_advice.readme(type("Run", (), {"arms": []})()) == ""
 
 
 def test_tables_list_every_method_once_the_cheapest_first(arm):

@@ -38,12 +38,10 @@ def _as_good(paid: pd.DataFrame) -> list[str]:
     return [best, *less.index[less < MARGIN]]
 
 
-def _named(arm: Arm, name: str) -> str:
-    """A method's title, and what a reader must know who would use it."""
-    told, found = METHODS[name].title, summary(arm)["price"]
-    if "others" in METHODS[name].reads:
-        told += " (reads everybody's records)"
-    return told + (" (dearer than the paper's)" if found[name] > found.get(PAPER, np.inf) else "")
+def named(arm: Arm, name: str) -> str:
+    """A method's title, and whether it is dearer than what it would replace."""
+    found = summary(arm)["price"]
+    return METHODS[name].title + (" (dearer than the paper's)" if found[name] > found.get(PAPER, np.inf) else "")
 
 
 def advice_table(arm: Arm) -> pd.DataFrame:
@@ -57,7 +55,9 @@ def advice_table(arm: Arm) -> pd.DataFrame:
         price = tables.estimate(one["price"], one["ci_low"], one["ci_high"], ".2f")
         ties = ", ".join(METHODS[m].title for m in row.alike if m != row.use) or "–"
         gets = f"{one['reached']} of {one['seeds']}"
-        told.append((row.have, _named(arm, row.use), price, gets, tables.number(one["seconds"], ".1f"), ties))
+        use, others = named(arm, row.use), "others" in METHODS[row.use].reads
+        use += " (reads everybody's records)" if others else ""
+        told.append((row.have, use, price, gets, tables.number(one["seconds"], ".1f"), ties))
     return tables.frame(
         told, "if you have", "use", "others lose [95 %]", "forgets on the mean in", "seconds", "as good"
     )

@@ -9,9 +9,8 @@ from IPython.display import Markdown
 
 from unlearnkit.claims.methods import NEVER_ADVISED, PAPER, PRINCIPAL, SHARE, sees
 from unlearnkit.report import contrasts, side_by_side, tables
-from unlearnkit.report.ch09_advice import advice_table
 from unlearnkit.report.ch09_imputed import FOOTNOTE, measured
-from unlearnkit.report.run import Arm, Run
+from unlearnkit.report.run import Arm
 from unlearnkit.report.side_by_side import methods, prices, reading, summary
 from unlearnkit.study.config import DAMAGE_LEVELS
 from unlearnkit.unlearning import METHODS
@@ -212,16 +211,6 @@ def bar_sentence(arm: Arm) -> Markdown:
         price = summary(arm).loc[best, "price"]
         told += f" On the mean *{METHODS[best].title}* is the cheapest: {price:.2f}."
     return Markdown(f"{first} {told}")
-
-
-def readme(run: Run) -> str:
-    """The answer for the README: the bar's sentence and the advice of each arm; "" without a comparison."""
-    parts = []
-    for arm in side_by_side.of_run(run):
-        told = advice_table(arm)[["if you have", "use", "others lose [95 %]", "forgets on the mean in"]]
-        parts.append(f"\n{bar_sentence(arm).data}\n\n{tables.markdown(told)}\n")
-    lead = "\n**Other methods**, tuned alike and read by the same rule (`notebooks/09_methods`):\n"
-    return lead + "".join(parts) if parts else ""
 
 
 def answer(arms: Sequence[Arm]) -> Markdown | None:
