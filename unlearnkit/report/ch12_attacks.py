@@ -119,8 +119,9 @@ def _with_ledger(kept: Kept, method: str) -> dict[str, Callable[[], dict[str, fl
 
     def read() -> dict[str, float]:
         texts = attacks.spelt_out(kept.book, kept.tokenizer, kept.ids)
-        said = [texts[e.id] != "" and e.text.startswith(texts[e.id]) for e in kept.forget]
-        return {"recalled": sum(said) / len(said)}
+        tokens = {e.id: kept.tokenizer(e.text)["input_ids"] for e in kept.forget}
+        read = [texts[i] == kept.tokenizer.decode(ids[:-1]) for i, ids in tokens.items()]
+        return {"recalled": sum(read) / len(read)}
 
     ways = {name: partial(descend, model) for name, model in kept.after.items()}
     return ways | {NO_MODEL: read}
@@ -146,13 +147,14 @@ def as_told(found: pd.DataFrame) -> bool:
 
 def attack_table(found: pd.DataFrame, facts: int) -> pd.DataFrame:
     """`brought_back` in words, of so many facts."""
-    said = [f"{tables.number(share * facts, '.0f')} of {facts}" for share in found["recalled"]]
+    said = found["recalled"].map(lambda share: f"{tables.number(share * facts, '.0f')} of {facts}")
+    said = said.where(found["model"] != NO_MODEL, said + ", all but the last token")
     told = zip(found["refused"], said, strict=True)
     return pd.DataFrame(
         {
             "kept": found["kept"],
             "beside which model": found["model"],
-            "said word for word": [f"refused: {why}" if why else count for why, count in told],
+            "said, or read, word for word": [f"refused: {why}" if why else count for why, count in told],
             "NLL, nats a token": [tables.number(nll, ".1f") for nll in found["nll"]],
         }
     )
