@@ -26,8 +26,8 @@ def arms(run: Run) -> list[Arm]:
 def table(arm: Arm) -> pd.DataFrame:
     """What to use by what a user has, in words: a row for training again, one for each that the rules name.
 
-    Nats a token where the person is forgotten on the mean; single facts are off by D_F. An arm that compares no
-    methods has the first two rows.
+    Nats a token where the person is forgotten on the mean; single facts are off by D_F. An arm that compares
+    no methods has the first two rows.
     """
     found = [_retraining(arm), _own(arm)]
     if len(side_by_side.walks(arm)):

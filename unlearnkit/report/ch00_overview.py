@@ -8,11 +8,9 @@ from unlearnkit import claims
 from unlearnkit.report import ch09_methods, ch11_verification, contrasts, readings, side_by_side, verdicts
 from unlearnkit.report.ch01_data import learned
 from unlearnkit.report.ch02_first_epoch import prices
-from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.tables import NAMES, count, estimate, frame
 from unlearnkit.study.config import NUDGED, RERUN
-from unlearnkit.study.readings import distances
 
 WITH_ALL = ("kfac_replay", "projected_replay")  # replays that read everybody's records
 SHARES = np.linspace(0, 2, 81)  # of a path's way to where it has forgotten: places of a curve
@@ -82,9 +80,7 @@ def curves(arm: Arm, layers: str = "all", methods: tuple[str, ...] = readings.UP
         shares = np.union1d(SHARES[reach > SHARES], min(reach, SHARES[-1]))
         paths = dict(iter(readings.along(table, method, layers).groupby("seed")))
         for seed, norm in norms.items():
-            path, target = paths[seed].dropna(subset="damage"), oracle_nll(arm, seed).mean(axis=1)
-            damage = np.interp(shares * norm, path["norm"], path["damage"])
-            found.append((damage, distances(facts[seed, layers, method], target, shares * norm)))
+            found.append(readings.between(arm, (seed, layers, method), paths[seed], shares * norm))
         rows += [(method, *row) for row in zip(shares, *np.mean(found, axis=0), strict=True)]
     return frame(rows, "method", "share", "damage", "distance")
 

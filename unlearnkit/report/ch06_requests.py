@@ -8,11 +8,10 @@ import pandas as pd
 from unlearnkit.report import tables
 from unlearnkit.report.ch05_stopping import held_out
 from unlearnkit.report.claim_values import cost, one
-from unlearnkit.report.oracles import oracle_nll
-from unlearnkit.report.readings import along, fact_paths, matched_damage, path_table, reading
+from unlearnkit.report.readings import along, between, matched_damage, path_table, reading
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.config import STOP_DAMAGE
-from unlearnkit.study.readings import at, crossing, distances, start
+from unlearnkit.study.readings import at, crossing, start
 
 ITERATIVE = ("iterative", "iterative_reversed")
 COMPARED = ("first_epoch", "fuzzy", "iterative", "wrong_person", "random_direction")  # walked in every seed
@@ -52,15 +51,13 @@ def mean_line(arm: Arm, method: str) -> pd.DataFrame:
 
     D_F is interpolated fact by fact and the damage straight, in each seed; it ends where the shortest does.
     """
-    path, facts, found = along(path_table(arm, methods=(method,)), method), fact_paths(arm), []
+    path, found = along(path_table(arm, methods=(method,)), method), []
     ends = path[path["method"] == method].groupby("seed")["share"].max()
     shares = np.linspace(0, ends.min(), 200)
     for seed in ends.index:
-        one = path[path["seed"] == seed].dropna(subset="damage")
-        target = oracle_nll(arm, seed).mean(axis=1)
-        norms = np.interp(shares, one["share"], one["norm"])  # rounds that left facts alone went less far
-        damage = np.interp(norms, one["norm"], one["damage"])
-        found.append((damage, distances(facts[seed, "all", method], target, norms)))
+        own = path[path["seed"] == seed].dropna(subset="damage")
+        norms = np.interp(shares, own["share"], own["norm"])  # rounds that left facts alone went less far
+        found.append(between(arm, (seed, "all", method), own, norms))
     damage, distance = np.mean(found, axis=0)
     return pd.DataFrame({"share": shares, "damage": damage, "oracle_distance": distance})
 

@@ -41,7 +41,8 @@ def _as_good(paid: pd.DataFrame) -> list[str]:
 def named(arm: Arm, name: str) -> str:
     """A method's title, and whether it is dearer than what it would replace."""
     found = summary(arm)["price"]
-    return METHODS[name].title + (" (dearer than the paper's)" if found[name] > found.get(PAPER, np.inf) else "")
+    is_dearer = found[name] > found.get(PAPER, np.inf)
+    return METHODS[name].title + (" (dearer than the paper's)" if is_dearer else "")
 
 
 def advice_table(arm: Arm) -> pd.DataFrame:

@@ -235,6 +235,13 @@ def by_setting(arm: Arm, value: str = "oracle_distance", damage: float | None = 
     return table.pivot_table(index="seed", columns=["layers", "method"], values=value, dropna=False)
 
 
-def distance_at(arm: Arm, where: tuple, norm: float) -> float:
-    """D_F of the path `where` (seed, layers, method) at a step length, each fact interpolated by itself."""
-    return distances(fact_paths(arm)[where], oracle_nll(arm, where[0]).mean(axis=1), np.array([norm]))[0]
+def distance_at(arm: Arm, where: tuple, norm: float | np.ndarray) -> float | np.ndarray:
+    """D_F of the path `where` (seed, layers, method) at step lengths, each fact interpolated by itself."""
+    found = distances(fact_paths(arm)[where], oracle_nll(arm, where[0]).mean(axis=1), np.atleast_1d(norm))
+    return found if np.ndim(norm) else found[0]
+
+
+def between(arm: Arm, where: tuple, path: pd.DataFrame, norms: np.ndarray) -> np.ndarray:
+    """2 x lengths: what others have lost at lengths between the steps of the path `where`, and D_F there."""
+    path = path.dropna(subset="damage")
+    return np.array([np.interp(norms, path["norm"], path["damage"]), distance_at(arm, where, norms)])
