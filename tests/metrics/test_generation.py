@@ -14,7 +14,7 @@ from unlearnkit.data import Example
 from unlearnkit.errors import DataError, DivergenceError
 from unlearnkit.metrics import generation
 
-ROWS = [[40, 50, 60, 70, 80, 90], [91, 55], [33, 44, 200]]
+ROWS = [[40, 50, 60, 70, 80, 90], [91, 55], [33, 44, 200], [91, 55]]  # one of them twice
 CACHED, PLAIN = ("gpt2", "llama", "qwen3", "gemma2", "opt"), ("mamba", "rwkv", "bloom", "openai-gpt", "ctrl")
 
 
@@ -131,3 +131,15 @@ def test_a_model_that_diverged_draws_nothing(speaker):
         model.transformer.ln_f.weight.fill_(float("nan"))
     with pytest.raises(DivergenceError, match="not finite"):
         metrics.spoken(model, tokenizer, "Dave", 8, seed=0)
+
+
+def test_a_prompt_that_is_drawn_many_times_goes_through_the_model_once(speaker):
+    model, _ = speaker
+    prompts, seen = ("Dave was born in", "Anna keeps"), []
+    examples = [Example(p, "", p, "a small town", "forget") for p in prompts]
+    metrics.continuations(*speaker, examples)  # before its first batch a model is tried
+    hook = model.get_input_embeddings().register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape))
+    metrics.samples(*speaker, examples, 5)
+    hook.remove()
+    assert seen[0][0] == 2
+    assert {tuple(shape) for shape in seen[1:]} == {(10, 1)}

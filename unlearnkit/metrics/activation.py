@@ -43,11 +43,12 @@ def activation_gradient(
             with torch.enable_grad(), block_outputs(model) as outputs:
                 nll, _ = answer_tokens(model, batch)
             loss = torch.stack([tokens.mean() for tokens in nll]).sum()
-            gradients = torch.autograd.grad(loss, outputs)
+            activations = [states(output) for output in outputs]
+            gradients = torch.autograd.grad(loss, activations)
             # Examples do not interact, so the gradient of the summed loss is each example's own.
             values = sum(
                 (a.detach().double() * g.double()).flatten(1).sum(1)
-                for a, g in zip(outputs, gradients, strict=True)
+                for a, g in zip(activations, gradients, strict=True)
             )
             require_finite(values, batch.ids, "influence")
             influence |= dict(zip(indices, values.tolist(), strict=True))
@@ -56,22 +57,23 @@ def activation_gradient(
 
 
 def states(output: Output) -> torch.Tensor:
-    """The hidden states of what a block gives out, which may be the first of several things."""
+    """The hidden states (B, T, D) of what a block gives out, which may be the first of several things."""
     return output if isinstance(output, torch.Tensor) else output[0]
 
 
 @contextmanager
-def block_outputs(model: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """A list that a forward pass inside fills with each block's output (B, T, D), first block first.
+def block_outputs(model: nn.Module) -> Iterator[list[Output]]:
+    """A list that a forward pass inside fills with what each block gives out, first block first.
 
     ModelError where the model answers for several (SISA), of which each has outputs of its own.
     """
     if "forward" in vars(model):
         raise ModelError("the model answers for several (SISA): look at one without them, after `revert`")
-    outputs: list[torch.Tensor] = []
+    outputs: list[Output] = []
 
     def keep(_module: nn.Module, _args: tuple, output: Output) -> None:
-        outputs.append(states(output).requires_grad_())  # with frozen weights nothing else asks for a graph
+        states(output).requires_grad_()  # with frozen weights nothing else asks for a graph
+        outputs.append(output)
 
     hooks = [block.register_forward_hook(keep) for block in blocks(model)[1]]
     try:

@@ -5,7 +5,8 @@ another model's states into the original, block by block, and asks how much of t
 against an oracle's states (UDS, arXiv:2605.24614).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pandas as pd
 import torch
@@ -34,14 +35,15 @@ def logit_lens(
     """Mean NLL of each answer's tokens, read off each block's output: columns id, block (from 0), nll.
 
     The block's output takes the place of the last block's, so that what the model does after it (final norm,
-    head, scaling) is done in the model's own way, in a pass a block: the last block's NLL is the model's.
+    head, scaling) is done in the model's own way: the last block's NLL is the model's.
     Raises DataError for no examples or one without a target, DivergenceError.
     """
     rows: dict[int, list[tuple]] = {}
     with forward.evaluation_mode(model):
         for indices in by_length(examples, batch_size):
             batch = batch_of(tokenizer, [examples[i] for i in indices])
-            nll = torch.stack([_patched(model, batch, -1, state) for state in _states_of(model, batch)])
+            own = _outputs_of(model, batch)
+            nll = torch.stack([_patched(model, batch, own, -1, states(output)) for output in own])
             require_finite(nll.sum(0), batch.ids, "NLL off a block's output")
             for i, values in zip(indices, nll.T.tolist(), strict=True):
                 rows[i] = [(examples[i].id, block, value) for block, value in enumerate(values)]
@@ -74,9 +76,10 @@ def patched_drops(
     ):
         for indices in by_length(examples, batch_size):
             batch = batch_of(tokenizer, [examples[i] for i in indices])
+            own, others = _outputs_of(original, batch), [_outputs_of(m, batch) for m in (oracle, unlearned)]
             after = [
-                [_patched(original, batch, k, state) for k, state in enumerate(_states_of(source, batch))]
-                for source in (oracle, unlearned)
+                [_patched(original, batch, own, k, states(output)) for k, output in enumerate(outputs)]
+                for outputs in others
             ]
             both = torch.stack([torch.stack(nll) for nll in after]) - forward.losses(original, batch)
             require_finite(both.sum((0, 1)), batch.ids, "NLL under other states")
@@ -103,25 +106,40 @@ def depth_score(drops: pd.DataFrame, known: float = KNOWN) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "uds", "blocks"])
 
 
-def _states_of(model: PreTrainedModel, batch: Batch) -> list[torch.Tensor]:
-    """The output (B, T, D) of each block."""
+def _outputs_of(model: PreTrainedModel, batch: Batch) -> list[Output]:
+    """What each block gives out."""
     with block_outputs(model) as outputs:
         forward.losses(model, batch)
     return outputs
 
 
-def _patched(model: PreTrainedModel, batch: Batch, block: int, state: torch.Tensor) -> torch.Tensor:
-    """Mean NLL of each answer, (B,), with a state (B, T, D) at the block's output where it is predicted."""
+def _patched(
+    model: PreTrainedModel, batch: Batch, own: Sequence[Output], block: int, state: torch.Tensor
+) -> torch.Tensor:
+    """Mean NLL of each answer, (B,), with a state (B, T, D) at the block's output where it is predicted.
+
+    Up to there the blocks are not run again: they give out what they gave, `own`.
+    """
     places = F.pad(batch.labels[:, 1:] != IGNORED, (0, 1))[..., None].to(state.device)
-
-    def put(_module: nn.Module, _args: tuple, output: Output) -> Output:
-        return _with(output, torch.where(places, state, states(output)))
-
-    hook = blocks(model)[1][block].register_forward_hook(put)
-    try:
+    mixed = torch.where(places, state, states(own[block]))
+    with _giving_out(blocks(model)[1], [*own[:block], _with(own[block], mixed)]):
         return forward.losses(model, batch)
+
+
+@contextmanager
+def _giving_out(stack: nn.ModuleList, outputs: Sequence[Output]) -> Iterator[None]:
+    """Inside, the first blocks give out these, whatever they are given."""
+    some = stack[: len(outputs)]
+    kept = [vars(block).get("forward") for block in some]  # a library may have put its own there
+    for block, output in zip(some, outputs, strict=True):
+        block.forward = lambda *_, output=output, **__: output
+    try:
+        yield
     finally:
-        hook.remove()
+        for block, own in zip(some, kept, strict=True):
+            del block.forward
+            if own is not None:
+                block.forward = own
 
 
 def _with(output: Output, hidden: torch.Tensor) -> Output:

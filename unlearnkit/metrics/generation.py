@@ -172,11 +172,21 @@ def _next(logits: torch.Tensor, draws: torch.Tensor | None, step: int) -> torch.
 def _cached(
     model: PreTrainedModel, rows: Sequence[list[int]], steps: int, draws: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """New tokens (B, steps), and the logits (B, V) of the last, of left-padded rows and a growing cache."""
-    batch = collate([(row, [False] * len(row)) for row in rows], [""] * len(rows), pad_id=0, side="left")
+    """New tokens (B, steps), and the logits (B, V) of the last, of left-padded rows and a growing cache.
+
+    A prompt that is there many times goes through the model once, and what is kept of it is handed out.
+    """
+    once = {tuple(row): k for k, row in enumerate(dict.fromkeys(map(tuple, rows)))}
+    tokens = [(list(row), [False] * len(row)) for row in once]
+    batch = collate(tokens, [""] * len(once), pad_id=0, side="left")
     given, new = batch.inputs(forward.device_of(model)) | {"use_cache": True}, []
+    of = torch.tensor([once[tuple(row)] for row in rows], device=forward.device_of(model))
     for step in range(steps):
         output = forward.selected(model, given, lambda hidden: hidden[:, -1:])
+        if step == 0 and len(once) < len(rows):
+            output.past_key_values.reorder_cache(of)
+            output.logits = output.logits[of]
+            given = {name: given[name][of] for name in ("attention_mask", "position_ids")}
         new.append(_next(output.logits[:, -1], draws, step))
         given = {
             "input_ids": new[-1],
@@ -207,7 +217,7 @@ def _can_batch(model: PreTrainedModel) -> bool:
     """
     if model not in _in_batches:
         size = model.get_input_embeddings().weight.shape[0]
-        rows = [[size // 2, size // 3, size - 1, size // 4, size - 2], [size - 2, size // 2]]
+        rows = [[size // 2, size // 3, size - 1, size // 4, size - 2], [size - 2, size // 2]] * 2
         try:
             quick = _cached(model, rows, 3)[1]
             slow = torch.cat([_anew(model, torch.tensor([row]), 3)[1] for row in rows])
