@@ -50,6 +50,9 @@ def _draw_nll(ax, model: dict[str, Any], path: dict[str, Any]) -> None:
     ax.axhline(seen[0], color=figures.COLOURS["oracle"], ls="--", lw=1, label="oracle")
     if path["matched"]:
         ax.axvline(path["matched"], color=figures.COLOURS["oracle"], lw=8, alpha=0.2, zorder=0)
+        place, within = (path["matched"], 1), ("data", "axes fraction")
+        told = "nearest to\nmatched forgetting"
+        figures.note(ax, told, place, within, (6, -2), va="top", fontsize=8, color=figures.COLOURS["oracle"])
     ax.set_xticks(range(len(places)), ["before", *(p["at"].removesuffix(OF_WAY) for p in path["steps"])])
     ax.tick_params(axis="x", labelsize=8)
     ax.set_yscale("symlog", linthresh=1)
@@ -57,6 +60,7 @@ def _draw_nll(ax, model: dict[str, Any], path: dict[str, Any]) -> None:
     ticks = [tick for tick in TICKS if tick < 1.6 * np.nanmax(seen)]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_yticks([], minor=True)
+    ax.set_xlabel(f"length of the step, as a share{OF_WAY} that fine-tuning went")
     ax.set(ylabel="mean NLL, nats (log.)", title=f"{model['title']}: {METHODS[path['method']].title}")
     ax.legend(frameon=False, fontsize=8)
 

@@ -21,6 +21,7 @@ TICKS = 7  # of a step axis; more are thinned to a ratio of neighbours of at lea
 TICK_RATIO = 3.9
 FAR = (7, 14, 22, 32, 44, 58, 74)  # how far a point's name may be from it: points
 ANGLES = (0, 180, 45, 135, -45, -135, 20, 160, -20, -160, 90, -90)  # and where: degrees
+CONTRAST = 4.5  # of a word on white
 NATS = (0.02, 0.1, 0.5, 2, 8)  # ticks of a wide axis
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#c8c8c8"
 # Okabe and Ito's palette, safe for colour-blind readers.
@@ -32,13 +33,13 @@ COLOURS = {
     "wrong_person": "#AA4499",
     "random_direction": "#7F7F7F",
     "random_subset": "#B5A642",
-    "recomputed": "#882255",
+    "recomputed": "#56B4E9",
     "fuzzy": "#E69F00",
     "iterative": "#332288",
     "iterative_reversed": "#8F7FD0",
     "oracle": "#009E73",
     "finetuned": INK,
-    "pretrained": "#56B4E9",
+    "pretrained": "#999933",
     "target": "#D55E00",
 }
 LABELS = {
@@ -139,7 +140,18 @@ def step_axis(ax: plt.Axes, shares: Iterable[float]) -> None:
 def note(ax: plt.Axes, text: str, place: tuple, within, shift: tuple, **options) -> None:
     """A small text at a place in the coordinates `within`, moved by `shift` points."""
     given = {"fontsize": 9, "color": MUTED, "annotation_clip": False} | options
+    given["color"] = readable(given["color"])
     ax.annotate(text, place, xycoords=within, xytext=shift, textcoords="offset points", **given)
+
+
+def readable(colour: str) -> tuple[float, ...]:
+    """The colour of a word: a line's, darkened until it stands out from white by CONTRAST (WCAG 2.2)."""
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ (0.2126, 0.7152, 0.0722)
+    darker = min(1.0, (1.05 / CONTRAST - 0.05) / luminance) if luminance else 1.0
+    linear = linear * darker
+    return tuple(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
 
 
 def label_ends(ax: plt.Axes, ends: dict[str, tuple[float, float]], gap: float = 12, **extra: str) -> None:

@@ -178,11 +178,12 @@ def figure(rows: list[dict]) -> plt.Figure:
 
 
 def _panel(ax: plt.Axes, rows: list[dict], arms: list[str]) -> None:
-    """One claim's line of every arm; an interval that leaves the axis is cut."""
+    """One claim's line of every arm; an interval that leaves the axis is cut, and a charged path is named."""
     margin = rows[0]["margin"]
     far = NEAR * max([margin, *(abs(row["estimate"]) for row in rows)])
-    ends = [abs(row[k]) for row in rows for k in ("ci_low", "ci_high") if row[k] is not None]
-    reach = 1.08 * min(far, max([2 * margin, *ends]))
+    ends = [row[k] for row in rows for k in ("ci_low", "ci_high", "estimate") if row[k] is not None]
+    low, high = max(-far, min([-2 * margin, *ends])), min(far, max([2 * margin, *ends]))
+    room = 0.06 * (high - low)
     ax.axvspan(-margin, margin, color=figures.FAINT, alpha=0.5, lw=0, zorder=0)
     ax.axvline(0, color=figures.MUTED, lw=0.9, zorder=1)
     for row in rows:
@@ -190,7 +191,11 @@ def _panel(ax: plt.Axes, rows: list[dict], arms: list[str]) -> None:
         if row["ci_low"] is not None:
             ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=style["color"], lw=1.6)
         ax.plot(row["estimate"], y, ms=5.5, mew=1.4, **style)
-    ax.set(xlim=(-reach, reach), ylim=(len(arms) - 0.4, -0.6))
+        if row.get("bound"):
+            figures.note(ax, "charged", (row["estimate"], y), "data", (0, 4), ha="center", fontsize=7.5)
+    for arm in set(arms) - {row["arm"] for row in rows}:
+        figures.note(ax, "not asked", (0, arms.index(arm)), "data", (4, 0), va="center", fontsize=7.5)
+    ax.set(xlim=(low - room, high + room), ylim=(len(arms) - 0.4, -0.6))
     ax.set_yticks(range(len(arms)), [tables.short(arm) for arm in arms], color=figures.INK)
     ax.tick_params(axis="y", length=0, labelsize=8)
     ax.locator_params(axis="x", nbins=5)
