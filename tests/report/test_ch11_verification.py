@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from planted_tests import FACTS, WORLDS, population, study, thrown
 
-from unlearnkit.claims.judging import FAIL, NO_POWER, PASS
+from unlearnkit.claims.judging import FAIL, FEWEST, NO_POWER, PASS
 from unlearnkit.claims.verification import ROWS
 from unlearnkit.report import ch10_practice as practice
 from unlearnkit.report import ch11_numbers
@@ -69,6 +69,13 @@ def test_the_sentence_names_them(arm):
 def test_the_readme_has_the_sentence_of_each_arm(arm):
     assert chapter.sentence(arm).data in chapter.readme(arm.run)
     assert chapter.readme(type("Run", (), {"arms": []})()) == ""
+
+
+def test_further_models_have_a_grid_where_there_are_worlds_enough(arm):
+    tables = arm.tables.values()
+    few = PlantedArm(Observed(*(rows[rows["seed"] < FEWEST - 1] for rows in tables)))
+    assert chapter.further([few, arm, few]) == [arm]
+    assert chapter.further([]) == []
 
 
 def test_what_did_not_get_there_is_not_called_nearest():

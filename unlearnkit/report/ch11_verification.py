@@ -57,6 +57,11 @@ def of_run(run: Run) -> list[Arm]:
     return sorted(found, key=lambda arm: -arm.observations("verified")["seed"].nunique())
 
 
+def further(arms: Sequence[Arm]) -> list[Arm]:
+    """Of `of_run`, those after the first with worlds enough for a verdict: they have a grid of their own."""
+    return [arm for arm in arms[1:] if len(evidence(arm).seeds) >= FEWEST]
+
+
 WANTED = {
     "worlds of gpt2-tiny": "seeds_verified",
     "worlds of each other small model": "seeds_verified_beside",
