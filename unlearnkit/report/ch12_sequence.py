@@ -8,12 +8,12 @@ from IPython.display import Markdown
 
 from unlearnkit.claims.methods import PRINCIPAL
 from unlearnkit.report import figures, tables
+from unlearnkit.report.ch12_stress import look
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import config, plan, sequence
 from unlearnkit.unlearning import METHODS
 
-DRAWN = {"forgotten": "beyond the oracle", "retained": "others lose"}
-COLOURS = figures.COLOURS | {"kfac_replay": "#0072B2", "npo": "#CC9900"}
+DRAWN = {"forgotten": "those asked for: NLL\nless the oracle's, nats", "retained": "others lose, nats"}
 
 
 def of_run(run: Run) -> Arm | None:
@@ -104,15 +104,15 @@ def drift(arm: Arm) -> plt.Figure:
         for measure, ax in zip(DRAWN, column, strict=True):
             lines = {m: found.loc[mode, m][measure] for m in found.index.unique("method")}
             for method, line in lines.items():
-                ax.plot(line.index, line, color=COLOURS[method], marker="o", ms=3, lw=1.5)
+                ax.plot(line.index, line, marker="o", ms=3, **look(method) | {"lw": 1.5})
             ax.axhline(0, color=figures.MUTED, lw=1, zorder=0)
             ax.set_xticks(line.index)
         column[0].set_title(mode, fontsize=9, loc="left")
         column[-1].set_xlabel("requests")
     for label, ax in zip(DRAWN.values(), axes[:, 0], strict=True):
-        ax.set_ylabel(f"{label}, nats")
+        ax.set_ylabel(label)
     ends = {METHODS[m].title: (line.index[-1], line.iloc[-1]) for m, line in lines.items()}
-    figures.label_ends(axes[-1, -1], ends, **{METHODS[m].title: COLOURS[m] for m in lines})
+    figures.label_ends(axes[-1, -1], ends, **{METHODS[m].title: look(m)["color"] for m in lines})
     return drawn
 
 

@@ -3,6 +3,7 @@
 from functools import cache
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
 from unlearnkit.report import ch11_verification as grid
@@ -22,6 +23,14 @@ WANTED = grid.WANTED | {
 FIRST = "oracle 1"  # the oracle that others are held against
 TAUGHT = {"half": "half of the person's facts", "others": "facts that nobody knew"}
 ASKED = {"paraphrase": "other words", "two-hop": "two hops", "alias": "alias", "beside": "beside another"}
+KNOWN = -0.3  # nats less the oracle's from which on the text says that a block knows more
+# Methods of one family have one colour.
+DASHES = {
+    "kfac_replay": (0, (6, 1.5)),
+    "projected_replay": (0, (2, 1)),
+    grid.ADVISED: (0, (6, 1.5, 1.5, 1.5)),
+    "grad_diff": (0, (6, 1.5)),
+}
 
 
 # -- relearning, rounding, sampling, other ways to ask -----------------------------------------------------
@@ -82,36 +91,36 @@ def areas(arm: Arm) -> pd.DataFrame:
 
 def relearning(arm: Arm) -> plt.Figure:
     """Relearning curves, a panel for each kind of facts that is taught."""
-    drawn, axes = figures.figure(4.2, columns=2, sharey=True)
+    drawn, axes = figures.figure(5.4, columns=2, sharey=True)
     for ax, (taught, words) in zip(axes, TAUGHT.items(), strict=True):
-        found = curves(arm, taught)
-        _lines(ax, found, every=True)
         ax.set_title(f"taught: {words}", fontsize=9, loc="left")
         ax.set_xlabel("optimizer steps")
         ax.set_xticks(VERIFIED["relearn"])
+        _lines(ax, curves(arm, taught))
     axes[0].set_ylabel("NLL of the facts held back, nats")
     return drawn
 
 
-def _lines(ax: plt.Axes, found: pd.DataFrame, every: bool = False) -> None:
-    """A line a model: the oracles (the second dashed), what imitates them (dotted), doing nothing, and thin
-    the methods, in the colours of their families. Named are the outermost two methods, or every one."""
-    methods = [name for name in found.index if name not in (FIRST, *grid.MUST)]
-    colours = {m: FAMILIES[METHODS[m].family if m in METHODS else "replay"] for m in methods}
-    for name, colour in colours.items():
-        ax.plot(found.columns, found.loc[name], color=colour, lw=1, alpha=0.8)
-    green, there = figures.COLOURS["oracle"], IMITATOR in found.index
-    dashes = {FIRST: "-", judged.ORACLE: (0, (4, 2)), "noop": "-"} | ({IMITATOR: ":"} if there else {})
-    for name, style in dashes.items():
-        colour = figures.COLOURS["finetuned"] if name == "noop" else green
-        ax.plot(found.columns, found.loc[name], color=colour, lw=1.8, ls=style)
-    ends = found[found.columns[-1]].rename({FIRST: "oracles"})
-    extra = {"noop": figures.INK, "oracles": green} | ({IMITATOR: green} if there else {})
-    apart = ends[methods]
-    outermost = {apart.idxmax(), apart.idxmin()} if methods else ()
-    named = {name: colour for name, colour in colours.items() if every or name in outermost}
-    where = {grid.title(n) if n != "oracles" else n: (found.columns[-1], ends[n]) for n in extra | named}
-    figures.label_ends(ax, where, **dict(zip(where, (extra | named).values(), strict=True)))
+def _lines(ax: plt.Axes, found: pd.DataFrame) -> None:
+    """A named line a model: the oracles (the second dashed), what imitates them (dotted), doing nothing, and
+    thin the methods."""
+    for name in found.index:
+        ax.plot(found.columns, found.loc[name], **look(name))
+    ends = found[found.columns[-1]].rename({FIRST: "oracles"}).drop(judged.ORACLE)
+    where = {n if n == "oracles" else grid.title(n): (found.columns[-1], end) for n, end in ends.items()}
+    colours = [look(FIRST if name == "oracles" else name)["color"] for name in ends.index]
+    figures.label_ends(ax, where, gap=10, **dict(zip(where, colours, strict=True)))
+
+
+def look(name: str) -> dict:
+    """How a model's line is drawn in this chapter: a method's in its family's colour, as DASHES has it."""
+    green = figures.COLOURS["oracle"]
+    ends = {FIRST: (green, "-"), judged.ORACLE: (green, (0, (4, 2))), IMITATOR: (green, ":")}
+    ends |= {"noop": (figures.COLOURS["finetuned"], "-")}
+    if name in ends:
+        return dict(zip(("color", "ls"), ends[name], strict=True)) | {"lw": 1.8}
+    family = METHODS[name].family if name in METHODS else "replay"
+    return {"color": FAMILIES[family], "ls": DASHES.get(name, "-"), "lw": 1.2}
 
 
 def lens(arm: Arm) -> pd.DataFrame:
@@ -121,22 +130,49 @@ def lens(arm: Arm) -> pd.DataFrame:
     return found.sort_index(axis=1)
 
 
+def _less_the_oracles(arm: Arm) -> pd.DataFrame:
+    """`lens` less the first oracle's, from the middle block on: the first ones know no answer yet."""
+    found = lens(arm).pipe(lambda lines: lines.iloc[:, lines.shape[1] // 2 :])
+    return found.drop(index=FIRST) - found.loc[FIRST]
+
+
 def inside(arm: Arm) -> plt.Figure:
-    """What is read off each block: where a method's line falls below the oracles', the block knows more."""
-    drawn, ax = figures.figure(3.2)
-    _lines(ax, lens(arm))
-    ax.set(xlabel="block whose output is read", ylabel="NLL of the forget facts, nats")
+    """What is read off each block less the oracle's; coloured and named is what falls below KNOWN.
+
+    The model that nothing was done to is left out: far below, it would press all others together.
+    """
+    drawn, ax = figures.figure(4.4)
+    found, lowest = _less_the_oracles(arm).drop(index="noop"), knows_more(arm).drop(index="noop")
+    more = lowest[lowest["nats"] < KNOWN]
+    for name, line in found.iterrows():
+        grey = {"color": figures.FAINT, "lw": 1, "zorder": 1}
+        ax.plot(line.index, line, **(look(name) | {"lw": 2} if name in more.index else grey))
+    ax.axhline(0, color=figures.COLOURS["oracle"], lw=1.5, zorder=1)
+    room = found.columns[0] - 0.25 * (found.shape[1] - 1) - 0.1  # for names of what is lowest at the left
+    ax.set(xlabel="block whose output is read", xticks=found.columns, xlim=(room, found.columns[-1] + 0.1))
+    figures.note(ax, "the oracle", (room, 0), "data", (4, 3), color=figures.COLOURS["oracle"])
+    ax.set_ylabel("NLL of the forget facts\nless the oracle's, nats")
+    colours = {grid.title(name): look(name)["color"] for name in more.index}
+    along = np.linspace(found.columns[0], found.columns[-1], 80)  # no name is to cover a line
+    others = [
+        at
+        for _, line in found.iterrows()
+        for at in zip(along, np.interp(along, line.index, line), strict=True)
+    ]
+    middle, places = found.columns.mean(), {}
+    for name, block in more["block"].items():  # at the left, where lines lie apart, or at its lowest
+        at = found.columns[0] if block < middle else block
+        places[grid.title(name)] = (at, found.loc[name, at])
+    figures.label_points(ax, places, colours, others)
     return drawn
 
 
 def knows_more(arm: Arm) -> pd.DataFrame:
     """Where each model's line in `inside` runs farthest below the first oracle's, the farthest first.
 
-    From the middle on: the first blocks know no answer yet. Columns: model (the index), block, nats (below 0
-    where the block knows more than the oracle's).
+    Columns: model (the index), block, nats (below 0 where the block knows more than the oracle's).
     """
-    found = lens(arm).pipe(lambda lines: lines.iloc[:, lines.shape[1] // 2 :])
-    apart = found.drop(index=FIRST) - found.loc[FIRST]
+    apart = _less_the_oracles(arm)
     table = pd.DataFrame({"block": apart.idxmin(axis=1), "nats": apart.min(axis=1)})
     return table.sort_values("nats")
 

@@ -19,6 +19,7 @@ from unlearnkit.report.run import Run
 WIDTH = 7.2  # inches, of a full-width figure
 TICKS = 7  # of a step axis; more are thinned to a ratio of neighbours of at least TICK_RATIO
 TICK_RATIO = 3.9
+BESIDE = 3  # how far up or down a line's name is still beside its end: points
 FAR = (7, 14, 22, 32, 44, 58, 74)  # how far a point's name may be from it: points
 ANGLES = (0, 180, 45, 135, -45, -135, 20, 160, -20, -160, 90, -90)  # and where: degrees
 CONTRAST = 4.5  # of a word on white
@@ -157,17 +158,29 @@ def readable(colour: str) -> tuple[float, ...]:
 def label_ends(ax: plt.Axes, ends: dict[str, tuple[float, float]], gap: float = 12, **extra: str) -> None:
     """Write each name beside the last point of its line, pushed apart to `gap` points where they meet.
 
-    `ends` maps a method, or a name whose colour is in `extra`, to its line's last (x, y) in data units. Call
-    it when nothing else moves the axes any more.
+    A thin line leads to a name that is not beside its line any more. `ends` maps a method, or a name whose
+    colour is in `extra`, to its line's last (x, y) in data units. Call it when nothing else moves the axes
+    any more.
     """
     ax.figure.canvas.draw()  # lays the figure out
     scale = ax.figure.dpi / 72
     there = {name: ax.transData.transform(point)[1] / scale for name, point in ends.items()}
     names = sorted(there, key=there.get)
-    for name, height in zip(names, spread([there[n] for n in names], gap), strict=True):
+    heights = zip(names, spread([there[name] for name in names], gap), strict=True)
+    moved = {name: height - there[name] for name, height in heights}
+    far = {name for name, up in moved.items() if abs(up) > BESIDE}
+    for name, up in moved.items():
         colour = extra.get(name) or COLOURS[name]
-        shift = (7, height - there[name])
-        note(ax, LABELS.get(name, name), ends[name], "data", shift, va="center", color=colour)
+        leader = {
+            "arrowstyle": "-",
+            "lw": 0.6,
+            "color": colour,
+            "shrinkA": 1,
+            "shrinkB": 2,
+            "relpos": (0, 0.5),
+        }
+        look = {"va": "center", "color": colour} | ({"arrowprops": leader} if name in far else {})
+        note(ax, LABELS.get(name, name), ends[name], "data", (18 if far else 7, up), **look)
 
 
 def label_points(
