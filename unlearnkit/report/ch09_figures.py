@@ -33,6 +33,7 @@ FAMILIES = {
 }
 CHEAPEST = 6  # methods that are named in the first figure beside its front and the principal ones
 SECONDS = (1, 10, 100)  # in the legend of sizes
+TICKS = (0, 0.05, 0.2, 0.5, 1, 2, 3, 4, 6, 8)  # of the square-root price axis
 LEFT, RIGHT = -0.05, 1.15  # of the price axis, as shares of what throwing the fine-tuning away costs
 
 
@@ -77,42 +78,66 @@ def front(points: pd.DataFrame) -> list[str]:
 def pareto(arm: Arm) -> plt.Figure:
     """Distance against what others lose; size is seconds, colour the family; hollow ones never forget."""
     points, taught = pareto_points(arm).dropna(subset=["lost", "distance"]), side_by_side.thrown_away(arm)
-    drawn, ax = figures.figure(5.8)
+    drawn, ax = figures.figure(6.2)
     ax.set_title(tables.short(arm.name), fontsize=9, loc="left")
     ax.axvline(taught, color=figures.MUTED, lw=1, ls=(0, (4, 3)), zorder=0)
     if floor := oracle_floor(arm):
         ax.axhspan(0, floor, color=figures.COLOURS["oracle"], alpha=0.15, lw=0, zorder=0)
         figures.note(ax, "another oracle", (taught, floor), "data", (-4, 2), ha="right")
+    start = float(np.mean([path.facts.iloc[0].sub(path.world.target).abs().mean() for path in starts(arm)]))
+    ax.plot(0, start, "*", color=figures.INK, ms=10)
+    others = _marks(ax, points)
+    _root_axis(ax, [-0.01 * taught, *points["lost"], 1.03 * max(taught, points["lost"].max())])
+    ax.set_ylim(-0.1, 1.12 * start)
+    thrown = "fine-tuning\nthrown away"
+    figures.note(ax, thrown, (taught, 1), ("data", "axes fraction"), (-4, -20), ha="right")
+    ax.set_xlabel("what others have lost, nats a token (square-root scale)")
+    ax.set_ylabel("distance to the oracle, nats a token")
+    _legend(drawn, set(points["family"]), "never forgets: closest")
+    sizes = [_mark(f"{s} s", figures.MUTED, figures.MUTED, area(s)) for s in SECONDS]
+    ax.legend(handles=sizes, loc="upper center", ncols=len(sizes), frameon=False, fontsize=8)
+    _names(ax, points, start, others)
+    return drawn
+
+
+def _marks(ax: plt.Axes, points: pd.DataFrame) -> list[tuple[float, float]]:
+    """Draw a mark a method and what was measured; the crosses, and places on the lines to them."""
+    crossed = []
     for row in points.itertuples():
         colour = FAMILIES[row.family]
         face = colour if row.reached else "white"
         ax.scatter(row.lost, row.distance, s=area(row.seconds), c=face, edgecolors=colour, lw=1.2, alpha=0.85)
         ax.plot([row.measured, row.lost], [row.distance] * 2, color=colour, lw=0.8, ls=":", zorder=0)
         ax.plot(row.measured, row.distance, "x", color=colour, ms=6)
-    start = float(np.mean([path.facts.iloc[0].sub(path.world.target).abs().mean() for path in starts(arm)]))
-    ax.plot(0, start, "*", color=figures.INK, ms=10)
-    ax.set_xlim(min(LEFT * taught, 1.2 * points["lost"].min()), RIGHT * taught)
-    ax.set_ylim(0, 1.12 * start)
-    figures.note(
-        ax, "fine-tuning\nthrown away", (taught, 1), ("data", "axes fraction"), (-4, -20), ha="right"
-    )
-    ax.set_xlabel("what others have lost, nats a token")
-    ax.set_ylabel("distance to the oracle, nats a token")
-    _legends(drawn, set(points["family"]))
+        if row.measured == row.measured:  # NaN where nothing is charged
+            crossed += [(x, row.distance) for x in np.linspace(row.measured, row.lost, 15)]
+    return crossed
+
+
+def _root_axis(ax: plt.Axes, lost: Sequence[float]) -> None:
+    """A square-root axis on both sides of zero, over all of these: prices below a nat get half of it."""
+    functions = (lambda x: np.sign(x) * np.sqrt(np.abs(x)), lambda x: np.sign(x) * np.square(x))
+    ax.set_xscale("function", functions=functions)
+    ticks = [tick for tick in TICKS if tick <= max(lost)]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_xlim(1.2 * min(lost), max(lost))
+
+
+def _names(ax: plt.Axes, points: pd.DataFrame, start: float, others: list[tuple[float, float]]) -> None:
+    """Name the front, the cheapest and the principal ones, and the start, but on none of the others."""
     there = points[points["reached"]]
     cheapest = there[there["family"] != "control"]["lost"].nsmallest(CHEAPEST).index
     named = points[points.index.isin([*front(there), *cheapest, *PRINCIPAL, "retrain"])]
     named = named[named["distance"] < ax.get_ylim()[1]].set_index("title")
     places = dict(zip(named.index, zip(named["lost"], named["distance"], strict=True), strict=True))
     colours = {title: FAMILIES[family] for title, family in named["family"].items()}
-    others = points[~points["title"].isin(named.index)]
+    rest = points[~points["title"].isin(named.index)]
     figures.label_points(
         ax,
         places | {"nothing done": (0.0, start)},
         colours | {"nothing done": figures.INK},
-        list(zip(others["lost"], others["distance"], strict=True)),
+        [*others, *zip(rest["lost"], rest["distance"], strict=True)],
     )
-    return drawn
 
 
 def starts(arm: Arm) -> Sequence[side_by_side.Path]:
@@ -130,13 +155,12 @@ def _mark(label: str, colour: str, face: str, size: float = area(0)) -> Line2D:
     return Line2D([], [], label=label, **given)
 
 
-def _legends(drawn: plt.Figure, families: Collection[str], sizes: bool = True) -> None:
-    """Below the figure: a colour a family, sizes of marks, filled and hollow."""
-    grey = figures.MUTED
+def _legend(drawn: plt.Figure, families: Collection[str], hollow: str) -> None:
+    """Below the figure: a colour a family, what is hollow, and what a cross is."""
     told = [_mark(name, FAMILIES[name], FAMILIES[name]) for name in FAMILIES if name in families]
-    told += [_mark(f"{s} s", grey, grey, area(s)) for s in SECONDS if sizes]
-    told.append(_mark("never forgets: closest" if sizes else "not in every seed", grey, "white"))
-    told.append(Line2D([], [], label="measured, nothing charged", ls="", marker="x", ms=6, color=grey))
+    told.append(_mark(hollow, figures.MUTED, "white"))
+    cross = {"ls": "", "marker": "x", "ms": 6, "color": figures.MUTED}
+    told.append(Line2D([], [], label="measured, nothing charged", **cross))
     drawn.legend(
         handles=told, loc="outside lower center", ncols=5, frameon=False, fontsize=8, handletextpad=0.3
     )
@@ -170,5 +194,5 @@ def price_rows(arm: Arm) -> plt.Figure:
     ax.set_ylim(len(found) - 0.4, -0.6)
     ax.set_xlim(min(LEFT * taught, 1.1 * found["price"].min()), RIGHT * taught)
     ax.set_xlabel("what others have lost where the person is forgotten, nats a token")
-    _legends(drawn, set(found["family"]), sizes=False)
+    _legend(drawn, set(found["family"]), "not in every seed")
     return drawn

@@ -159,7 +159,7 @@ def inside(arm: Arm) -> plt.Figure:
         for _, line in found.iterrows()
         for at in zip(along, np.interp(along, line.index, line), strict=True)
     ]
-    middle, places = found.columns.mean(), {}
+    middle, places = np.mean(found.columns), {}
     for name, block in more["block"].items():  # at the left, where lines lie apart, or at its lowest
         at = found.columns[0] if block < middle else block
         places[grid.title(name)] = (at, found.loc[name, at])

@@ -171,14 +171,8 @@ def label_ends(ax: plt.Axes, ends: dict[str, tuple[float, float]], gap: float = 
     far = {name for name, up in moved.items() if abs(up) > BESIDE}
     for name, up in moved.items():
         colour = extra.get(name) or COLOURS[name]
-        leader = {
-            "arrowstyle": "-",
-            "lw": 0.6,
-            "color": colour,
-            "shrinkA": 1,
-            "shrinkB": 2,
-            "relpos": (0, 0.5),
-        }
+        leader = {"arrowstyle": "-", "lw": 0.6, "color": colour, "shrinkA": 1, "shrinkB": 2}
+        leader["relpos"] = (0, 0.5)  # to the name's left end
         look = {"va": "center", "color": colour} | ({"arrowprops": leader} if name in far else {})
         note(ax, LABELS.get(name, name), ends[name], "data", (18 if far else 7, up), **look)
 
@@ -211,7 +205,10 @@ def label_points(
                 least, (far, angle) = covered, place
             if not covered:
                 break
-        taken.append(_placed(told, far, angle, renderer))
+        box = _placed(told, far, angle, renderer)
+        taken.append(box)
+        if far > FAR[0]:
+            taken += _along(ax.transData.transform(point), box, reach)
         told.arrow_patch.set_visible(far > FAR[0])
 
 
@@ -220,6 +217,13 @@ def _misplaced(told: plt.Annotation, far: float, angle: float, renderer, inside:
     box = _placed(told, far, angle, renderer)
     outside = not all(inside.contains(*corner) for corner in box.corners())
     return box.count_overlaps(taken) + outside * (len(taken) + 1)
+
+
+def _along(point: np.ndarray, box: Bbox, reach: float) -> list[Bbox]:
+    """Small boxes on the thin line from a point to its name, which no other name is to cover."""
+    middle = np.array([box.x0 + box.width / 2, box.y0 + box.height / 2])
+    places = [point + share * (middle - point) for share in np.linspace(0, 1, 15)]
+    return [Bbox.from_bounds(*(at - reach), 2 * reach, 2 * reach) for at in places if not box.contains(*at)]
 
 
 def _placed(told: plt.Annotation, far: float, angle: float, renderer) -> Bbox:
