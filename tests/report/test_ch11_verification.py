@@ -114,6 +114,12 @@ def test_every_cell_can_be_traced_to_its_seeds(arm):
     right, of = judged_on.guesses(known.coins.of(GOOD)).sum()
     assert coins["value"].mean() == pytest.approx(right / of)
     assert not len(ch11_numbers.numbers(PlantedArm(study(2, GOOD, HIDING)), GOOD, "audit"))
+    for row in ("equivalence", "klom", "audit"):
+        plt.close(ch11_numbers.figure(arm, GOOD, row))
+    within = ch11_numbers.bounds(ch11_numbers.numbers(arm, GOOD, "equivalence"), "equivalence")
+    margin = judged.numbers(known, GOOD, "equivalence")[1]["distance"].mean()
+    assert within == {"distance": (0, 2 * margin), "gap": (-margin, margin)}
+    assert not ch11_numbers.bounds(many, "klom")
     told = ch11_numbers.rows(arm, GOOD)
     assert list(told["verdict"]) == list(chapter.verdicts(arm).loc[GOOD].drop(chapter.VERDICT))
     assert len(ch11_numbers.means(arm)) == len(chapter.verdicts(arm))

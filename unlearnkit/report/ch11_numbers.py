@@ -1,17 +1,22 @@
 """Chapter 11, behind a cell of the grid: what each verdict rests on, seed by seed."""
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
 from unlearnkit import stats
 from unlearnkit.claims import verification
 from unlearnkit.errors import DataError
-from unlearnkit.report import tables
+from unlearnkit.report import figures, tables
 from unlearnkit.report.ch11_verification import TITLES, evidence, judgements, title
 from unlearnkit.report.run import Arm
 from unlearnkit.study import judged, judged_on
 from unlearnkit.study.verified import ATTACKS
 
 COLUMNS = ("column", "of", "value", "oracle")
+NATS = ("klom", "equivalence", "asked")  # tests whose numbers are in nats
+UNITS = {"relearning": "nats x steps", "membership": "AUC less the oracle's"} | dict.fromkeys(NATS, "nats")
+WORDS = {"distance": "distance $D_F$", "gap": "gap of the means"}
 
 
 def rows(arm: Arm, method: str) -> pd.DataFrame:
@@ -74,6 +79,40 @@ def numbers_table(arm: Arm, method: str, row: str) -> pd.DataFrame:
     called = {"value": title(method), "oracle": control(row)}
     told.columns = [f"{column}: {called[of]}" for column, of in order]
     return told.rename_axis("fact" if row == "klom" else "seed").reset_index()
+
+
+def bounds(found: pd.DataFrame, row: str) -> dict[str, tuple[float, float]]:
+    """By column of `numbers`, where the test wants the mean to lie; only of the test of equivalence.
+
+    Its margin is the mean distance of one oracle from the others, by which a model may lie farther off.
+    """
+    margin = found.loc[found["column"] == "distance", "oracle"].mean()
+    return {"distance": (0, 2 * margin), "gap": (-margin, margin)} if row == "equivalence" else {}
+
+
+def figure(arm: Arm, method: str, row: str) -> plt.Figure:
+    """`numbers`, a point a seed (or fact), the control's below the method's; a grey band: `bounds`."""
+    found = numbers(arm, method, row)
+    names, within = list(found["column"].unique()), bounds(found, row)
+    drawn, ax = figures.figure(1.2 + 0.4 * len(names))
+    looks = {"value": (title(method), "first_epoch", -0.2), "oracle": (control(row), "oracle", 0.2)}
+    for y, column in enumerate(names):
+        if column in within:
+            low, high = within[column]
+            ax.fill_betweenx([y - 0.42, y + 0.42], low, high, color=figures.FAINT, alpha=0.5, lw=0, zorder=0)
+        for of, (label, colour, shift) in looks.items():
+            values = found.loc[found["column"] == column, of]
+            places = (
+                y + shift + 0.1 * np.tile([-1, 0.5, -0.5, 1, 0], len(values))[: len(values)]
+            )  # side by side
+            told = {"color": figures.COLOURS[colour], "label": label if not y else None}
+            ax.scatter(values, places, s=16, alpha=0.6, lw=0, **told)
+    ax.axvline(0, color=figures.MUTED, lw=1, zorder=0)
+    ax.set_yticks(range(len(names)), [WORDS.get(name, name) for name in names])
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    ax.set_xlabel(f"{UNITS.get(row, 'share')} (a point a {'fact' if row == 'klom' else 'seed'})")
+    ax.legend(frameon=False, fontsize=8, bbox_to_anchor=(1.0, 1.0), loc="upper left")
+    return drawn
 
 
 def control(row: str) -> str:
