@@ -11,13 +11,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from IPython.display import Markdown
 
 from unlearnkit.claims.methods import MARGIN, sees
 from unlearnkit.paths import runs_below
 from unlearnkit.report import figures, side_by_side, tables
 from unlearnkit.report.ch09_advice import advice
+from unlearnkit.report.ch09_figures import FAMILIES
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.report.side_by_side import reading, summary
 from unlearnkit.study import own as study_own
@@ -128,11 +128,11 @@ def ways(arm: Arm) -> plt.Figure:
     """What others have lost against the forget facts' NLL: a line for each method's path in each seed."""
     drawn, ax = figures.figure(3.4)
     found = side_by_side.paths(arm)
-    colours = dict(zip(side_by_side.methods(arm), sns.color_palette("colorblind", len(found)), strict=False))
     for (method, seed), path in found.items():
         label = METHODS[method].title if seed == arm.seeds[0] else None
+        colour = figures.COLOURS.get(method) or FAMILIES[METHODS[method].family]
         steps = path.steps[["forget_nll", "damage"]]
-        ax.plot(steps["forget_nll"], steps["damage"], ".-", color=colours[method], label=label)
+        ax.plot(steps["forget_nll"], steps["damage"], ".-", color=colour, label=label)
     level = pd.Series([path.world.target.mean() for path in found.values()]).mean()
     ax.axvline(level, color=figures.COLOURS["oracle"], ls=(0, (4, 3)), zorder=0)
     figures.note(ax, "the oracle", (level, 1), ax.get_xaxis_transform(), (0, 3), ha="center")
