@@ -107,11 +107,8 @@ def figure(arm: Arm, method: str, row: str) -> plt.Figure:
             )  # side by side
             told = {"color": figures.COLOURS[colour], "label": label if not y else None}
             ax.scatter(values, places, s=16, alpha=0.6, lw=0, **told)
-    ax.axvline(0, color=figures.MUTED, lw=1, zorder=0)
     ax.set_yticks(range(len(names)), [WORDS.get(name, name) for name in names])
     ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
-    ax.set_xlabel(f"{UNITS.get(row, 'share')} (a point a {'fact' if row == 'klom' else 'seed'})")
-    ax.legend(frameon=False, fontsize=8, bbox_to_anchor=(1.0, 1.0), loc="upper left")
     return drawn
 
 
