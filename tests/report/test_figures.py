@@ -102,6 +102,16 @@ def test_panels_wrap_into_even_lines():
     assert figures.panels(2.0, 6, 4)[1][3].get_subplotspec().rowspan.start == 1
 
 
+def test_a_thin_line_leads_to_a_name_that_is_not_beside_its_line():
+    drawn, ax = figures.figure(3.0)
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    ends = {"alone": (1, 0.9), "near": (1, 0.2), "by": (1, 0.21)}
+    figures.label_ends(ax, ends, **dict.fromkeys(ends, figures.INK))
+    led = {text.get_text(): text.arrow_patch is not None for text in ax.texts}
+    assert led == {"alone": False, "near": True, "by": True}
+    plt.close(drawn)
+
+
 def test_names_of_points_cover_neither_each_other_nor_the_points():
     drawn, ax = figures.figure(4.0)
     ax.set(xlim=(0, 1), ylim=(0, 1))
