@@ -15,6 +15,7 @@ from unlearnkit import claims
 from unlearnkit.claims.judging import FAIL, NO_POWER, PASS
 from unlearnkit.report import ch09_advice, side_by_side, tables
 from unlearnkit.report import ch11_verification as grid
+from unlearnkit.report.ch04_layers import part_name
 from unlearnkit.report.ch07_facts import RANDOM, WRONG, fact_readings
 from unlearnkit.report.claim_values import cost
 from unlearnkit.report.contrasts import contrast
@@ -100,7 +101,7 @@ def name(layers: str, method: str) -> str:
     """A setting in words: the update, and where it is not all layers, on which."""
     told = f"epoch {method[6:]} alone" if method.startswith("epoch_") else tables.NAMES.get(method, method)
     told = told.replace("'s gradients", "").replace("s' gradients", "s").replace("first epoch, ", "")
-    return told if layers == "all" else f"{told}, {LAYERS.get(layers, layers)} only"
+    return told if layers == "all" else f"{told}, {LAYERS.get(layers, part_name(layers))} only"
 
 
 # -- whether it is shown to have forgotten ----------------------------------------------------------------

@@ -25,7 +25,7 @@ NAMES = {
     "recomputed": "gradients recomputed at every step",
     "fuzzy": "first epoch, fuzzy request",
     "iterative": "first epoch, one fact at a time",
-    "iterative_reversed": "the same in reverse order",
+    "iterative_reversed": "one fact at a time, in reverse order",
 }
 # A machine's entries in the manifest, in words, and what the report is made with.
 MADE = {
