@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from unlearnkit.report import contrasts, figures, side_by_side, tables
-from unlearnkit.report.ch09_figures import FAMILIES
+from unlearnkit.report.ch09_figures import FAMILIES, _legends
 from unlearnkit.report.ch09_imputed import measured
 from unlearnkit.report.ch09_tuning import options, tuning
 from unlearnkit.report.run import Arm, Run
@@ -124,8 +124,8 @@ def figure(arm: Arm) -> plt.Figure:
     stored = kept(arm)[there]
     least = stored[stored > 0].min() / 4  # where those stand that keep nothing but texts
     found = found.assign(bytes=stored.clip(lower=least), measured=measured(found))
-    found["measured"] = found["measured"].where(2 * found["reached"] > found["seeds"])
-    drawn, ax = figures.figure(3.8)
+    drawn, ax = figures.figure(4.5)
+    ax.set_title(tables.short(arm.name), fontsize=9)
     ax.set_xscale("log")
     for row in found.itertuples():
         colour = FAMILIES[row.family]
@@ -137,12 +137,14 @@ def figure(arm: Arm) -> plt.Figure:
     note = "fine-tuning thrown away"
     figures.note(ax, note, (1, taught), ax.get_yaxis_transform(), (0, 14), ha="right")
     ax.set_xlim(least / 2, 3 * found["bytes"].max())
-    ax.set_ylim(min(-0.03 * taught, 1.1 * found["price"].min()), 1.18 * taught)
+    lowest = found[["price", "measured"]].min().min()
+    ax.set_ylim(min(-0.03 * taught, lowest - 0.04 * taught), 1.18 * taught)
     sizes = 10.0 ** np.arange(np.ceil(np.log10(2 * least)), np.log10(found["bytes"].max()) + 0.5)
     ax.set_xticks([least, *sizes], ["texts\nonly", *map(tables.bytes_of, sizes)])
     ax.minorticks_off()
     ax.set_xlabel("kept from training, for anybody who may ask")
     ax.set_ylabel("what others have lost where\nthe person is forgotten, nats")
+    _legends(drawn, set(found["family"]), sizes=False)
     named = found.set_index("title")
     places = dict(zip(named.index, zip(named["bytes"], named["price"], strict=True), strict=True))
     figures.label_points(ax, places, {title: FAMILIES[f] for title, f in named["family"].items()})
