@@ -55,6 +55,16 @@ def test_a_step_of_one_seed_alone_is_on_its_own_line_and_not_in_the_mean():
     assert points.get_ydata()[-1] == pytest.approx(4.05)  # of the two that go so far
 
 
+def test_between_shared_steps_the_mean_is_that_of_the_seeds_own_lines():
+    """A straight line from one shared step to the next may lie above them all."""
+    one = pd.DataFrame({"seed": 0, "share": [0.0, 0.1, 0.2], "rise": [0.0, 0.2, 4.0]})
+    other = pd.DataFrame({"seed": 1, "share": [0.0, 0.15, 0.2], "rise": [0.0, 0.6, 4.0]})
+    _, ax = plt.subplots()
+    paths.method_line(ax, pd.concat([one, other]), "share", "rise", "first_epoch")
+    mean = ax.lines[-2]
+    assert np.interp(0.1, *mean.get_data()) == pytest.approx(0.3)
+
+
 def test_one_seed_needs_no_thin_line_and_steps_without_a_reading_are_passed_over():
     _, ax = plt.subplots()
     table = along(1).assign(rise=[0.0, np.nan, 2.0, 4.0])

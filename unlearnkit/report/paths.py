@@ -17,7 +17,7 @@ DAMAGE_TICKS = (0.2, 1, 5, 20)
 def method_line(ax: plt.Axes, path: pd.DataFrame, x: str, y: str, method: str) -> tuple[float, float]:
     """One method: a thin line a seed, a thick one for their mean; returns where that ends.
 
-    Steps at which y was not measured are passed over, and in the mean those that are one seed's own.
+    Steps at which y was not measured are passed over. Dots stand at steps that all seeds looked at.
     """
     path = path[path[y].notna()] if path[y].notna().any() else path
     colour = COLOURS[method]
@@ -26,12 +26,27 @@ def method_line(ax: plt.Axes, path: pd.DataFrame, x: str, y: str, method: str) -
     if len(set(path["seed"])) > 1:
         for _, one in path.groupby("seed"):
             ax.plot(*joined(one[x], one[y]), color=colour, lw=0.8, alpha=0.45)
-    steps = _common(path).groupby("share")
+    common = _common(path)
+    ax.plot(*joined(*_mean(path, x, y, common["share"].max())), color=colour)
+    steps = common.groupby("share")
     xs = list(steps.groups) if x == "share" else list(steps[x].mean())
     ys = list(steps[y].mean())
-    ax.plot(*joined(xs, ys), color=colour)
     ax.plot(xs, ys, "o", color=colour, ms=4)
     return xs[-1], ys[-1]
+
+
+def _mean(path: pd.DataFrame, x: str, y: str, last: float) -> tuple[np.ndarray, np.ndarray]:
+    """Means over seeds at every step that any looked at, up to `last`, each interpolated as readings are.
+
+    Between steps that all share a straight line would leave the seeds' own lines; one that ends drops out.
+    """
+    shares = np.array(sorted({share for share in path["share"] if share <= last}))
+    seeds = [one.sort_values("share") for _, one in path.groupby("seed")]
+    means = [
+        np.nanmean([np.interp(shares, one["share"], one[column], right=np.nan) for one in seeds], axis=0)
+        for column in (x, y)
+    ]
+    return means[0], means[1]
 
 
 def _common(path: pd.DataFrame) -> pd.DataFrame:
@@ -61,7 +76,10 @@ def distance_axes(left: plt.Axes, right: plt.Axes, floor: float | None) -> None:
 
 
 def damage_axis(ax: plt.Axes, damage: float, seen: pd.Series, name: str = "second reading") -> None:
-    """Retain damage, linear up to the reading point, which is named, and logarithmic beyond it."""
+    """Retain damage, linear up to the reading point, which is named, and logarithmic beyond it.
+
+    Call it when the lines are drawn: it fixes the left end, and with it what the axis reaches.
+    """
     ticks = [damage, *(tick for tick in DAMAGE_TICKS if damage < tick <= max(seen.max(), 2 * damage))]
     ax.set_xscale("symlog", linthresh=damage, linscale=0.6)
     ax.set_xticks([0, *ticks], ["0", *(f"{tick:g}" for tick in ticks)])
