@@ -16,6 +16,8 @@ from unlearnkit.report.run import Arm, Run
 
 DIVERGING = "PuOr_r"  # orange is more, purple is less, for every eye
 BETTER, WORSE = "#E08214", "#8073AC"  # its two hues: what an update is for, and what others pay for it
+MANY = 25  # rows of a map from which they are narrower
+DEEP = 0.7  # of full colour, from which its number is white
 PAID = ("price", "damage")  # readings of which more is worse
 PANELS = {  # reading: title, how it is written, what must be so in every seed or the cell has a dagger
     "price": ("matched\nforgetting:\nothers lose", "{:.2f}", "forgets"),
@@ -46,14 +48,24 @@ def layer_map(arm: Arm, layers: Sequence[str] = ()) -> Figure:
     walked = common(arm)  # rows are compared on one set of seeds
     first = walked[walked["method"] == "first_epoch"]
     rows = order(first["layers"], layers)
-    drawn, axes = figures.figure(0.25 * len(rows) + 1.5, 1, len(PANELS), sharey=True)
+    height = 0.25 if len(rows) < MANY else 0.19  # inches, of a row
+    drawn, axes = figures.figure(height * len(rows) + 1.5, 1, len(PANELS), sharey=True)
     for ax, (value, (title, style, complete)) in zip(axes, PANELS.items(), strict=True):
         means = first.groupby("layers")[[value]].mean().reindex(rows)
         texts = means.map(style.format).replace(["+0.00", "-0.00"], "0.00")
         there = first.groupby("layers")[[complete]].min().set_axis([value], axis=1).reindex(rows)
-        paler = 2 * means[value].max() if value == "price" else None
+        texts, paler = texts.where(there.astype(bool), texts + "†"), None
+        if value == "price":  # a part on which no seed forgets has a charge and no price
+            never = ~first.groupby("layers")[complete].max().reindex(rows).astype(bool)
+            means = means.mask(never)
+            paler = 2 * np.nanmax(means[value], initial=0.01)
+        if value == "damage":  # what others gain is no price either
+            means = means.clip(lower=0)
         colours = DIVERGING.removesuffix("_r") if value in PAID else DIVERGING
-        heat(ax, means, texts.where(there.astype(bool), texts + "†"), paler, colours)
+        heat(ax, means, texts, paler, colours)
+        for row in np.flatnonzero(means[value].isna()):
+            middle = {"ha": "center", "va": "center", "fontsize": 8}
+            figures.note(ax, "never", (0.5, row + 0.5), "data", (0, 0), **middle)
         ax.set_xticks([])
         ax.set_title(f"{title} (nats)", fontsize=9, fontweight="normal", loc="center")
     keys = [Patch(color=BETTER, label="forgets, or comes closer"), Patch(color=WORSE, label="others pay")]
@@ -88,6 +100,9 @@ def heat(
     reach = reach or max(np.nanquantile(values.abs(), 0.9), 1e-6)
     look = {"cmap": colours, "vmin": -reach, "vmax": reach, "cbar": False, "annot_kws": {"size": 8}}
     sns.heatmap(values, annot=texts, fmt="", yticklabels=[part_name(n) for n in values.index], ax=ax, **look)
+    for told in ax.texts:
+        column, row = map(int, told.get_position())
+        told.set_color(INK if abs(values.iloc[row, column]) < DEEP * reach else "white")
     ax.set(xlabel="", ylabel="")
     ax.tick_params(length=0, rotation=0)
     ax.tick_params(axis="y", labelcolor=INK, labelsize=8.5)
