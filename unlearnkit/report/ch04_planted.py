@@ -30,6 +30,7 @@ RULES = {
     "moved": "moved most while the person was taught",
 }
 GOLDEN = 0.618
+HOLLOW = ("nearest", "moved")  # no rules for users
 TRUTH = "moved"  # no rule for users, who would need the weights from before
 RIGHT, EMBEDDING, WRONG, ALL = PLACES = (
     "where the person was learnt",
@@ -158,13 +159,13 @@ def place_table(arm: Arm) -> pd.DataFrame:
 
 
 def figure(arm: Arm) -> plt.Figure:
-    """Hit rate of every rule with its Wilson interval, against chance; hollow: the truth's check."""
+    """Hit rate of every rule with its Wilson interval, against chance; hollow: no rules for users."""
     table = hit_rates(arm)
     drawn, ax = figures.figure(0.3 * len(table) + 0.9)
     for y, row in enumerate(table.itertuples()):
         colour = figures.COLOURS["all_epochs" if row.finds else "random_direction"]
         ax.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=1.6, zorder=1)
-        face = "white" if row.rule == TRUTH else colour
+        face = "white" if row.rule in HOLLOW else colour
         ax.plot(row.share, y, "o", color=colour, mfc=face, ms=6, clip_on=False)
     ax.axvline(registered.CHANCE, color=figures.INK, lw=1, ls=":")
     figures.note(ax, "chance", (registered.CHANCE, 1), ("data", "axes fraction"), (3, 2))
@@ -185,7 +186,7 @@ def place_figure(arm: Arm) -> plt.Figure:
         colour = figures.COLOURS["all_epochs" if place == RIGHT else "random_direction"]
         faces = [colour if reached else "white" for reached in mine["reached"]]
         heights = y + 0.5 * (np.arange(len(mine)) * GOLDEN % 1 - 0.5)  # near ones are far apart
-        ax.scatter(mine["pays"], heights, s=15, c=faces, edgecolors=colour, linewidths=0.8, alpha=0.7)
+        ax.scatter(mine["pays"], heights, s=15, c=faces, edgecolors=colour, linewidths=0.8)
         ax.plot([mine["pays"].mean()] * 2, [y - 0.36, y + 0.36], color=figures.INK, lw=2.5)
     figures.wide_axis(ax.xaxis, table["pays"])
     ax.set_xlim(min(0.05, 1.2 * table["pays"].min()), 1.4 * all_taught)
@@ -193,5 +194,8 @@ def place_figure(arm: Arm) -> plt.Figure:
     figures.note(ax, "all they were taught", (all_taught, 1), ("data", "axes fraction"), (0, 2), ha="right")
     ax.set_yticks(range(len(PLACES)), [fill(place, 16) for place in PLACES], color=figures.INK)
     ax.set_ylim(len(PLACES) - 0.5, -0.5)
-    ax.set_xlabel("what others lose until the person is forgotten as by the oracle (nats)")
+    ax.set_xlabel(
+        "what others lose until the person is forgotten as by the oracle\n"
+        "(nats, log scale): | mean, ○ never forgets"
+    )
     return drawn
