@@ -142,10 +142,11 @@ def grid(path: pd.DataFrame) -> set[float]:
     return set(seeds.index[seeds == path["seed"].nunique()])
 
 
-def rules_named(ax: plt.Axes, title: str) -> None:
-    """The legend of stopping rules, in the panel's upper left, below a line of text."""
-    look = {"fontsize": 8, "title_fontsize": 8, "alignment": "left", "handletextpad": 0.2, "frameon": False}
-    ax.legend(title=title, loc="upper left", bbox_to_anchor=(0, 0.93), **look)
+def rules_named(drawn: plt.Figure, ax: plt.Axes, title: str) -> None:
+    """The legend of a panel's stopping rules, below the panels, where it cannot collide with lines."""
+    look = {"fontsize": 8, "title_fontsize": 8, "handletextpad": 0.1, "frameon": False, "ncols": 4}
+    look["columnspacing"] = 1.2
+    drawn.legend(*ax.get_legend_handles_labels(), title=title, loc="outside lower center", **look)
 
 
 def methods_above(drawn: plt.Figure, shown: list[str], dashed: str = "") -> None:
