@@ -184,7 +184,7 @@ def mapped(monkeypatch):
     def give(seeds: int) -> Given:
         rows = [
             {"seed": seed, "layers": f"block.{n}", "method": "first_epoch", "damage": d + seed, "rise": 0.5}
-            | {"price": 1.0, "gain": 0.1, "forgets": n > 0, "crossed": True, "reached": True}
+            | {"price": 1.0, "gain": 0.1, "forgets": n > bool(seed), "crossed": True, "reached": True}
             for seed in range(seeds)
             for n, d in enumerate((0.0, 0.1, 2.0))
         ]
@@ -210,10 +210,10 @@ def test_the_fragile_block_costs_others_most_at_equal_step(mapped):
     assert found["rise"] == pytest.approx(0.5)
 
 
-def test_a_map_has_a_row_a_part_and_a_dagger_where_a_seed_does_not_get_there(mapped):
+def test_a_map_has_a_row_a_part_a_dagger_where_a_seed_does_not_get_there_and_never_where_none(mapped):
     drawn = layer_map.layer_map(mapped(2))
     texts = [[t.get_text() for t in ax.texts] for ax in drawn.axes]
-    assert texts[0] == ["1.00†", "1.00", "1.00"]
+    assert texts[0] == ["1.00†", "1.00", "never"]
     assert texts[3] == ["+0.50", "+0.60", "+2.50"]
     shades = [ax.collections[0].get_cmap().name for ax in drawn.axes]
     assert shades == ["PuOr", "PuOr_r", "PuOr_r", "PuOr"]  # purple is what others pay

@@ -93,7 +93,7 @@ def pareto(arm: Arm) -> plt.Figure:
     figures.note(ax, thrown, (taught, 1), ("data", "axes fraction"), (-4, -20), ha="right")
     ax.set_xlabel("what others have lost, nats a token (square-root scale)")
     ax.set_ylabel("distance to the oracle, nats a token")
-    _legend(drawn, set(points["family"]), "never forgets: closest")
+    family_legend(drawn, set(points["family"]), "never forgets: closest")
     sizes = [_mark(f"{s} s", figures.MUTED, figures.MUTED, area(s)) for s in SECONDS]
     ax.legend(handles=sizes, loc="upper center", ncols=len(sizes), frameon=False, fontsize=8)
     _names(ax, points, start, others)
@@ -155,7 +155,7 @@ def _mark(label: str, colour: str, face: str, size: float = area(0)) -> Line2D:
     return Line2D([], [], label=label, **given)
 
 
-def _legend(drawn: plt.Figure, families: Collection[str], hollow: str) -> None:
+def family_legend(drawn: plt.Figure, families: Collection[str], hollow: str) -> None:
     """Below the figure: a colour a family, what is hollow, and what a cross is."""
     told = [_mark(name, FAMILIES[name], FAMILIES[name]) for name in FAMILIES if name in families]
     told.append(_mark(hollow, figures.MUTED, "white"))
@@ -194,5 +194,5 @@ def price_rows(arm: Arm) -> plt.Figure:
     ax.set_ylim(len(found) - 0.4, -0.6)
     ax.set_xlim(min(LEFT * taught, 1.1 * found["price"].min()), RIGHT * taught)
     ax.set_xlabel("what others have lost where the person is forgotten, nats a token")
-    _legend(drawn, set(found["family"]), "not in every seed")
+    family_legend(drawn, set(found["family"]), "not in every seed")
     return drawn

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from unlearnkit.report import contrasts, figures, side_by_side, tables
-from unlearnkit.report.ch09_figures import FAMILIES, _legends
+from unlearnkit.report.ch09_figures import FAMILIES, family_legend
 from unlearnkit.report.ch09_imputed import measured
 from unlearnkit.report.ch09_tuning import options, tuning
 from unlearnkit.report.run import Arm, Run
@@ -144,7 +144,7 @@ def figure(arm: Arm) -> plt.Figure:
     ax.minorticks_off()
     ax.set_xlabel("kept from training, for anybody who may ask")
     ax.set_ylabel("what others have lost where\nthe person is forgotten, nats")
-    _legends(drawn, set(found["family"]), sizes=False)
+    family_legend(drawn, set(found["family"]), "not in every seed")
     named = found.set_index("title")
     places = dict(zip(named.index, zip(named["bytes"], named["price"], strict=True), strict=True))
     figures.label_points(ax, places, {title: FAMILIES[f] for title, f in named["family"].items()})

@@ -147,27 +147,23 @@ def note(ax: plt.Axes, text: str, place: tuple, within, shift: tuple, **options)
 
 def readable(colour: str) -> tuple[float, ...]:
     """The colour of a word: a line's, darkened until it stands out from white by CONTRAST (WCAG 2.2)."""
-    rgb = np.array(mpl.colors.to_rgb(colour))
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    luminance = linear @ (0.2126, 0.7152, 0.0722)
-    darker = min(1.0, (1.05 / CONTRAST - 0.05) / luminance) if luminance else 1.0
-    linear = linear * darker
-    return tuple(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
+    linear = np.power(mpl.colors.to_rgb(colour), 2.2)
+    luminance = max(linear @ (0.2126, 0.7152, 0.0722), 1e-9)
+    return tuple((linear * min(1.0, (1.05 / CONTRAST - 0.05) / luminance)) ** (1 / 2.2))
 
 
 def label_ends(ax: plt.Axes, ends: dict[str, tuple[float, float]], gap: float = 12, **extra: str) -> None:
     """Write each name beside the last point of its line, pushed apart to `gap` points where they meet.
 
-    A thin line leads to a name that is not beside its line any more. `ends` maps a method, or a name whose
-    colour is in `extra`, to its line's last (x, y) in data units. Call it when nothing else moves the axes
-    any more.
+    A thin line leads to a name that was moved. `ends` maps a method, or a name whose colour is in `extra`, to
+    its line's last (x, y) in data units. Call it when nothing else moves the axes any more.
     """
     ax.figure.canvas.draw()  # lays the figure out
     scale = ax.figure.dpi / 72
     there = {name: ax.transData.transform(point)[1] / scale for name, point in ends.items()}
     names = sorted(there, key=there.get)
-    heights = zip(names, spread([there[name] for name in names], gap), strict=True)
-    moved = {name: height - there[name] for name, height in heights}
+    heights = spread([there[name] for name in names], gap)
+    moved = {name: height - there[name] for name, height in zip(names, heights, strict=True)}
     far = {name for name, up in moved.items() if abs(up) > BESIDE}
     for name, up in moved.items():
         colour = extra.get(name) or COLOURS[name]
@@ -196,7 +192,7 @@ def label_points(
     for name, point in sorted(points.items(), key=lambda item: -item[1][1]):
         line = {"arrowstyle": "-", "lw": 0.5, "color": MUTED, "shrinkA": 0, "shrinkB": 3}
         given = {"xycoords": "data", "textcoords": "offset points", "va": "center", "fontsize": 8}
-        told = ax.annotate(name, point, (0, 0), color=colours[name], arrowprops=line, **given)
+        told = ax.annotate(name, point, (0, 0), color=readable(colours[name]), arrowprops=line, **given)
         told.set(in_layout=False, path_effects=[withStroke(linewidth=2, foreground="white")])
         least = math.inf
         for place in product(FAR, ANGLES):
@@ -205,10 +201,8 @@ def label_points(
                 least, (far, angle) = covered, place
             if not covered:
                 break
-        box = _placed(told, far, angle, renderer)
-        taken.append(box)
-        if far > FAR[0]:
-            taken += _along(ax.transData.transform(point), box, reach)
+        taken.append(box := _placed(told, far, angle, renderer))
+        taken += _along(ax.transData.transform(point), box, reach) if far > FAR[0] else []
         told.arrow_patch.set_visible(far > FAR[0])
 
 
