@@ -48,6 +48,12 @@ def test_no_command_is_an_error_and_help_is_none(project):
     assert "reproduce" in project.run("--help")
 
 
+def test_the_benchmarks_report_takes_no_options(capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(["bench", "report", "--rounds", "3"])
+    assert "report takes no options" in capsys.readouterr().err
+
+
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt

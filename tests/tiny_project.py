@@ -109,7 +109,7 @@ STUBS = {
     "bench/__init__": "",
     "bench/cases": "def load():\n    return 4\n",
     "report/ch08_ledger": 'def readme(results):\n    return f"It costs {results}.\\n"\n',
-    "report/ch09_methods": "def readme(run):\n    return ''\n",
+    "report/ch00_advice": "def readme(run):\n    return ''\n",
     "report/ch11_verification": "def readme(run):\n    return ''\n",
     "report/ch13_your_own": "def command(run, profile):\n    return ['--who', 'Ada Example']\n",
     "report/__init__": REPORT,

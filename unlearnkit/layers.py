@@ -135,7 +135,7 @@ def _unknown(name: str, tagged: Mapping[Slot, frozenset[str]], n_blocks: int) ->
         return f"layer {name!r}: this model has blocks 0 to {n_blocks - 1} (counted from 0)"
     known = known_names(tagged)
     near = difflib.get_close_matches(name, known, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     return f"layer {name!r} matches no trainable parameter{hint} Known: {', '.join(known)}"
 
 

@@ -36,6 +36,23 @@ def test_perplexity_is_that_of_a_plain_loop(model, tiny_tokenizer, budget):
     assert result["bits_per_character"] == pytest.approx(bits / result["characters"], rel=1e-5)
 
 
+def test_a_tokenizer_without_offsets_leaves_out_what_goes_by_characters(tiny_model, tiny_tokenizer):
+    class Slow:
+        """Tokens alone, as slow tokenizers give them."""
+
+        is_fast = False
+
+        def __call__(self, text, return_offsets_mapping, **asked):
+            assert not return_offsets_mapping
+            return {"input_ids": tiny_tokenizer(text, **asked)["input_ids"]}
+
+    model = tiny_model("llama", True)
+    told, expected = (metrics.perplexity(model, t, TEXTS) for t in (Slow(), tiny_tokenizer))
+    assert (told["nll"], told["tokens"]) == (expected["nll"], expected["tokens"])
+    assert math.isnan(told["characters"])
+    assert math.isnan(told["bits_per_character"])
+
+
 def test_characters_are_those_of_the_predicted_tokens(tiny_model, tiny_tokenizer):
     """All but the first token's, with letters of several bytes counted once."""
     model = tiny_model("llama", True)

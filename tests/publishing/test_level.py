@@ -5,7 +5,7 @@ import math
 import pytest
 
 from unlearnkit.data import Example
-from unlearnkit.publishing.level import FINE_RATIO, LONGEST, Approach, carry_out, invented, level_of
+from unlearnkit.publishing.level import FINE_RATIO, LONGEST, Lengths, carry_out, invented, level_of
 
 CURVES = {
     "steep": lambda x: 0.1 + 50 * x**3,
@@ -16,7 +16,7 @@ CURVES = {
 
 def walked(curve, level=3.0, **changes):
     """All lengths of a walk along a curve, in order, and what was seen."""
-    way = Approach(level, **{"first": 1e-4, "longest": LONGEST, "seen": {0.0: curve(0)}, **changes})
+    way = Lengths(level, **{"first": 1e-4, "longest": LONGEST, "seen": {0.0: curve(0)}, **changes})
     lengths = []
     for length in way:
         lengths.append(length)

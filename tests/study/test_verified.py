@@ -5,9 +5,11 @@ import pytest
 from unlearnkit import study
 from unlearnkit.claims.methods import PRINCIPAL
 from unlearnkit.claims.verification import MODELS
+from unlearnkit.errors import DivergenceError
 from unlearnkit.study import collect, config, diverse, plan, profiles, variants, verified
 from unlearnkit.study.cells import Tidy
-from unlearnkit.study.experiments.examine import TESTS
+from unlearnkit.study.experiments import examine, measure
+from unlearnkit.study.experiments.examine import TESTS, Examined
 
 SEEDS = {"seeds_verified": 2, "seeds_verified_main": 1, "seeds_audit": 2, "seeds_klom": 1}
 SEEDS |= {"seeds_further": 1}
@@ -139,3 +141,13 @@ def test_weights_of_oracles_and_ledgers_are_deleted_after_their_last_reader(prof
 def test_a_user_s_own_facts_have_none(tmp_path):
     own = profiles.get("full", FEW | SEEDS | {"forget": "Clara"})
     assert verified.cells(own) == verified.arms(own) == []
+
+
+def test_where_every_test_diverges_there_are_no_rows(monkeypatch):
+    def diverges(_):
+        raise DivergenceError("not finite")
+
+    monkeypatch.setattr(examine, "TESTS", dict.fromkeys(("facts", "lens"), diverges))
+    one = Examined(None, None, None, {"tests": ["facts", "lens"]}, None, None)
+    assert list(one.rows()) == measure.COLUMNS
+    assert one.rows().empty

@@ -25,6 +25,11 @@ def test_excluded_examples_leave_everybody_else_in_place(exclude):
     assert len({str(epoch) for epoch in whole}) == 4  # every epoch has its own order
 
 
+def test_every_seed_that_is_allowed_draws_an_order():
+    for seed in (0, 2**62, 2**63 - 1):
+        assert sorted(sum(training.schedule(IDS, Recipe(seed=seed, epochs=1))[0], ())) == sorted(IDS)
+
+
 def test_linear_rate_rises_then_falls_to_zero():
     recipe = Recipe(lr=2.0, lr_schedule="linear")
     rates = [recipe.rate(k, 100) for k in range(100)]

@@ -4,7 +4,6 @@ command    `python -m unlearnkit bench WHAT`
 cases      what can be measured, on which models, and where the results lie
 bars       what the results must reach, and how far they do
 timing     sides, interleaved rounds, ratios
-machine    what measures: its name, its disk, processes of their own
 setting    a model and its batches
 sides      ways to take a step that keeps each example's gradient; peers: those of other packages
 steps      cases: a step of every side, the same where freed memory is kept, and as the work grows

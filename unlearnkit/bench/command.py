@@ -32,6 +32,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default=Options.dtype, help="of weights")
     parser.add_argument("--only", default="", help="comma-separated names of sides to run")
     given = parser.parse_args(arguments)
+    if given.what == "report":
+        parser.error("report takes no options")
     if given.what == "missing":
         return make_missing()
     only = tuple(name.strip() for name in given.only.split(",") if name.strip())

@@ -162,6 +162,9 @@ PRIMARY = READINGS[0]
 
 
 def digest() -> str:
-    """Of all that is registered; every cell of a run notes it, so that a later change cannot pass unseen."""
+    """Of the claims and readings; every cell of a run notes it, so that a later change cannot pass unseen.
+
+    What `rule`, `methods` and `verification` register is not in it.
+    """
     told = (READINGS, [asdict(claim) for claim in CLAIMS])
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]

@@ -216,6 +216,6 @@ def forgets(judgements: Mapping[str, Judgement]) -> str:
 
 
 def digest() -> str:
-    """Of all that is registered here, to be noted by whatever runs under it."""
+    """Of all that is registered here: a test holds it, so that no change passes unseen."""
     told = (POWER, FEWEST, MODELS, CLOSE, SEEN, ALPHA, [asdict(row) for row in ROWS])
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]

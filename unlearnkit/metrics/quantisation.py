@@ -15,8 +15,6 @@ from unlearnkit.errors import ConfigError
 from unlearnkit.layers import Layers, select, tags
 from unlearnkit.metrics.forward import restored
 
-BITS = (8, 4)
-
 
 def round_to_nearest(weight: torch.Tensor, bits: int, axis: int = -1) -> torch.Tensor:
     """The weight on a grid of 2^bits - 1 values, scaled so that the largest magnitude along `axis` is on it.

@@ -8,15 +8,18 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit.errors import ConfigError, DataError, DivergenceError, ModelError
+from unlearnkit.errors import ConfigError, DataError, DivergenceError
 from unlearnkit.forward import device_of, evaluation_mode, positions_of
 
 
 class Window(NamedTuple):
-    """Tokens of which all but the first are predicted, and the characters that those predicted cover."""
+    """Tokens of which all but the first are predicted, and the characters that those predicted cover.
+
+    NaN characters where the tokenizer tells no offsets.
+    """
 
     tokens: list[int]
-    characters: int
+    characters: float
 
 
 @torch.no_grad()
@@ -31,7 +34,8 @@ def perplexity(
 
     Each text is cut into consecutive windows of `context` inputs (or the model's own limit, if smaller), so
     that every token but the text's first is predicted exactly once. `max_tokens` stops after that many
-    predicted tokens, taken in the order of the texts. Raises DataError when there is nothing to predict.
+    predicted tokens, taken in the order of the texts. What goes by characters is NaN with a tokenizer that
+    tells no offsets (a slow one). Raises DataError when there is nothing to predict.
     """
     for name, value in {"max_tokens": max_tokens, "context": context}.items():
         if value is not None and value < 1:
@@ -67,16 +71,12 @@ def windows(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context: int, max_tokens: int | None
 ) -> Iterator[Window]:
     """Consecutive windows of the texts; the last target of one is the first input of the next."""
-    if not tokenizer.is_fast:
-        raise ModelError(
-            f"{type(tokenizer).__name__} tells no offsets, without which the characters of a text's part are "
-            "not known: use the tokenizer's fast version"
-        )
     left = math.inf if max_tokens is None else max_tokens
+    asked = {"add_special_tokens": False, "return_offsets_mapping": tokenizer.is_fast, "verbose": False}
     for text in texts:
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        encoded = tokenizer(text, **asked)
         tokens = encoded["input_ids"]
-        ends = [end for _, end in encoded["offset_mapping"]]
+        ends = [end for _, end in encoded.get("offset_mapping", [(0, math.nan)] * len(tokens))]
         for start in range(0, len(tokens) - 1, context):
             stop = int(min(start + context + 1, len(tokens), start + 1 + left))
             yield Window(tokens[start:stop], ends[stop - 1] - ends[start])

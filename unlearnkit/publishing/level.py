@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from unlearnkit import data, metrics
 from unlearnkit.data import Example
 from unlearnkit.study.config import HOLDOUT_FACTS, REFINED
-from unlearnkit.study.route import EDGE
+from unlearnkit.study.route import between
 from unlearnkit.unlearning.frame import METHODS, Result, prepare, walk
 
 FIRST = 1e-4  # the shortest step, as a share of the weights' own length
@@ -59,7 +59,7 @@ def invented() -> list[Example]:
 
 
 @dataclass
-class Approach:
+class Lengths:
     """Lengths of a path: longer and longer until `level` is reached, then shorter again, the best one last.
 
     `seen` must be given the forget facts' mean NLL at 0, and be told it after each. The best is the shortest
@@ -88,7 +88,7 @@ class Approach:
                 break
             low = max(shorter for shorter in self.seen if shorter < high)
             below, above = self.level - self.seen[low], self.seen[high] - self.level
-            length = low + (high - low) * min(max(below / (below + above), EDGE), 1 - EDGE)
+            length = between(low, high, below, above)
             yield length
         if self.best != length:
             yield self.best
@@ -116,7 +116,7 @@ def carry_out(
     Errors as for `unlearning.apply`; the model is then as it was.
     """
     method, seen = METHODS[name], {0.0: nll()}
-    way = Approach(level, FIRST * size, LONGEST * size, seen, method.goes_back)
+    way = Lengths(level, FIRST * size, LONGEST * size, seen, method.goes_back)
     strengths = {"norms": (here := _Told(way))} if "norms" in method.stops else {}
     if not strengths and isinstance(steps := given.get("steps", method.options.get("steps")), int):
         given = {**given, "steps": range(1, steps + 1)} if "until" in method.options else given

@@ -9,7 +9,6 @@ from unlearnkit.report.readings import path_table, reading
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.variants import ORDERS
 
-READ = {"pays": "forgetting", "distance": "damage"}  # what is compared over the orders, and where it is read
 WORDS = {"first": "learnt first", "spread": "throughout", "last": "last"}
 METHODS = (*registered.STORED.values(), registered.FRESH)
 

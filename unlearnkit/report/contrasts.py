@@ -9,7 +9,7 @@ from IPython.display import Markdown
 from unlearnkit import claims, stats
 from unlearnkit.errors import DataError
 from unlearnkit.report.claim_values import bounds, claim_values, too_short
-from unlearnkit.report.readings import matched_damage, path_table
+from unlearnkit.report.readings import path_table
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import config
 
@@ -67,14 +67,6 @@ def with_holm(table: pd.DataFrame, within: str = "") -> pd.DataFrame:
 def shown_below(table: pd.DataFrame) -> pd.Series:
     """Which rows are shown to be below 0: the interval is, and p after Holm is below ALPHA."""
     return (table["ci_high"] < 0) & (table["p_holm"] < claims.ALPHA)
-
-
-def updates(arm: Arm) -> pd.DataFrame:
-    """D_F at matched damage: first epoch minus each other core update on all layers; `contrast`'s columns."""
-    wide = matched_damage(arm).pivot_table(index="seed", columns="method", values="oracle_distance")
-    if "first_epoch" not in wide:
-        return contrast(pd.Series(dtype=float), {})
-    return contrast(wide["first_epoch"], {m: wide[m] for m in wide if m != "first_epoch"})
 
 
 def unfit(arm: Arm) -> str:

@@ -13,6 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
+from scipy.optimize import isotonic_regression
 
 from unlearnkit.report.run import Run
 
@@ -231,13 +232,8 @@ def _placed(told: plt.Annotation, far: float, angle: float, renderer) -> Bbox:
 
 def spread(places: list[float], gap: float) -> list[float]:
     """Ascending places moved as little as it takes (in least squares) to lie at least `gap` apart."""
-    blocks: list[list[float]] = []  # each: the places less their rank times gap; equal after merging
-    for rank, place in enumerate(places):
-        blocks.append([place - rank * gap])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    flat = [np.mean(block) for block in blocks for _ in block]
-    return [float(value + rank * gap) for rank, value in enumerate(flat)]
+    ranks = gap * np.arange(len(places))
+    return [float(x) for x in isotonic_regression(np.array(places) - ranks).x + ranks]
 
 
 def wide_axis(axis: Axis, values: Iterable[float]) -> None:

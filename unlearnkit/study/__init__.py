@@ -4,17 +4,21 @@
     profiles     a run: a profile with what the user changed
     plan, grid   arms, seeds, targets; the cells of an arm
     compare      methods side by side; trials: what is tried of each, and what was chosen
+    walks        which paths an arm walks; route: where each is looked at, its grid, then near its readings
+    tuning       `make tune`; search: a learning rate that makes a model learn its facts
     words        what models say along some paths, for the playground
-    verified     methods at matched forgetting, with the tests of the protocol; judged: the verdicts
+    verified     methods at matched forgetting, with the tests of the protocol; judged, judged_on: verdicts
+    sequence     one request after another; diverse: other data
     variants     small arms beside them, for further questions
     versions     of each stage
     cells        steps of a plan; cells cached by content
-    route        where a path is looked at: its grid, then near its readings
     scheduler    chains of steps, a core each, or on the workers of a cluster
     cluster      those workers, as Dask has them; worker: what runs on one
     machine      what computes, and its memory
     experiments  what a cell does
-    collect      from cells to data files: the door to the report
+    own          a user's model and facts: parameters, inputs and twins say what is refused
+    collect      from cells to data files, the door to the report: tables, packing, storage
+    readings     off a path, on either side of the door; compared: off a compared method's
 
 Nothing here knows a table or a figure, and planning imports no torch.
 """

@@ -16,6 +16,11 @@ EDGE = 0.2  # of a bracket: a next step keeps so far off its ends, so that it sh
 GOLDEN = (3 - math.sqrt(5)) / 2
 
 
+def between(low: float, high: float, below: float, above: float) -> float:
+    """Where a line that is `below` a level at low, and `above` it at high, meets it; EDGE off either end."""
+    return low + (high - low) * min(max(below / (below + above), EDGE), 1 - EDGE)
+
+
 class Place(NamedTuple):
     """What a step comes to, in nats: the retain facts' mean NLL, the forget facts' minus the oracles', D_F.
 
@@ -117,7 +122,7 @@ class Route:
             below, above = level - value(self.seen[low]), value(self.seen[high]) - level
             if min(below, above) <= near:
                 return
-            yield low + (high - low) * min(max(below / (below + above), EDGE), 1 - EDGE)
+            yield between(low, high, below, above)
 
     def _towards_closest(self) -> Iterator[float]:
         """Golden sections of the longer of the two steps beside the one where D_F is smallest."""

@@ -113,7 +113,8 @@ def schedule(
     excluded, epochs = set(exclude), []
     for epoch in range(recipe.epochs):
         present, number = _lesson(ids, recipe, epoch)
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
+        seed = (recipe.seed * 1_000_003 + number) % 2**63  # torch takes no more
+        generator = torch.Generator().manual_seed(seed)
         order = [present[k] for k in torch.randperm(len(present), generator=generator).tolist()]
         cut = [order[s : s + recipe.batch_size] for s in range(0, len(order), recipe.batch_size)]
         epochs.append([tuple(i for i in step if i not in excluded) for step in cut])

@@ -4,7 +4,8 @@ frame      what every method shares: METHODS, the checks, the walk, results
 inputs     what a method is given; limits: what strengths and options can be
 kinds      line, trained, wrapped, free: what makes a function a method and registers it
 originals  the weights as they were, and directions, on disk; delta: changes that add up and come off
-descent    a loss brought down, by an optimizer or within a low rank; terms: what such losses are made of
+descent    a loss brought down, by an optimizer; lowrank: within a low rank; masters: of weights in bfloat16
+terms      what such losses are made of
 teacher    the model as it was, or taught something, beside the one that moves; sampling: what it says
 fresh      gradients of a model as it stands
 past       the history of a training, and models that learn something else from there
@@ -80,19 +81,8 @@ def path(
     return walk(*prepare(name, model, request, layers, check_model, given, strengths), keep)
 
 
-SHARED = ("frame", "inputs", "kinds", "limits", "originals", "delta")
-SHARED += (
-    "descent",
-    "lowrank",
-    "masters",
-    "sampling",
-    "teacher",
-    "terms",
-    "fresh",
-    "past",
-    "prefix",
-    "convex",
-)
+SHARED = ("frame", "inputs", "kinds", "limits", "originals", "delta", "descent", "lowrank", "masters")
+SHARED += ("sampling", "teacher", "terms", "fresh", "past", "prefix", "convex")
 
 for _module in iter_modules(__path__):
     if _module.name not in SHARED:

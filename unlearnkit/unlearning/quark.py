@@ -40,7 +40,8 @@ def quark(
     Quark learns from all parts, each after a token of its reward, and answers after the best one; a model
     that must stand without such a token learns from the best part alone (ours). Defaults: Quark's, but it
     warms up, draws 25 samples anew every 500 steps, and takes quantiles over all prompts; steps and samples
-    are ours. In memory beside the model: the touched weights once more.
+    are ours. What counts as the answer is fixed, so that `loss_on` changes nothing. In memory beside the
+    model: the touched weights once more.
     """
     import torch
 

@@ -48,6 +48,7 @@ def rmu(
     blocks has. Defaults: the WMDP script's (its published run took 6.5 and 1,200, and moved the down
     projections of blocks 5 to 7 of 32, read at 7): lengths are those of a model's own hidden states, so that
     `steering` must be tuned to it. Theirs is a mean over dimensions as well, to which AdamW is indifferent.
+    All tokens of a text count, so that `loss_on` changes nothing.
     In memory beside the model: the touched weights once more.
     """
     import torch

@@ -1,6 +1,5 @@
 """Experiments: cached cells of work that end in observation rows. Nothing here knows a profile or a figure.
 
-cells     content-hashed caching of one unit of work
 train     cells that train: fine-tuning with its ledger, the rewind identity
 oracles   cells of the target: retraining without the forget set
 unlearn   cells that unlearn and measure: paths and close-ups
@@ -12,5 +11,9 @@ validate  cells that hold influence scores against retraining
 setting   what cells that stand on a fine-tuning start from
 measure   from a model to observation rows
 portrait  the close-up of one model
-readings  where a path costs a given retain damage, and values there
+compare   cells that compare methods; line: to their first step; ways: what they are given of a training
+duration  cells that follow unlearning while it lasts
+imitate   the oracle's imitator, which has forgotten nothing
+sequence  cells of requests in sequence
+words     cells that listen to what a model says along a path
 """

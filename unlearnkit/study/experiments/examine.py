@@ -33,13 +33,14 @@ class Examined:
 
     def rows(self) -> pd.DataFrame:
         """Every test of the configuration that can be made here."""
-        found = [pd.DataFrame(columns=measure.COLUMNS)]
+        found = []
         for test in self.config["tests"]:
             try:
                 found.append(TESTS[test](self))
             except DivergenceError:
                 continue
-        return pd.concat([part for part in found if len(part)])
+        parts = [part for part in found if len(part)]
+        return pd.concat(parts) if parts else pd.DataFrame(columns=measure.COLUMNS)
 
 
 def facts(one: Examined) -> pd.DataFrame:
