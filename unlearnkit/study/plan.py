@@ -159,7 +159,7 @@ def layers_of(arm: Arm, setting: Setting) -> list[str]:
 
 def _settings(profile: Profile, seeds: int) -> tuple[Setting, ...]:
     """One setting a seed: each with its own world in the built-in study, all with one of a user's own."""
-    if profile["data"] or profile["forget"] != "Dave":
+    if profile["data"] or profile["forget"] != BUILT_IN["forget"]:
         facts = data.load(profile["data"]) if profile["data"] else data.dave()
         held = tuple(e for e in facts if e.split == HOLDOUT) if profile["data"] else _holdout(seed=0)
         facts = [e for e in facts if e.split != HOLDOUT]

@@ -24,6 +24,8 @@ from unlearnkit.unlearning.inputs import Inputs, Stops
 from unlearnkit.unlearning.kinds import free, line, trained, wrapped
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from unlearnkit.layers import Layers
 
 __all__ = ["METHODS", "Inputs", "Method", "Result", "Stops"]
@@ -32,9 +34,9 @@ __all__ += ["apply", "free", "line", "path", "trained", "wrapped"]
 
 def apply(
     name: str,
-    model,
+    model: "PreTrainedModel",
     *,
-    request,
+    request: str | Iterable[str],
     layers: "Layers" = "all",
     alpha: float | None = None,
     norm: float | None = None,
@@ -59,9 +61,9 @@ def apply(
 
 def path(
     name: str,
-    model,
+    model: "PreTrainedModel",
     *,
-    request,
+    request: str | Iterable[str],
     layers: "Layers" = "all",
     alphas: Iterable[float] | None = None,
     norms: Iterable[float] | None = None,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal
 
+from unlearnkit.unlearning.adam_replay import EPS
 from unlearnkit.unlearning.kinds import line
 from unlearnkit.unlearning.limits import Epochs, From0, Spans
 
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
 
     from unlearnkit.ledger import GradientLedger
 
-EPS = 1e-8  # AdamW's
 
 
 @line(
