@@ -1,5 +1,8 @@
 """Errors that users meet. Each message names the culprit and says what to do."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UnlearnkitError(Exception):
     """Base of every error this package raises on purpose."""
@@ -43,3 +46,15 @@ class DivergenceError(UnlearnkitError):
 
 class SignatureError(UnlearnkitError):
     """A key that cannot sign, or something signed that is not what was signed, or not by that key."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'NAME'?`, or nothing where no known name is like it."""
+    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """`unknown KIND 'NAME'`, the nearest known name, and all of them."""
+    known = list(known)
+    return f"unknown {kind} {name!r}{nearest(name, known)} (known: {', '.join(known) or 'none'})"

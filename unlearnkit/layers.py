@@ -7,14 +7,14 @@ Names: all, embedding, embedding.input, embedding.output, position, block.0 ...,
 norms, all-but-embedding; a list of names is their union.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
-from unlearnkit.errors import LayerError
+from unlearnkit.errors import LayerError, nearest
 
 Layers = str | Iterable[str]
 
@@ -37,6 +37,11 @@ def blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
     if not lists:
         raise LayerError(f"{type(model).__name__} has no list of blocks, so its layers have no names")
     return max(lists, key=lambda pair: len(pair[1]))
+
+
+def turned(model: nn.Module) -> set[str]:
+    """Names of matrices that are stored in x out (GPT-2's Conv1D): a column feeds an output, not a row."""
+    return {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Conv1D)}
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -134,9 +139,8 @@ def _unknown(name: str, tagged: Mapping[Slot, frozenset[str]], n_blocks: int) ->
     if name.startswith("block.") and name[6:].isdigit():
         return f"layer {name!r}: this model has blocks 0 to {n_blocks - 1} (counted from 0)"
     known = known_names(tagged)
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"layer {name!r} matches no trainable parameter{hint} Known: {', '.join(known)}"
+    told = f"layer {name!r} matches no trainable parameter{nearest(name, known)}"
+    return f"{told} (known: {', '.join(known)})"
 
 
 def parameters(model: PreTrainedModel, layers: Layers = "all") -> dict[str, nn.Parameter]:

@@ -13,7 +13,7 @@ from unlearnkit.models import recipes
 def test_unknown_name_lists_the_registry_and_the_closest():
     with pytest.raises(ModelError) as caught:
         models.load("smolm2-135m")
-    assert "Did you mean smollm2-135m?" in str(caught.value)
+    assert "did you mean 'smollm2-135m'?" in str(caught.value)
     assert all(name in str(caught.value) for name in models.REGISTRY)
 
 

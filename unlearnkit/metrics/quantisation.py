@@ -9,10 +9,9 @@ from contextlib import contextmanager
 
 import torch
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from unlearnkit.errors import ConfigError
-from unlearnkit.layers import Layers, select, tags
+from unlearnkit.layers import Layers, select, tags, turned
 from unlearnkit.metrics.forward import restored
 
 
@@ -39,9 +38,9 @@ def quantised(model: PreTrainedModel, bits: int, layers: Layers = "all") -> Iter
     named = dict(model.named_parameters())
     chosen = {slot.parameter for slot in select(tags(model, trainable_only=False), layers)}
     matrices = {name: named[name] for name in named if name in chosen and named[name].dim() > 1}
-    turned = {m.weight for m in model.modules() if isinstance(m, Conv1D)}  # GPT-2's are stored in x out
+    across = dict.fromkeys(matrices, -1) | dict.fromkeys(turned(model), 0)
     with restored(model, matrices):
         with torch.no_grad():
-            for parameter in matrices.values():
-                parameter.copy_(round_to_nearest(parameter, bits, axis=0 if parameter in turned else -1))
+            for name, parameter in matrices.items():
+                parameter.copy_(round_to_nearest(parameter, bits, axis=across[name]))
         yield model

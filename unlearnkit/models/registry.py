@@ -4,14 +4,13 @@ Every model comes from a local folder of safetensors: built once in the user's c
 or a snapshot of a hub repository. So loading needs no network once `fetch` has succeeded.
 """
 
-import difflib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from unlearnkit.errors import ModelError
+from unlearnkit.errors import ModelError, unknown
 from unlearnkit.models import recipes
 from unlearnkit.models.building import built_once
 
@@ -96,12 +95,8 @@ def entry_of(name: str) -> Entry | Path:
         return folder
     if _looks_like_hub_id(name):
         return Entry(name, hub_id=name)
-    close = difflib.get_close_matches(name, REGISTRY, n=1)
-    guess = f" Did you mean {close[0]}?" if close else ""
-    raise ModelError(
-        f"unknown model {name!r}.{guess} Registered: {', '.join(REGISTRY)}. Anything else must be an "
-        "existing folder or a hub id written owner/model"
-    )
+    told = unknown("model", name, REGISTRY)
+    raise ModelError(f"{told}. Anything else must be an existing folder or a hub id written owner/model")
 
 
 def fetch(name: str) -> Path:

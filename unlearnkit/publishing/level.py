@@ -6,9 +6,10 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unlearnkit import data, metrics
+from unlearnkit import metrics
 from unlearnkit.data import Example
-from unlearnkit.study.config import HOLDOUT_FACTS, REFINED
+from unlearnkit.study import plan
+from unlearnkit.study.config import REFINED
 from unlearnkit.study.route import between
 from unlearnkit.unlearning.frame import METHODS, Result, prepare, walk
 
@@ -54,8 +55,7 @@ def level_of(
 
 def invented() -> list[Example]:
     """Facts about persons of this package's own making, of each about as many."""
-    held = data.holdout()
-    return held[:: len(held) // HOLDOUT_FACTS + 1]
+    return list(plan.built_in(0).holdout)
 
 
 @dataclass

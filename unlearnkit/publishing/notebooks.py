@@ -12,10 +12,9 @@ from typing import Any
 from filelock import FileLock
 
 from unlearnkit import files, paths
-from unlearnkit.errors import ConfigError, UnlearnkitError
+from unlearnkit.errors import ConfigError, UnlearnkitError, unknown
 from unlearnkit.study import collect
 from unlearnkit.study.cells import Step, digest
-from unlearnkit.study.parameters import unknown_name
 
 SOURCES = paths.ROOT / "notebooks"
 CELL_SECONDS = 600  # a cell that takes longer has lost its kernel: notebooks read, the study computes
@@ -38,7 +37,7 @@ def select(wanted: str = "") -> list[str]:
     wanted = Path(wanted).stem if wanted.endswith(".ipynb") else wanted
     chosen = [name for name in names if name == wanted] or [name for name in names if name.startswith(wanted)]
     if not chosen or (wanted and len(chosen) > 1):
-        raise ConfigError(unknown_name("notebook", wanted, names))
+        raise ConfigError(unknown("notebook", wanted, names))
     return chosen
 
 

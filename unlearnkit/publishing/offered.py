@@ -3,8 +3,7 @@
 from numbers import Integral
 from typing import Any
 
-from unlearnkit.errors import ConfigError, MethodError
-from unlearnkit.study import parameters
+from unlearnkit.errors import ConfigError, MethodError, unknown
 from unlearnkit.unlearning import METHODS, Method
 
 KEPT = {"ledger": "--ledger DIR", "checkpoints": "--history DIR"}  # what a training leaves, if asked to
@@ -35,7 +34,7 @@ def listed() -> str:
 def require(name: str, ledger: str, history: str, train: bool) -> Method:
     """The method of that name. MethodError or ConfigError where it is not offered, or lacks what it needs."""
     if name not in METHODS:
-        raise MethodError(parameters.unknown_name("method", name, METHODS))
+        raise MethodError(unknown("method", name, METHODS))
     method, given = METHODS[name], {"ledger": ledger, "checkpoints": history}
     if why := _unfit(method):
         raise MethodError(f"method {name!r} {why}")

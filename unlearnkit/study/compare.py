@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from unlearnkit.claims.methods import PRINCIPAL
-from unlearnkit.errors import MethodError
+from unlearnkit.errors import MethodError, unknown
 from unlearnkit.study import config, plan, trials
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.grid import Seed
-from unlearnkit.study.parameters import unknown_name
 from unlearnkit.study.plan import Arm, Setting
 from unlearnkit.study.profiles import Profile
 from unlearnkit.study.walks import path
@@ -103,7 +102,7 @@ def chosen(profile: Profile, names: list[str]) -> list[Cell]:
     """
     for name in names or [""]:
         if name not in trials.names():
-            raise MethodError(unknown_name("method", name, trials.names()))
+            raise MethodError(unknown("method", name, trials.names()))
     arm = plan.arms(profile)[0]
     found: list[Cell] = []
     for setting in arm.settings:

@@ -16,8 +16,8 @@ from typing import Any
 
 from unlearnkit import data, paths
 from unlearnkit.data import Example
-from unlearnkit.errors import ConfigError
-from unlearnkit.study import collect, compare, parameters, plan, profiles, search, trials
+from unlearnkit.errors import ConfigError, unknown
+from unlearnkit.study import collect, compare, plan, profiles, search, trials
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.config import EXAMPLE, OWN_RECIPE, PUBLISHED
 from unlearnkit.study.profiles import Profile
@@ -72,8 +72,8 @@ def begin(run: str, out: str, given: dict[str, Any]) -> Own:
     if run != PUBLISHED:
         return Own(profiles.get(run))
     known = ("model", "data", "forget", "seeds_adamw", *OWN_RECIPE)
-    if unknown := [name for name in given if name not in known]:
-        raise ConfigError(parameters.unknown_name("parameter", unknown[0], known))
+    if strange := [name for name in given if name not in known]:
+        raise ConfigError(unknown("parameter", strange[0], sorted(known)))
     folder = paths.expanded(out) if out else temporary()
     folder.mkdir(parents=True, exist_ok=True)
     changed = {name: value for name, value in given.items() if value not in ("", None)}

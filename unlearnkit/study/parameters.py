@@ -4,11 +4,10 @@ import ast
 import math
 import re
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 from unlearnkit.devices import DEVICES
-from unlearnkit.errors import ConfigError
+from unlearnkit.errors import ConfigError, unknown
 from unlearnkit.study.config import (
     MOST_EPOCHS,
     MOST_SEEDS,
@@ -39,7 +38,7 @@ def parse_overrides(known: dict[str, Any], assignments: list[str]) -> dict[str, 
         if not equals:
             raise ConfigError(f"parameter {assignment!r} is not of the form name=value")
         if name not in known:
-            raise ConfigError(unknown_name("parameter", name, known))
+            raise ConfigError(unknown("parameter", name, sorted(known)))
         values[name] = parse_value(name, text, known[name])
     return values
 
@@ -68,13 +67,6 @@ def require_allowed(values: dict[str, Any]) -> None:
             is_fine, words = RULES[name]
             if not is_fine(value):
                 raise ConfigError(f"parameter {name}={value!r}: use {words}")
-
-
-def unknown_name(kind: str, name: str, known: Any, where: str = "") -> str:
-    """`unknown KIND 'NAME'`, the nearest known name, and all of them."""
-    nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"unknown {kind} {name!r}{where}{hint} (known: {', '.join(sorted(known)) or 'none'})"
 
 
 Rule = tuple[Callable[[Any], bool], str]

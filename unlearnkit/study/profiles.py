@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from unlearnkit import files, paths
-from unlearnkit.errors import ConfigError
+from unlearnkit.errors import ConfigError, unknown
 from unlearnkit.study.cells import digest
 from unlearnkit.study.config import BUILT_IN, PROFILES, TAKES
-from unlearnkit.study.parameters import require_allowed, unknown_name
+from unlearnkit.study.parameters import require_allowed
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _content(where: str) -> list[str]:
 def _noted(name: str) -> dict[str, Any]:
     path = paths.build() / name / "profile.json"
     if not path.is_file():
-        raise ConfigError(unknown_name("run", name, PROFILES))
+        raise ConfigError(unknown("run", name, PROFILES))
     try:
         noted = json.loads(path.read_bytes())
         return {"profile": noted["profile"], "overrides": dict(noted["overrides"])}

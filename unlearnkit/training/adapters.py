@@ -2,9 +2,9 @@
 
 import torch
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from unlearnkit.errors import ConfigError
+from unlearnkit.layers import turned
 
 SCALE = 2.0  # alpha / rank, the usual choice
 NAME = "lora_"  # how peft calls their parameters
@@ -24,13 +24,12 @@ def add(model: PreTrainedModel, rank: int) -> None:
                 f"Recipe.lora={rank}: the model has adapters of rank {max(ranks)}: load it anew, or use that"
             )
         return
-    turned = any(isinstance(module, Conv1D) for module in model.modules())  # GPT-2's linear layers
     config = LoraConfig(
         r=rank,
         lora_alpha=SCALE * rank,
         lora_dropout=0.0,
         target_modules="all-linear",
-        fan_in_fan_out=turned,
+        fan_in_fan_out=bool(turned(model)),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -5,7 +5,6 @@ stop, a dict of what it has to tell about the place; `alpha` among it, where tha
 makes such generators from less. Imports no torch until a method runs, so that a plan lists METHODS at once.
 """
 
-import difflib
 import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from unlearnkit.errors import MethodError
+from unlearnkit.errors import MethodError, unknown
 from unlearnkit.unlearning.inputs import INPUTS, Inputs, Stops
 from unlearnkit.unlearning.limits import hints_of, require_fits
 
@@ -193,9 +192,7 @@ class Result:
 def prepare(name: str, model, request, layers, check_model: bool, given: dict, strengths: dict) -> tuple:
     """(method, Inputs, Stops, options), checked. `given` mixes inputs and options, as a caller does."""
     if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise MethodError(f"method {name!r} is unknown.{hint} Known: {', '.join(METHODS)}")
+        raise MethodError(unknown("method", name, METHODS))
     method = METHODS[name]
     ids = [request] if isinstance(request, str) else list(dict.fromkeys(request))
     layers = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else layers

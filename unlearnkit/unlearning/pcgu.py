@@ -9,7 +9,6 @@ from unlearnkit.unlearning.limits import Count, From0
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
 
 NEEDS = ("examples", "tokenizer")
 
@@ -33,12 +32,13 @@ def pcgu(
     numbers, this choice ("input aggregation") and its being made anew a batch are the authors' (R; of every
     partition where there are fewer than k). They contrast one token of two sentences, we whole answers.
     """
+    from unlearnkit import layers
     from unlearnkit.unlearning.descent import require_whole
     from unlearnkit.unlearning.fresh import gradient
     from unlearnkit.unlearning.originals import add
 
     require_whole(inputs)
-    turned = _stored_in_by_out(inputs.model)
+    turned = layers.turned(inputs.model)
 
     def of(examples):
         divisor = len(examples)
@@ -74,10 +74,3 @@ def lowest(
 
 def _matrix(tensor: "torch.Tensor") -> "torch.Tensor":
     return tensor.flatten(1) if tensor.dim() > 1 else tensor.reshape(1, -1)
-
-
-def _stored_in_by_out(model: "PreTrainedModel") -> set[str]:
-    """Names of the weights of GPT-2's linear maps, whose columns feed an output each, not their rows."""
-    from transformers.pytorch_utils import Conv1D
-
-    return {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Conv1D)}

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from unlearnkit.ledger import GradientLedger
 
 
-
 @line(
     title="projected replay", family="replay", source="ours", needs=("ledger",), reads=("others", "moments")
 )
