@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from imports import circle, graph, imported, modules, reached
 
 from unlearnkit import paths
+from unlearnkit.unlearning import SHARED
 
 # Rooms import from rooms before them only.
 ROOMS = (
@@ -18,6 +20,9 @@ ROOMS = (
     *("attacks", "manifest", "stats", "claims", "study", "bench", "report", "publishing", "__main__"),
 )
 FUNCTION_LINES, MODULE_LINES = 45, 250
+# Rooms whose docstring is a map.
+MAPPED = ("bench", "claims", "ledger", "models", "report", "study", "training", "unlearning")
+MAPPED += ("study/experiments",)
 VARIABLES = {
     "UNLEARNKIT_CACHE",
     "UNLEARNKIT_RUNS",
@@ -54,6 +59,17 @@ def test_imports_are_read_wherever_they_stand():
     source += "if TYPE_CHECKING:\n    import transformers\n"
     inner = {f"unlearnkit.{name}" for name in ("study.cells", "errors", "models", "unlearning")}
     assert imported("unlearnkit.study.plan", source) == inner | {"os.path", "torch"}
+
+
+@pytest.mark.parametrize("room", MAPPED)
+def test_a_rooms_map_names_what_is_in_it(room):
+    folder = paths.ROOT / "unlearnkit" / room
+    told = set(re.findall(r"\w+", ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))))
+    there = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    there |= {path.parent.name for path in folder.glob("*/__init__.py")}
+    if room == "unlearning":  # every other module is a method
+        there = set(SHARED)
+    assert {name for name in there if not name.startswith("ch")} <= told
 
 
 def test_every_room_has_its_place():

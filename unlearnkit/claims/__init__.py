@@ -1,7 +1,7 @@
 """The paper's claims, and what forgetting is, as tests with margins and rules, written before their runs.
 
 registered    claims, contrasts, readings, margins
-variants      claims of the study's variants
+variants      claims of the study's variants; methods: rules of the comparison of methods
 rule          from one number a training seed to a verdict
 verification  has a method forgotten: the rows of Protocol 2026; judging: how each is judged
 """

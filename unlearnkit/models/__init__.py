@@ -2,6 +2,7 @@
 
 recipes   what the built models are made from; registry: names, and the folder of each; building: made once
 digest    a digest of what a name stands for; loading: the model itself, ready to measure
+fitting   whether texts and tokenizer fit a model; inspection: what a model is, for reports
 smollm2, tiny, pretraining (with muon), untied, gpt2_bpe  make what is not downloaded as it is
 """
 

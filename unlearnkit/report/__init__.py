@@ -3,6 +3,8 @@
 run        a run and its arms, with their observations
 readings   paths, oracles, and readings at matched damage
 contrasts  one way to test, the claims' contrasts and verdicts, guards for the text
+claim_values   each claim's contrast in every seed
+side_by_side   the comparison of methods: every path's readings
 tables     tables for people, numbers in words
 figures    one look for every figure
 variants   what the chapters on the study's variants share

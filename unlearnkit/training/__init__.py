@@ -10,6 +10,7 @@ session      its tie to a ledger's folder: checkpoints and resumption
 steps        the optimizer steps that a recipe comes to
 history      what it leaves of its way where asked to, beside the ledger; replaying: going on from there
 shards       a training in parts that can be deleted from
+adapters     low-rank adapters (LoRA) on the blocks
 """
 
 from unlearnkit.training.fine_tuning import Run, fine_tune
