@@ -105,7 +105,7 @@ def test_refusals_name_the_nearest(tiny_model):
         (["all", "position"], "no position embedding"),
         ("block.3", "'block.3': this model has blocks 0 to 2 .counted from 0."),
         ("embeding.input", "did you mean 'embedding.input'"),
-        ("lats2", r"did you mean 'last2'\? Known: all, all-but-embedding"),
+        ("lats2", r"did you mean 'last2'\? .known: all, all-but-embedding"),
         ([], "selection is empty"),
         (["block.1", "blok.2"], "'blok.2' .* did you mean 'block.2'"),
     ):
