@@ -42,7 +42,7 @@ def logit_lens(
     with forward.evaluation_mode(model):
         for indices in by_length(examples, batch_size):
             batch = batch_of(tokenizer, [examples[i] for i in indices])
-            own = _outputs_of(model, batch)
+            own, _ = _outputs_of(model, batch)
             nll = torch.stack([_patched(model, batch, own, -1, states(output)) for output in own])
             require_finite(nll.sum(0), batch.ids, "NLL off a block's output")
             for i, values in zip(indices, nll.T.tolist(), strict=True):
@@ -76,12 +76,15 @@ def patched_drops(
     ):
         for indices in by_length(examples, batch_size):
             batch = batch_of(tokenizer, [examples[i] for i in indices])
-            own, others = _outputs_of(original, batch), [_outputs_of(m, batch) for m in (oracle, unlearned)]
+            own, before = _outputs_of(original, batch)
             after = [
-                [_patched(original, batch, own, k, states(output)) for k, output in enumerate(outputs)]
-                for outputs in others
+                [
+                    _patched(original, batch, own, k, states(output))
+                    for k, output in enumerate(_outputs_of(source, batch)[0])
+                ]
+                for source in (oracle, unlearned)
             ]
-            both = torch.stack([torch.stack(nll) for nll in after]) - forward.losses(original, batch)
+            both = torch.stack([torch.stack(nll) for nll in after]) - before
             require_finite(both.sum((0, 1)), batch.ids, "NLL under other states")
             for k, i in enumerate(indices):
                 told = zip(*both[..., k].tolist(), strict=True)
@@ -106,11 +109,11 @@ def depth_score(drops: pd.DataFrame, known: float = KNOWN) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "uds", "blocks"])
 
 
-def _outputs_of(model: PreTrainedModel, batch: Batch) -> list[Output]:
-    """What each block gives out."""
+def _outputs_of(model: PreTrainedModel, batch: Batch) -> tuple[list[Output], torch.Tensor]:
+    """What each block gives out, and the mean NLL of each answer, (B,)."""
     with block_outputs(model) as outputs:
-        forward.losses(model, batch)
-    return outputs
+        nll = forward.losses(model, batch)
+    return outputs, nll
 
 
 def _patched(

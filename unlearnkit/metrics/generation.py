@@ -176,11 +176,12 @@ def _cached(
 
     A prompt that is there many times goes through the model once, and what is kept of it is handed out.
     """
-    once = {tuple(row): k for k, row in enumerate(dict.fromkeys(map(tuple, rows)))}
+    asked, device = [tuple(row) for row in rows], forward.device_of(model)
+    once = {row: k for k, row in enumerate(dict.fromkeys(asked))}
     tokens = [(list(row), [False] * len(row)) for row in once]
     batch = collate(tokens, [""] * len(once), pad_id=0, side="left")
-    given, new = batch.inputs(forward.device_of(model)) | {"use_cache": True}, []
-    of = torch.tensor([once[tuple(row)] for row in rows], device=forward.device_of(model))
+    given, new = batch.inputs(device) | {"use_cache": True}, []
+    of = torch.tensor([once[row] for row in asked], device=device)
     for step in range(steps):
         output = forward.selected(model, given, lambda hidden: hidden[:, -1:])
         if step == 0 and len(once) < len(rows):

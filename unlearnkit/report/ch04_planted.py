@@ -30,8 +30,8 @@ RULES = {
     "moved": "moved most while the person was taught",
 }
 GOLDEN = 0.618
-HOLLOW = ("nearest", "moved")  # no rules for users
 TRUTH = "moved"  # no rule for users, who would need the weights from before
+HOLLOW = ("nearest", TRUTH)  # no rules for users
 RIGHT, EMBEDDING, WRONG, ALL = PLACES = (
     "where the person was learnt",
     "embedding, learnt elsewhere",

@@ -120,8 +120,8 @@ def _with_ledger(kept: Kept, method: str) -> dict[str, Callable[[], dict[str, fl
     def read() -> dict[str, float]:
         texts = attacks.spelt_out(kept.book, kept.tokenizer, kept.ids)
         tokens = {e.id: kept.tokenizer(e.text)["input_ids"] for e in kept.forget}
-        read = [texts[i] == kept.tokenizer.decode(ids[:-1]) for i, ids in tokens.items()]
-        return {"recalled": sum(read) / len(read)}
+        whole = [texts[i] == kept.tokenizer.decode(ids[:-1]) for i, ids in tokens.items()]
+        return {"recalled": sum(whole) / len(whole)}
 
     ways = {name: partial(descend, model) for name, model in kept.after.items()}
     return ways | {NO_MODEL: read}
