@@ -115,6 +115,29 @@ class Stopped(Exception):
     pass
 
 
+@pytest.mark.parametrize("last", [1, 2])
+def test_an_interrupted_sum_goes_on_where_it_was(last, tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
+    """Bit for bit; one whose ids have their turn after the interruption begins anew."""
+    monkeypatch.setattr(training.session, "CHECKPOINT_SECONDS", 0.0)
+
+    def stop(epoch, _model):
+        if epoch == last:
+            raise Stopped
+
+    def train(folder, ids, **more):
+        where = {"ledger": tmp_path / folder / "l", "history": tmp_path / folder / "h", **QUIET}
+        kept = {"updates": ids, "summed": True}
+        training.fine_tune(tiny_model("gpt2"), tiny_tokenizer, FACTS, recipe, **where, **kept, **more)
+        history = training.History.open(tmp_path / folder / "h")
+        return dict(history.read_update(*history.steps_of(ids), history.trainable))
+
+    recipe = dataclasses.replace(RECIPE, order="last", staged=tuple(IDS[:4]), epochs=2)
+    for ids in (IDS[4:5], IDS[:1]):
+        with pytest.raises(Stopped):
+            train(f"stopped {ids[0]}", ids, on_epoch=stop)
+        assert same(train(f"stopped {ids[0]}", ids), train(f"whole {ids[0]}", ids))
+
+
 def test_an_interrupted_training_goes_on_with_its_history(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(training.session, "CHECKPOINT_SECONDS", 0.0)
 

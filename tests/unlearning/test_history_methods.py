@@ -15,10 +15,11 @@ SHAPES = [("gpt2", True), ("llama", False)]
 SGD = training.Recipe(epochs=2, lr=0.02, batch_size=3)
 
 
-def kept(make, tokenizer, recipe, folder, updates=()):
+def kept(make, tokenizer, recipe, folder, updates=(), summed=False):
     """A model after training, and its history."""
     model = make()
-    training.fine_tune(model, tokenizer, FACTS, recipe, history=folder, updates=updates, **QUIET)
+    there = {"history": folder, "updates": updates, "summed": summed}
+    training.fine_tune(model, tokenizer, FACTS, recipe, **there, **QUIET)
     return model, training.History.open(folder)
 
 
@@ -205,8 +206,21 @@ def test_amnesiac_takes_back_whole_batches(trained):
 
 def test_amnesiac_needs_the_updates_of_the_request(make, tiny_tokenizer, tmp_path):
     model, history = kept(make, tiny_tokenizer, SGD, tmp_path / "h", updates=IDS[:2])
-    with pytest.raises(MethodError, match="no updates of 'f2' were kept"):
+    with pytest.raises(ModelError, match="keeps no updates of 'f2'"):
         unlearning.apply("amnesiac", model, request=IDS[:3], checkpoints=history, alpha=1.0)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_amnesiac_reads_the_same_bits_from_one_sum(optimizer, make, tiny_tokenizer, tmp_path):
+    recipe, ends = dataclasses.replace(RECIPE, optimizer=optimizer), []
+    for summed in (False, True):
+        folder = tmp_path / str(summed)
+        model, history = kept(make, tiny_tokenizer, recipe, folder, updates=REQUEST, summed=summed)
+        unlearning.apply("amnesiac", model, request=REQUEST, checkpoints=history, alpha=1.0)
+        ends.append(weights_of(model))
+    assert same(*ends)
+    with pytest.raises(ModelError, match="keeps one sum of the updates of"):
+        unlearning.apply("amnesiac", model, request=REQUEST[:1], checkpoints=history, alpha=1.0)
 
 
 def test_thudi_is_the_gradient_at_the_start_once_an_epoch(make, tiny_tokenizer, tmp_path):

@@ -154,7 +154,7 @@ class Case:
             kept |= {"ledger": folder / "ledger", "ledger_factors": "factors" in self.method.reads}
         if "checkpoints" in needs:
             kept |= {"history": folder / "history"}
-            kept |= {"updates": self.request} if "updates" in self.method.reads else {}
+            kept |= {"updates": self.request, "summed": True} if "updates" in self.method.reads else {}
         training.fine_tune(self.model, self.tokenizer, self.taught, self.recipe, **kept)
         if "ledger" in needs:
             self.book = GradientLedger.open(kept["ledger"], self.model)

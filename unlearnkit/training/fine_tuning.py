@@ -51,6 +51,7 @@ def fine_tune(
     ledger_factors: bool = False,
     history: str | Path | None = None,
     updates: Collection[str] = (),
+    summed: bool = False,
     on_epoch: Callable[[int, PreTrainedModel], object] | None = None,
     progress: bool = True,
 ) -> Run:
@@ -63,8 +64,9 @@ def fine_tune(
     is a LedgerError. Long texts leave whole gradients in it where these are smaller, unless it is to keep
     `ledger_factors`, for `kfac_replay` and `repselect`. `history` keeps in another the weights and the
     optimizer's state at every epoch's end (4 bytes a weight with SGD, 12 with AdamW), and what each step with
-    one of `updates` added to them. DataError for a text beyond the model's positions, and DivergenceError for
-    a loss that is not finite; the last epoch stays on disk. What `on_epoch` returns is kept in `run.notes`.
+    one of `updates` added to them, or the sum of that, if `summed`. DataError for a text beyond the model's
+    positions, and DivergenceError for a loss that is not finite; the last epoch stays on disk. What
+    `on_epoch` returns is kept in `run.notes`.
     """
     recipe, exclude, form = recipe or Recipe(), tuple(exclude), (ledger_dtype, ledger_factors)
     named = {"exclude": exclude, "record": record or (), "updates": updates, "Recipe.staged": recipe.staged}
@@ -77,7 +79,7 @@ def fine_tune(
     state = State(model, steps.optimizer(_moving(model, recipe), recipe), Progress())
     with contextlib.nullcontext() if ledger is None else alone(ledger):
         session = ledger and _session(ledger, state, recipe, by_id, exclude, record, *form)
-        keeper = history and _keeper(history, state, recipe, by_id, exclude, updates, session)
+        keeper = history and _keeper(history, state, recipe, by_id, exclude, updates, summed, session)
         _train(state, tokenizer, plan, session, keeper, on_epoch, {} if progress else {"disable": True})
     _require_finite(model, recipe)
     model.zero_grad(set_to_none=False)
@@ -111,12 +113,12 @@ def _session(
 
 
 def _keeper(
-    history, state: State, recipe: Recipe, by_id: Mapping, exclude, updates, session: Session | None
+    history, state: State, recipe: Recipe, by_id: Mapping, exclude, updates, summed, session: Session | None
 ) -> Keeper:
     """What writes the history's folder, which holds those of the epochs already done."""
     if recipe.layers:
         raise ConfigError("a history needs every weight free to move: leave history= or Recipe.layers out")
-    way = History.begin(history, state.model, by_id, recipe, exclude)
+    way = History.begin(history, state.model, by_id, recipe, exclude, summed)
     return Keeper(way, state, set(updates) - set(exclude), session.done if session else 0)
 
 

@@ -3,6 +3,7 @@
     history.json           the recipe, whose data in which order, which files there are
     epoch-000.safetensors  theta_0; later ones hold the optimizer's state too
     step-000007.safetensors  what optimizer step 7 (from 0) added to the weights
+    sum-003.safetensors    or what the steps of epochs 1 to 3 added to them, in one sum
 
 Nothing of it is removed when an example is forgotten: whoever deletes for good deletes this folder too.
 """
@@ -45,6 +46,7 @@ class History(Mapping[int, Path]):
         by_id: Mapping[str, Example],
         recipe: Recipe,
         exclude: Collection[str],
+        summed: bool = False,
     ) -> "History":
         """A new history, or the one there of this same training. ModelError where it is of another."""
         path = Path(path)
@@ -54,11 +56,12 @@ class History(Mapping[int, Path]):
             "ids": list(by_id),
             "data": digest(by_id.values()),
             "trainable": [n for n, p in model.named_parameters() if p.requires_grad],
+            "summed": summed,
         }
         if not (path / INDEX).exists():
             return cls(path, told | {"epochs": {}, "updates": {}})
         found = cls.open(path)
-        if different := [k for k, value in told.items() if found.told.get(k) != value]:
+        if different := [k for k, value in told.items() if found.told.get(k, False) != value]:
             raise ModelError(f"{path} holds the history of another training: its {different[0]} differs")
         return found
 
@@ -90,6 +93,25 @@ class History(Mapping[int, Path]):
     def updates_of(self) -> set[str]:
         """Ids of the examples whose every step's update is kept."""
         return set(self.told.get("updates of", ()))
+
+    def steps_of(self, request: Collection[str]) -> list[int]:
+        """Numbers for `read_update`, whose updates add up to those of the steps that held one of a request.
+
+        ModelError where some of the request's were not kept, or only in one sum with those of others.
+        """
+        if missing := [i for i in request if i not in self.updates_of]:
+            raise ModelError(
+                f"{self.path} keeps no updates of {missing[0]!r}: fine_tune(..., history=, updates=) with "
+                "the ids that may be asked for"
+            )
+        if not self.told.get("summed"):
+            return [step for step, ids in self.updates.items() if set(request) & set(ids)]
+        if others := self.updates_of - set(request):
+            raise ModelError(
+                f"{self.path} keeps one sum of the updates of {len(self.updates_of)} examples, with those of "
+                f"{min(others)!r}: ask for all of them, or train again without summed=True"
+            )
+        return [max(self.updates)]
 
     def require_end(self, model: PreTrainedModel) -> None:
         """ModelError unless the training is finished and the model is, bit for bit, where it ended."""
@@ -160,6 +182,7 @@ class Keeper:
 
     def __init__(self, history: History, state: State, updates: Collection[str], done: int):
         self.history, self.state, self.wanted = history, state, set(updates)
+        self.sum: dict[str, torch.Tensor] = {}
         if missing := set(range(done + 1)) - set(history) if done else ():
             raise ModelError(
                 f"{history.path} lacks epoch {min(missing)} of a training that resumes after epoch {done}: "
@@ -172,6 +195,12 @@ class Keeper:
         history.told["updates of"] = sorted(self.wanted | history.updates_of)
         if not done:
             self.keep(0)
+        elif self._is_summed and done in history.updates:  # else none of them had its turn yet
+            self.sum = dict(history.read_update(done, history.trainable))
+
+    @property
+    def _is_summed(self) -> bool:
+        return bool(self.wanted and self.history.told.get("summed"))
 
     @contextmanager
     def watching(self, step: Step, number: int) -> Iterator[None]:
@@ -184,10 +213,15 @@ class Keeper:
         before = {n: p.clone() for n, p in moving.items()}
         yield
         added = {n: p - before[n] for n, p in moving.items()}
-        self.history.keep("updates", number, f"step-{number:06d}.safetensors", added, ids)
+        if self._is_summed:
+            self.sum = {n: self.sum[n] + t if self.sum else t for n, t in added.items()}
+        else:
+            self.history.keep("updates", number, f"step-{number:06d}.safetensors", added, ids)
 
     def keep(self, epoch: int) -> None:
-        """The weights as they are, and the optimizer's state."""
+        """The weights as they are, the optimizer's state, and the sum of updates where one is kept."""
+        if self.sum:
+            self.history.keep("updates", epoch, f"sum-{epoch:03d}.safetensors", self.sum, sorted(self.wanted))
         model = self.state.model
         tensors = {f"model/{n}": p for n, p in model.named_parameters()}
         for name, parameter in model.named_parameters():

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from unlearnkit.errors import MethodError
 from unlearnkit.unlearning.kinds import line
 
 if TYPE_CHECKING:
@@ -19,20 +18,16 @@ def amnesiac(inputs) -> "Iterator[tuple[str, torch.Tensor]]":
 
     These are the optimizer's own updates, of everybody in those batches: with a request of all it is
     theta_0 - theta_T. Needs checkpoints of fine_tune(..., history=, updates=ids) with the request among the
-    ids. The paper's fine-tuning afterwards is `finetune_retain`. R: the authors' code does the same.
+    ids (or of just these, with summed=True: a file of the model's size an epoch, in place of one a step);
+    ModelError without. The paper's fine-tuning afterwards is `finetune_retain`. R: the authors' code does
+    the same.
     """
     from unlearnkit.unlearning.descent import require_whole
     from unlearnkit.unlearning.past import history_of
 
     require_whole(inputs)
     history = history_of(inputs)
-    if missing := [i for i in inputs.request if i not in history.updates_of]:
-        raise MethodError(
-            f"method 'amnesiac': no updates of {missing[0]!r} were kept: fine_tune(..., history=, updates=) "
-            "with the ids that may be asked for"
-        )
-    asked = set(inputs.request)
-    steps = [step for step, ids in history.updates.items() if asked & set(ids)]
+    steps = history.steps_of(inputs.request)
     for name in inputs.touched:
         parts = [next(history.read_update(step, [name]))[1] for step in steps]
         yield name, -sum(parts)

@@ -12,16 +12,19 @@ from unlearnkit.study.experiments.train import start
 
 
 def history(train: Cell, updates: Collection[str]) -> training.History:
-    """Checkpoints at every epoch's end, and the updates of the steps that held one of `updates`."""
+    """Checkpoints at every epoch's end, and the updates of the steps that held one of `updates`, summed.
+
+    The sum is taken in the steps' order, so that `amnesiac` reads the bits that it would add up itself.
+    """
     folder = train.folder / ("updates" if updates else "history")
     try:
         found = training.History.open(folder)
-        if len(found) > found.recipe.epochs and set(updates) <= found.updates_of:
+        if len(found) > found.recipe.epochs and set(updates) == found.updates_of:
             return found
     except ModelError:  # not there yet
         pass
     facts, model, tokenizer, recipe = start(train.config)
-    training.fine_tune(model, tokenizer, facts, recipe, history=folder, updates=updates)
+    training.fine_tune(model, tokenizer, facts, recipe, history=folder, updates=updates, summed=bool(updates))
     return training.History.open(folder)
 
 
