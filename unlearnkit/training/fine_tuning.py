@@ -58,14 +58,13 @@ def fine_tune(
     """Fine-tune `model` in place; returns the Run.
 
     `exclude` leaves those ids out and keeps everybody else's place: the oracle. `ledger` keeps each example's
-    gradient per epoch (those in `record`, default all) in a folder, AdamW's second moments at each epoch's
-    end (2 bytes a weight), and a checkpoint, from which an interrupted call resumes and ends with the same
-    numbers; one of another recipe, data or model, or that another process writes to, is a LedgerError. Long
-    texts leave whole gradients in it where these are smaller, unless it is to keep `ledger_factors`, for
-    `kfac_replay` and `repselect`. `history` keeps in another the weights and the optimizer's state at every
-    epoch's end (4 bytes a weight with SGD, 12 with AdamW), and what each step with one of `updates` added to
-    them, or the sum of that, if `summed`. `run.notes` has what `on_epoch` returned. DataError for a text
-    beyond the model's positions, DivergenceError for a loss that is not finite; the last epoch stays on disk.
+    gradient per epoch (in `record`, default all) in a folder, AdamW's second moments at each epoch's end (2
+    bytes a weight), and a checkpoint, from which an interrupted call resumes to the same numbers; LedgerError
+    for one of another training, or in use elsewhere. Long texts leave whole gradients in it where these are
+    smaller and no `ledger_factors` are asked for. `history` keeps in another weights and the optimizer's
+    state at every epoch's end (4 bytes a weight with SGD, 12 with AdamW), and what each step with one of
+    `updates` added, or the sum of that if `summed`. `run.notes` has what `on_epoch` returned. DataError for a
+    text beyond the model's positions, DivergenceError if the loss diverges; the last epoch stays on disk.
     """
     recipe, exclude, form = recipe or Recipe(), tuple(exclude), (ledger_dtype, ledger_factors)
     named = {"exclude": exclude, "record": record or (), "updates": updates, "Recipe.staged": recipe.staged}
