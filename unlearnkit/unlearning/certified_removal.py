@@ -58,7 +58,7 @@ def certified_removal(
     whole, left = (Head.of(model, inputs.tokenizer, part, *given) for part in (learnt, kept))
     budget = sigma * epsilon / (c := math.sqrt(2 * math.log(1.5 / delta)))
     start = minimum(whole, 0 * whole.noise, tolerance=1e-3 * budget)
-    w, step, taken = removed(left, start, budget, newton)
+    w, bound, taken = removed(left, start, budget, newton)
     if (residual := left.gradient(w).norm().item()) > budget:
         raise BudgetError(
             f"method 'certified_removal': after {taken} steps the residual is {residual:.2g}, beyond "
@@ -67,4 +67,4 @@ def certified_removal(
     addition = w.to(output.weight)
     hook = output.register_forward_hook(lambda _m, args, logits: logits + args[0] @ addition.T)
     inputs.originals.installed.append(hook.remove)
-    yield {"newton": taken, "residual": residual, "bound": left.bound(step), "epsilon": c * residual / sigma}
+    yield {"newton": taken, "residual": residual, "bound": bound, "epsilon": c * residual / sigma}

@@ -3,7 +3,8 @@
     L(W) = sum_i l_i(z_i + W h_i) + (lam n / 2) |W|^2 + <B, W>,    B ~ N(0, sigma^2)
 
 h are what enters the output head at the labelled tokens and z the logits there, both of a model that stays as
-it is; l_i is the mean NLL over example i's labelled tokens, as in training. All in float64.
+it is; l_i is the mean NLL over example i's labelled tokens, as in training. In float64, but for the way to a
+Newton step, in float32 (half the time): what a step leaves of its system is measured in float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from unlearnkit.forward import target_logits
 from unlearnkit.influence import conjugate_gradient
 
 LIPSCHITZ = 2**0.5 / 27**0.5  # of softmax's Hessian: (sqrt 2)^3 / (6 sqrt 3), from a third central moment
+ROUGH, FINE = 0.03, 0.03  # Newton's systems are solved to this of the gradient; of what it may be in the end
 TOKENS = 128  # at once, in the Hessian's product: (tokens, V) is read three times, near the processor
 
 
@@ -63,10 +65,13 @@ class Head:
         error[torch.arange(len(error), device=error.device), self.targets] -= 1
         return (self.shares * error).T @ self.features + self.lam * self.n * w + self.noise
 
-    def product(self, w: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-        """U -> the Hessian of L at W times U."""
+    def product(
+        self, w: torch.Tensor, dtype: torch.dtype = torch.float64
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """U -> the Hessian of L at W times U, computed in `dtype`, as which U is to come."""
         p = (self.logits + self.features @ w.T).softmax(-1)
-        parts = list(zip(*(t.split(TOKENS) for t in (self.features, p, self.shares * p)), strict=True))
+        terms = (t.to(dtype).split(TOKENS) for t in (self.features, p, self.shares * p))
+        parts = list(zip(*terms, strict=True))
 
         def times(u: torch.Tensor) -> torch.Tensor:
             found = self.lam * self.n * u
@@ -79,7 +84,7 @@ class Head:
         return times
 
     def bound(self, step: torch.Tensor) -> float:
-        """What |dL/dW| is at most after a Newton step, from the step and the features alone.
+        """What |dL/dW| is at most after an exact Newton step, from the step and the features alone.
 
         |h|_2 * (gamma / 2) * sqrt(sum_t (share_t |step h_t|^2)^2), after Guo et al. 2020 (logistic loss).
         """
@@ -110,20 +115,29 @@ def minimum(head: Head, w: torch.Tensor, tolerance: float, steps: int = 50) -> t
     for _ in range(steps):
         if found.norm() <= tolerance:
             break
-        step, share = newton(found, head.product(w), tolerance=1e-4), 1.0
+        loose = max(ROUGH, tolerance / (2 * found.norm().item()))
+        step, share = _rough_step(head, w, found, loose), 1.0
         while (after := head.gradient(w + share * step)).norm() > found.norm() and share > 1e-6:
             share /= 2
         w, found = w + share * step, after
     return w
 
 
-def removed(left: Head, w: torch.Tensor, budget: float, steps: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """W after Newton steps towards what is left's minimum, until its gradient is within the budget; the last
-    step, and how many were taken.
+def _rough_step(head: Head, w: torch.Tensor, gradient: torch.Tensor, tolerance: float) -> torch.Tensor:
+    """Newton's step, by float32."""
+    return newton(gradient.float(), head.product(w, torch.float32), tolerance=tolerance).double()
+
+
+def removed(left: Head, w: torch.Tensor, budget: float, steps: int) -> tuple[torch.Tensor, float, int]:
+    """W after Newton steps towards what is left's minimum, until its gradient is within the budget; what that
+    is at most after the last step, and how many were taken.
+
+    At most is the bound after an exact step, and what this one left of its linear system.
     """
     taken, residual = 0, left.gradient(w)
     while taken < steps and (not taken or residual.norm() > budget):
-        step = newton(residual, left.product(w))
+        step = _rough_step(left, w, residual, min(ROUGH, FINE * budget / residual.norm().item()))
+        bound = left.bound(step) + (left.product(w)(step) + residual).norm().item()
         w, taken = w + step, taken + 1
         residual = left.gradient(w)
-    return w, step, taken
+    return w, bound, taken
