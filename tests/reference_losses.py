@@ -28,7 +28,7 @@ class World:
 
     def loss_of(self, name, **options):
         """The loss function that a method makes of this model where it stands."""
-        return getattr(import_module(f"unlearnkit.unlearning.{name}"), name)(self.inputs, **options)
+        return getattr(import_module(f"unlearnkit.unlearning.methods.{name}"), name)(self.inputs, **options)
 
     def batches(self, loss_on="answer", side="right"):
         return [batch_of(self.tokenizer, part, loss_on, side) for part in (FORGET, RETAIN)]

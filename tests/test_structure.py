@@ -10,7 +10,6 @@ import pytest
 from imports import circle, graph, imported, modules, reached
 
 from unlearnkit import paths
-from unlearnkit.unlearning import SHARED
 
 # Rooms import from rooms before them only.
 ROOMS = (
@@ -67,8 +66,6 @@ def test_a_rooms_map_names_what_is_in_it(room):
     told = set(re.findall(r"\w+", ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))))
     there = {path.stem for path in folder.glob("*.py")} - {"__init__"}
     there |= {path.parent.name for path in folder.glob("*/__init__.py")}
-    if room == "unlearning":  # every other module is a method
-        there = set(SHARED)
     assert {name for name in there if not name.startswith("ch")} <= told
 
 

@@ -9,7 +9,7 @@ from unlearning_helpers import FACTS, RETAIN, Trained, autograd_gradient, error,
 from unlearnkit import influence, training
 from unlearnkit.batching import batch_of, example_loss
 from unlearnkit.errors import LayerError, MethodError
-from unlearnkit.unlearning.pcgu import lowest
+from unlearnkit.unlearning.methods.pcgu import lowest
 
 SHAPES = [("gpt2", True), ("llama", False)]
 FORGET = [dataclasses.replace(e, contradiction="a wrong one") for e in FACTS[:3]]

@@ -10,8 +10,8 @@ from worlds import weights_of
 from unlearnkit import ledger, training, unlearning
 from unlearnkit.errors import LedgerError, MethodError
 from unlearnkit.ledger import kronecker
-from unlearnkit.unlearning.kfac_replay import inverse
-from unlearnkit.unlearning.repselect import without_leading
+from unlearnkit.unlearning.methods.kfac_replay import inverse
+from unlearnkit.unlearning.methods.repselect import without_leading
 
 OTHERS, EPOCHS = IDS[3:], (1, 2, 3)
 EACH = tuple((e,) for e in EPOCHS)

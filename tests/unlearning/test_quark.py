@@ -5,7 +5,7 @@ import torch
 from reference_losses import FORGET, SHAPES, World, agree, mean
 from unlearning_helpers import same
 
-from unlearnkit.unlearning import quark as module
+from unlearnkit.unlearning.methods import quark as module
 from unlearnkit.unlearning.sampling import sample
 
 

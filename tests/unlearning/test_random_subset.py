@@ -5,7 +5,7 @@ import torch
 from unlearning_helpers import REQUEST, norm_of, same
 
 from unlearnkit import unlearning
-from unlearnkit.unlearning.random_subset import random_subset
+from unlearnkit.unlearning.methods.random_subset import random_subset
 
 
 def test_random_subset_is_the_gradient_on_some_coordinates(trained):

@@ -1,5 +1,6 @@
 """Unlearning methods behind one signature: `apply(name, model, request=..., ...)`.
 
+methods    a module a method
 frame      what every method shares: METHODS, the checks, the walk, results
 inputs     what a method is given; limits: what strengths and options can be
 kinds      line, trained, wrapped, free: what makes a function a method and registers it
@@ -10,15 +11,12 @@ teacher    the model as it was, or taught something, beside the one that moves; 
 fresh      gradients of a model as it stands
 past       the history of a training, and models that learn something else from there
 prefix     a text that the model reads first; convex: a head on frozen features
-
-Every other module of this package is one method, found by its being here.
 """
 
 from collections.abc import Iterable, Iterator
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
+from unlearnkit.unlearning import methods
 from unlearnkit.unlearning.frame import METHODS, Method, Result, prepare, walk
 from unlearnkit.unlearning.inputs import Inputs, Stops
 from unlearnkit.unlearning.kinds import free, line, trained, wrapped
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from unlearnkit.layers import Layers
 
 __all__ = ["METHODS", "Inputs", "Method", "Result", "Stops"]
-__all__ += ["apply", "free", "line", "path", "trained", "wrapped"]
+__all__ += ["apply", "free", "line", "methods", "path", "trained", "wrapped"]
 
 
 def apply(
@@ -81,11 +79,3 @@ def path(
     """
     strengths = {"alphas": alphas, "norms": norms}
     return walk(*prepare(name, model, request, layers, check_model, given, strengths), keep)
-
-
-SHARED = ("frame", "inputs", "kinds", "limits", "originals", "delta", "descent", "lowrank", "masters")
-SHARED += ("sampling", "teacher", "terms", "fresh", "past", "prefix", "convex")
-
-for _module in iter_modules(__path__):
-    if _module.name not in SHARED:
-        import_module(f"{__name__}.{_module.name}")

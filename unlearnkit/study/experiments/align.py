@@ -12,7 +12,7 @@ from unlearnkit.ledger import GradientLedger
 from unlearnkit.study.cells import Cell
 from unlearnkit.study.experiments.setting import fine_tuned, present
 from unlearnkit.study.experiments.train import WEIGHTS
-from unlearnkit.unlearning.adam_replay import replayed
+from unlearnkit.unlearning.methods.adam_replay import replayed
 
 ORACLE, NOW, RETAIN_NOW, WRONG = "oracle", "now", "retain_now", "wrong_person"
 ADAM = {"adam_first": (1,), "adam_replay": "all"}  # epochs

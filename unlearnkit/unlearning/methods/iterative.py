@@ -6,8 +6,8 @@ iterating adds is that an example which is no longer known is left alone.
 
 from collections.abc import Callable, Iterator
 
-from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import free
+from unlearnkit.unlearning.methods.first_epoch import first_epoch
 
 
 @free(

@@ -1,8 +1,8 @@
 """Control of a layer selection: the true gradient on as many coordinates, drawn from everywhere."""
 
-from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import line
 from unlearnkit.unlearning.limits import Seed, Texts
+from unlearnkit.unlearning.methods.first_epoch import first_epoch
 
 
 @line(title="random coordinates", family="control", needs=("ledger",), reads=("first epoch",))

@@ -1,7 +1,7 @@
 """First-epoch gradients standing in for every epoch's (after Thudi et al. 2022, with recorded gradients)."""
 
-from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.methods.first_epoch import first_epoch
 
 
 @line(

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal
 
-from unlearnkit.unlearning.adam_replay import EPS
 from unlearnkit.unlearning.kinds import line
 from unlearnkit.unlearning.limits import Epochs, From0, Spans
+from unlearnkit.unlearning.methods.adam_replay import EPS
 
 if TYPE_CHECKING:
     import torch

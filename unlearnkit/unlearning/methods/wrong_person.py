@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from unlearnkit.errors import MethodError
-from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import line
+from unlearnkit.unlearning.methods.first_epoch import first_epoch
 
 
 @line(title="wrong person", family="control", needs=("ledger",), reads=("first epoch", "others"))

@@ -1,8 +1,8 @@
 """Control: a step of the same length that knows nothing of the forget set."""
 
-from unlearnkit.unlearning.first_epoch import first_epoch
 from unlearnkit.unlearning.kinds import line
 from unlearnkit.unlearning.limits import Seed
+from unlearnkit.unlearning.methods.first_epoch import first_epoch
 
 
 @line(title="random direction", family="control", needs=("ledger",), reads=("first epoch",))
