@@ -13,7 +13,7 @@ from unlearnkit import paths
 
 # Rooms import from rooms before them only.
 ROOMS = (
-    *("unlearnkit", "errors", "devices", "paths", "files", "packages", "writing", "signing"),
+    *("unlearnkit", "errors", "devices", "paths", "files", "packages", "writing", "signing", "progress"),
     *("data", "layers", "batching", "forward", "models", "weights"),
     *("ledger", "training", "influence", "ekfac", "requests", "semantic", "offline", "unlearning", "metrics"),
     *("attacks", "manifest", "stats", "claims", "study", "bench", "report", "publishing", "__main__"),

@@ -22,6 +22,7 @@ from unlearnkit.data import Example
 from unlearnkit.errors import LedgerError
 from unlearnkit.layers import Layers
 from unlearnkit.ledger import GradientLedger, recorded
+from unlearnkit.progress import shown
 
 Vectors = Mapping[str, torch.Tensor]  # by parameter name
 PAIRED = 8  # examples read at once where only each one's product with itself is wanted
@@ -153,7 +154,7 @@ def conjugate_gradient(
     residual = {n: t.clone() for n, t in right.items()}
     along, size = dict(residual), inner(residual, residual)
     begin = size
-    for _ in range(iterations):
+    for _ in shown(range(iterations), "conjugate gradients, at most", iterations):
         if size <= tolerance**2 * begin:
             break
         image = {n: t + damping * along[n] for n, t in product(along).items()}

@@ -1,12 +1,14 @@
 """Training taken up again from where its history kept it, without some of its examples."""
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unlearnkit.data import Example, digest
 from unlearnkit.errors import ConfigError, DataError, ModelError
+from unlearnkit.progress import shown
 from unlearnkit.training.history import History
 from unlearnkit.training.recipe import Recipe
 from unlearnkit.training.steps import Step, optimizer, plan
@@ -51,7 +53,7 @@ def take(
     count = 0
     try:
         with torch.enable_grad():
-            for step in (step for epoch in steps for step in epoch):
+            for step in shown(chain.from_iterable(steps), "training again", sum(map(len, steps))):
                 step.take(model, tokenizer, descent)
                 count += 1
     finally:

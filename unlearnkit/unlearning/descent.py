@@ -11,6 +11,7 @@ from unlearnkit.batching import Batch, batches
 from unlearnkit.data import Example
 from unlearnkit.errors import DivergenceError, LayerError, MethodError
 from unlearnkit.layers import select, tags
+from unlearnkit.progress import shown
 from unlearnkit.unlearning.inputs import Inputs
 from unlearnkit.unlearning.lowrank import LowRank
 from unlearnkit.unlearning.masters import Masters
@@ -61,7 +62,8 @@ class Descent:
         optimizer = OPTIMIZERS[self.optimizer](moved.factors, lr=self.lr, weight_decay=0.0)
         for weight in moved.weights:
             weight.grad = None
-        for step, batch in enumerate(zip(*map(self._batches, parts), strict=True), start=1):
+        drawn = zip(*map(self._batches, parts), strict=True)
+        for step, batch in enumerate(shown(drawn, self.inputs.method, self.stops[-1]), start=1):
             value = self._backward(loss, batch, moved.weights, step)
             moved.take_gradients()
             optimizer.step()

@@ -37,9 +37,12 @@ def line(**said) -> Callable[[Callable], Callable]:
 
     def decorate(function: Callable) -> Callable:
         def walk(inputs: Inputs, stops: Stops, **options) -> Iterator[dict]:
+            from unlearnkit.progress import shown
             from unlearnkit.unlearning.originals import Stored, add
 
             direction = function(inputs, **options)
+            if isinstance(direction, Iterator):
+                direction = shown(direction, inputs.method, len(inputs.touched))
             if stops.by == "norm" or not stops.is_one:  # gone through more than once
                 direction = Stored(direction)
             unit = stops.unit(direction)
