@@ -206,6 +206,9 @@ def test_a_sentence_must_hold_of_every_arm_that_can_tell(arms):
     first = chapter.summary(arms[0])
     assert chapter.checked(arms, ["npo"], lambda _: True, "always") is None
     assert "Not so here" in chapter.checked(arms, ["npo"], lambda t: t is first, "of the first alone").data
+    others = {"text": "the tiny model alone is another", "real": lambda t: t is first}
+    assert chapter.checked(arms, ["npo"], lambda t: t is not first, **others) is None
+    assert "Not so here" in chapter.checked(arms[:1], ["npo"], lambda _: True, "x", lambda _: False).data
 
 
 def test_the_arm_with_the_most_paths_is_reported_beside_the_headline(arms):
@@ -343,9 +346,9 @@ def test_the_page_has_room_for_the_first_arm_and_the_principal_methods(arms):
     table = pd.DataFrame(
         {"method": ["NPO", "SISA", "SISA", "UNDO"], "model": [chapter.model(arms[0])] * 2 + ["x"] * 2}
     )
-    assert chapter.headline_rows(table, arms).tolist() == [True, True, False, False]
-    also = pd.Series([False, False, False, True])
-    assert chapter.headline_rows(table, arms, also).tolist() == [True, True, False, True]
+    assert chapter.headline_rows(table, arms[0]).tolist() == [True, True, False, False]
+    assert chapter.headline_rows(table).tolist() == [True, False, False, False]
+    assert chapter.headline_rows(table.drop(columns="model"), arms[0]).all()
 
 
 def test_prices_that_did_not_keep_are_named(arm, tuned):

@@ -12,7 +12,7 @@ from unlearnkit.report import contrasts, side_by_side, tables
 from unlearnkit.report.ch09_imputed import FOOTNOTE, measured
 from unlearnkit.report.run import Arm
 from unlearnkit.report.side_by_side import methods, prices, reading, summary
-from unlearnkit.study.config import DAMAGE_LEVELS
+from unlearnkit.study.config import DAMAGE_LEVELS, TINY
 from unlearnkit.unlearning import METHODS
 
 NOTE = "Means over {seeds}; others lose with 95 % t intervals; nats a token. D_F: distance to the oracle."
@@ -54,12 +54,12 @@ def note(arms: Sequence[Arm], also: str = FOOTNOTE) -> str:
     return f"{NOTE.format(seeds=' and '.join(told))} {also.replace('*', '')}".strip()
 
 
-def headline_rows(table: pd.DataFrame, arms: Sequence[Arm], also: pd.Series | None = None) -> pd.Series:
-    """Rows that a page has room for: all of the first arm, others' principal methods, and those of `also`."""
+def headline_rows(table: pd.DataFrame, whole: Arm | None = None) -> pd.Series:
+    """Rows that a page has room for: the principal methods, and all of the `whole` arm."""
     chosen = table["method"].isin([METHODS[name].title for name in PRINCIPAL])
-    if "model" in table:
-        chosen |= table["model"] == model(arms[0])
-    return chosen if also is None else chosen | also
+    if whole:
+        chosen |= table["model"] == model(whole) if "model" in table else True
+    return chosen
 
 
 # -- tables -----------------------------------------------------------------------------------------------
@@ -82,15 +82,20 @@ def shown(arms: Sequence[Arm], family: str) -> Markdown | None:
     return tables.show(found, arms[0].run, f"methods_{family}", note(arms))
 
 
+Says = Callable[[pd.DataFrame], bool]  # what a page says of an arm's `summary`
+
+
 def checked(
-    arms: Sequence[Arm], needed: Sequence[str], so: Callable[[pd.DataFrame], bool], text: str
+    arms: Sequence[Arm], needed: Sequence[str], so: Says, text: str, real: Says | None = None
 ) -> Markdown | None:
     """Nothing where `so(summary)` holds of every arm, as the page says in `text`; else a warning.
 
-    An arm that did not walk all of the `needed` methods is not asked: the page says nothing of it.
+    An arm that did not walk all of the `needed` methods is not asked: the page says nothing of it. `real` is
+    what the page says of arms whose model is not the tiny one, where it says something else there.
     """
-    asked = [summary(arm) for arm in arms if set(needed) <= set(methods(arm))]
-    return contrasts.unless(all(bool(so(found)) for found in asked), text)
+    asked = [arm for arm in arms if set(needed) <= set(methods(arm))]
+    holds = [(so if arm.model == TINY or real is None else real)(summary(arm)) for arm in asked]
+    return contrasts.unless(all(map(bool, holds)), text)
 
 
 def every_number(arm: Arm) -> pd.DataFrame:
@@ -168,6 +173,13 @@ def bar(arm: Arm) -> pd.DataFrame:
     return found.assign(cheaper=contrasts.shown_below(found))
 
 
+def principal_bar(arm: Arm) -> pd.DataFrame:
+    """`bar` of the methods chosen in advance, tested by themselves: like beside like, on every arm."""
+    found = bar(arm)
+    own = contrasts.with_holm(found[found.index.isin(PRINCIPAL)])
+    return own.assign(cheaper=contrasts.shown_below(own))
+
+
 def bar_table(arm: Arm) -> pd.DataFrame:
     """`bar` in words, the methods that lie furthest below it first."""
     found = bar(arm).sort_values("difference", kind="stable")
@@ -196,14 +208,14 @@ def bar_sentence(arm: Arm) -> Markdown:
         f"{paper['reached']} of {tables.count(paper['seeds'], 'seed')}{side_by_side.on_the_embedding(arm)}."
     )
     few, names = found.index.isin(PRINCIPAL), _titles(found, found["cheaper"])
-    nine = contrasts.with_holm(found[few])
-    own = _titles(nine, contrasts.shown_below(nine))
+    nine = principal_bar(arm)
+    own = _titles(nine, nine["cheaper"])
     told = "**No other method is shown to cost less than a third of the former.**"
     if names:
         these = tables.count(len(found), "method")
         some = f"{len(names)} of " + (f"the {these} chosen in advance" if few.all() else these)
         told = f"**Shown to cost less than a third of the former: {some}**, namely {', '.join(names)}."
-    if few.any() and not few.all():  # like beside like: the set that every arm has
+    if few.any() and not few.all():
         told += f" Of the {few.sum()} chosen in advance, tested by themselves, {len(own)}: "
         told += f"{', '.join(own) or 'none'}."
     best = summary(arm).loc[found.index, "price"].idxmin() if len(found) else None

@@ -20,6 +20,8 @@ from unlearnkit.influence import conjugate_gradient
 
 LIPSCHITZ = 2**0.5 / 27**0.5  # of softmax's Hessian: (sqrt 2)^3 / (6 sqrt 3), from a third central moment
 ROUGH, FINE = 0.03, 0.03  # Newton's systems are solved to this of the gradient; of what it may be in the end
+CURVED = 0.01  # a word is solved for if a token's curvature along it is more than this of the ridge's
+ROUNDS = 10  # at most, in which what the other words leave is solved for again
 TOKENS = 128  # at once, in the Hessian's product: (tokens, V) is read three times, near the processor
 
 
@@ -61,15 +63,26 @@ class Head:
 
     def gradient(self, w: torch.Tensor) -> torch.Tensor:
         """dL/dW, (V, width)."""
-        error = (self.logits + self.features @ w.T).softmax(-1)
+        error = self.likely(w)
         error[torch.arange(len(error), device=error.device), self.targets] -= 1
         return (self.shares * error).T @ self.features + self.lam * self.n * w + self.noise
 
+    def likely(self, w: torch.Tensor) -> torch.Tensor:
+        """The probabilities of all words at each token, (N, V)."""
+        return (self.logits + self.features @ w.T).softmax(-1)
+
+    def curved(self, p: torch.Tensor) -> torch.Tensor:
+        """The words, of V, whose curvature at some token is more than CURVED of the ridge's."""
+        heights = (self.shares * self.features.square().sum(1, keepdim=True) * p).amax(0)
+        return (heights > CURVED * self.lam * self.n).nonzero()[:, 0]
+
     def product(
-        self, w: torch.Tensor, dtype: torch.dtype = torch.float64
+        self, p: torch.Tensor, dtype: torch.dtype = torch.float64
     ) -> Callable[[torch.Tensor], torch.Tensor]:
-        """U -> the Hessian of L at W times U, computed in `dtype`, as which U is to come."""
-        p = (self.logits + self.features @ w.T).softmax(-1)
+        """U -> the Hessian of L where words are as `likely` as `p`, times U; in `dtype`, as which U is to come.
+
+        Of some columns of p: that part of the Hessian which has these words' rows and columns.
+        """
         terms = (t.to(dtype).split(TOKENS) for t in (self.features, p, self.shares * p))
         parts = list(zip(*terms, strict=True))
 
@@ -124,8 +137,23 @@ def minimum(head: Head, w: torch.Tensor, tolerance: float, steps: int = 50) -> t
 
 
 def _rough_step(head: Head, w: torch.Tensor, gradient: torch.Tensor, tolerance: float) -> torch.Tensor:
-    """Newton's step, by float32."""
-    return newton(gradient.float(), head.product(w, torch.float32), tolerance=tolerance).double()
+    """Newton's step, by float32, which leaves `tolerance` of the gradient.
+
+    Along a word that no token expects there is next to no curvature but the ridge's. Conjugate gradients solve
+    for the others, a sixth of them on the real model, and again for what the former have left of all.
+    """
+    p, left = head.likely(w), gradient.float()
+    words, goal, step = head.curved(p), tolerance * left.norm().item(), torch.zeros_like(left)
+    whole, part = (head.product(of, torch.float32) for of in (p, p[:, words]))
+    for _ in range(ROUNDS):
+        more = -left / (head.lam * head.n)
+        if len(words):
+            share = goal / (2 * left[words].norm().item())
+            more[words] = newton(left[words], part, tolerance=share)
+        step, left = step + more, left + whole(more)
+        if left.norm().item() <= goal:
+            break
+    return step.double()
 
 
 def removed(left: Head, w: torch.Tensor, budget: float, steps: int) -> tuple[torch.Tensor, float, int]:
@@ -137,7 +165,7 @@ def removed(left: Head, w: torch.Tensor, budget: float, steps: int) -> tuple[tor
     taken, residual = 0, left.gradient(w)
     while taken < steps and (not taken or residual.norm() > budget):
         step = _rough_step(left, w, residual, min(ROUGH, FINE * budget / residual.norm().item()))
-        bound = left.bound(step) + (left.product(w)(step) + residual).norm().item()
+        bound = left.bound(step) + (left.product(left.likely(w))(step) + residual).norm().item()
         w, taken = w + step, taken + 1
         residual = left.gradient(w)
     return w, bound, taken
