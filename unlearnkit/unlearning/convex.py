@@ -79,7 +79,7 @@ class Head:
     def product(
         self, p: torch.Tensor, dtype: torch.dtype = torch.float64
     ) -> Callable[[torch.Tensor], torch.Tensor]:
-        """U -> the Hessian of L where words are as `likely` as `p`, times U; in `dtype`, as which U is to come.
+        """U -> the Hessian of L where words are as `likely` as `p`, times U, which comes in `dtype`, too.
 
         Of some columns of p: that part of the Hessian which has these words' rows and columns.
         """
@@ -139,8 +139,8 @@ def minimum(head: Head, w: torch.Tensor, tolerance: float, steps: int = 50) -> t
 def _rough_step(head: Head, w: torch.Tensor, gradient: torch.Tensor, tolerance: float) -> torch.Tensor:
     """Newton's step, by float32, which leaves `tolerance` of the gradient.
 
-    Along a word that no token expects there is next to no curvature but the ridge's. Conjugate gradients solve
-    for the others, a sixth of them on the real model, and again for what the former have left of all.
+    Along a word that no token expects there is next to no curvature but the ridge's. Conjugate gradients
+    solve for the others, on the real model half of them, later an eighth, and again for what is left of all.
     """
     p, left = head.likely(w), gradient.float()
     words, goal, step = head.curved(p), tolerance * left.norm().item(), torch.zeros_like(left)
