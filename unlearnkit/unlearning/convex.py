@@ -129,21 +129,21 @@ def minimum(head: Head, w: torch.Tensor, tolerance: float, steps: int = 50) -> t
         if found.norm() <= tolerance:
             break
         loose = max(ROUGH, tolerance / (2 * found.norm().item()))
-        step, share = _rough_step(head, w, found, loose), 1.0
+        step, share = _rough_step(head, head.likely(w), found, loose), 1.0
         while (after := head.gradient(w + share * step)).norm() > found.norm() and share > 1e-6:
             share /= 2
         w, found = w + share * step, after
     return w
 
 
-def _rough_step(head: Head, w: torch.Tensor, gradient: torch.Tensor, tolerance: float) -> torch.Tensor:
-    """Newton's step, by float32, which leaves `tolerance` of the gradient.
+def _rough_step(head: Head, p: torch.Tensor, gradient: torch.Tensor, tolerance: float) -> torch.Tensor:
+    """Newton's step where words are as `likely` as `p`, by float32, which leaves `tolerance` of the gradient.
 
     Along a word that no token expects there is next to no curvature but the ridge's. Conjugate gradients
     solve for the others, on the real model half of them, later an eighth, and again for what is left of all.
     """
-    p, left = head.likely(w), gradient.float()
-    words, goal, step = head.curved(p), tolerance * left.norm().item(), torch.zeros_like(left)
+    words, left = head.curved(p), gradient.float()
+    goal, step = tolerance * left.norm().item(), torch.zeros_like(left)
     whole, part = (head.product(of, torch.float32) for of in (p, p[:, words]))
     for _ in range(ROUNDS):
         more = -left / (head.lam * head.n)
@@ -164,8 +164,9 @@ def removed(left: Head, w: torch.Tensor, budget: float, steps: int) -> tuple[tor
     """
     taken, residual = 0, left.gradient(w)
     while taken < steps and (not taken or residual.norm() > budget):
-        step = _rough_step(left, w, residual, min(ROUGH, FINE * budget / residual.norm().item()))
-        bound = left.bound(step) + (left.product(left.likely(w))(step) + residual).norm().item()
+        p = left.likely(w)
+        step = _rough_step(left, p, residual, min(ROUGH, FINE * budget / residual.norm().item()))
+        bound = left.bound(step) + (left.product(p)(step) + residual).norm().item()
         w, taken = w + step, taken + 1
         residual = left.gradient(w)
     return w, bound, taken
