@@ -67,10 +67,10 @@ def _cells(use, price, ci_low, ci_high, distance, reached, seeds, **_) -> tuple[
 
 
 def readme(run: Run) -> str:
-    """The answer for the README: the bar's sentence and the table of each arm; "" without a comparison."""
+    """The answer for the README: the bar's sentence and the table of `arms`; "" without a comparison."""
     parts = [
         f"\n{ch09_methods.bar_sentence(arm).data}\n\n{tables.markdown(table(arm))}\n"
-        for arm in side_by_side.of_run(run)
+        for arm in ch09_methods.reported(side_by_side.of_run(run))
     ]
     lead = "\n**Other methods**, tuned alike and read by the same rule (`notebooks/09_methods`):\n"
     return lead + "".join(parts) if parts else ""
