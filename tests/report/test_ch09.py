@@ -13,6 +13,7 @@ from unlearnkit.report import (
     ch00_advice,
     ch00_overview,
     ch09_advice,
+    ch09_elsewhere,
     ch09_figures,
     ch09_imputed,
     ch09_tuning,
@@ -145,9 +146,9 @@ def test_one_table_joins_the_advice_of_both_chapters_below_training_again(arm, m
     assert list(ch00_advice.table(arm)["if you have"]) == [ch00_advice.EVERYTHING]
 
 
-def test_the_readme_has_the_bar_and_the_advice_of_each_arm(arm):
+def test_the_readme_has_the_bar_and_the_advice_of_each_arm_that_09_reports(arm):
     told = ch00_advice.readme(arm.run)
-    for one in side_by_side.of_run(arm.run):
+    for one in chapter.reported(side_by_side.of_run(arm.run)):
         assert chapter.bar_sentence(one).data in told
     assert f"| {ch00_advice.OWN} | " in told
     assert ch00_advice.readme(type("Run", (), {"arms": []})()) == ""
@@ -280,12 +281,15 @@ def test_trials_are_told_as_they_were_chosen(arm, tuned):
 
 
 def test_prices_elsewhere_are_shares_and_keep_the_order(arms):
-    found = chapter.elsewhere(arms)
-    assert list(found) == ["smollm2-135m, AdamW", "gpt2-tiny, AdamW"]
+    found = ch09_elsewhere.shares(arms)
+    assert list(found) == ["smollm2-135m", "gpt2-tiny"]
+    assert found["smollm2-135m"].is_monotonic_increasing
     for name, arm in zip(found, arms, strict=True):
         assert found.loc["rmu", name] == pytest.approx(1, abs=0.02)
         assert found.loc["npo", name] == pytest.approx(price("npo") / side_by_side.thrown_away(arm), rel=0.12)
-    ranks = chapter.elsewhere_table(arms).iloc[-1]
+    (ax,) = ch09_elsewhere.marks(arms).axes
+    assert [list(line.get_xdata()) for line in ax.get_lines()] == found.T.to_numpy().tolist()
+    ranks = ch09_elsewhere.table(arms).iloc[-1]
     assert ranks.iloc[1] == "1.00"
     assert float(ranks.iloc[2]) > 0.9
 

@@ -228,22 +228,3 @@ def bar_sentence(arm: Arm) -> Markdown:
 def answer(arms: Sequence[Arm]) -> Markdown | None:
     """The bar's sentence of each arm."""
     return Markdown("\n".join(f"* {bar_sentence(arm).data}" for arm in arms)) if arms else None
-
-
-# -- elsewhere --------------------------------------------------------------------------------------------
-
-
-def elsewhere(arms: Sequence[Arm]) -> pd.DataFrame:
-    """Each method's price by arm, as a share of all that there was to lose (`summary`)."""
-    found = {tables.short(arm.name): summary(arm)["share"] for arm in arms}
-    return pd.DataFrame(found).reindex(methods(arms[0]))
-
-
-def elsewhere_table(arms: Sequence[Arm]) -> pd.DataFrame:
-    """`elsewhere` in words, in the order of the first arm; the last row is the order's rank correlation."""
-    found = elsewhere(arms).sort_values(tables.short(arms[0].name), kind="stable")
-    told = found.map(lambda share: tables.number(share, ".0%"))
-    told.insert(0, "method", [METHODS[m].title for m in found.index])
-    ranks = found.corr("spearman").iloc[0].map("{:.2f}".format)
-    last = {"method": "rank correlation with the first", **ranks}
-    return pd.concat([told, pd.DataFrame([last])], ignore_index=True)
