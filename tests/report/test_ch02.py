@@ -98,7 +98,6 @@ def layers_of(monkeypatch, **rows):
 def test_adamw_belongs_on_other_layers_of_a_small_model(monkeypatch, big, small, differ):
     run = layers_of(monkeypatch, big=big, small=small)
     assert chapter.layers_differ(run) == differ
-    assert "the 4 of 4 worlds where they get there" in chapter.layers_in_words(run)
 
 
 def test_adamw_saves_less_elsewhere_where_its_share_of_the_price_is_larger(monkeypatch):
@@ -111,7 +110,6 @@ def test_an_arm_that_walks_no_embedding_says_nothing_of_its_layers(arm):
     run = SimpleNamespace(arms=[arm])
     told = chapter.by_layers(run)
     assert chapter.layers_differ(run) or len(told)
-    assert len(told) or chapter.layers_in_words(run) == "not looked at"
 
 
 def test_cheaper_is_the_first_epochs_price_less_the_others(arm):

@@ -79,17 +79,6 @@ def layers_differ(run: Run) -> bool:
     return bool(there.all() and (others["reached"] == others["seeds"]).all() and alike.all())
 
 
-def layers_in_words(run: Run) -> str:
-    """`by_layers` as a list: what AdamW's updates cost, in seeds that forget, and what the first epoch."""
-    told = [
-        f"{name}: {row['all']:.2f} on all layers, {row['there']:.2f} on the embedding (in the "
-        f"{row['reached']:.0f} of {row['seeds']:.0f} worlds where they get there; {row['there_all']:.2f} on "
-        f"all layers in these), first epoch's gradients {row['first']:.2f}"
-        for name, row in by_layers(run).iterrows()
-    ]
-    return "; ".join(told) or "not looked at"
-
-
 def saves_less(run: Run) -> bool:
     """Whether AdamW's updates on all layers save less than on the first arm elsewhere, and on one cost more.
 

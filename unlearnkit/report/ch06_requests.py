@@ -8,7 +8,7 @@ import pandas as pd
 from unlearnkit.report import tables
 from unlearnkit.report.ch05_stopping import held_out
 from unlearnkit.report.claim_values import cost, one
-from unlearnkit.report.readings import along, between, matched_damage, path_table, reading
+from unlearnkit.report.readings import along, between, distance_at, matched_damage, path_table, reading
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.config import STOP_DAMAGE
 from unlearnkit.study.readings import at, crossing, start
@@ -22,15 +22,16 @@ GROUPS = ("neighbours in the fuzzy request", "neighbours outside of it", "other 
 def by_damage(arm: Arm, one: str = "fuzzy", other: str = "iterative") -> pd.DataFrame:
     """D_F of one request minus the other's, by the damage at which both are read: seed, damage, difference.
 
-    Only where both paths get so far.
+    Only where both paths get so far; D_F is interpolated fact by fact, as every reading's.
     """
     found = []
     for seed, here in path_table(arm, methods=(one, other)).groupby("seed"):
         paths = [along(here, method).set_index("norm") for method in (one, other)]
         for damage in np.geomspace(0.02, 1, 18):
             places = [crossing(path["damage"], damage) for path in paths]
-            apart = [at(p["oracle_distance"], norm) for p, (norm, _) in zip(paths, places, strict=True)]
             if all(crossed for _, crossed in places):
+                ends = zip((one, other), places, strict=True)
+                apart = [distance_at(arm, (seed, "all", method), norm) for method, (norm, _) in ends]
                 found.append((seed, damage, apart[0] - apart[1]))
     return tables.frame(found, "seed", "damage", "difference")
 
@@ -80,7 +81,7 @@ def prices(run: Run) -> pd.DataFrame:
 def endings(arm: Arm) -> pd.DataFrame:
     """Where each path gets to: a row a seed and method.
 
-    nearest, nearest_norm, nearest_damage   lowest D_F over the measured steps, and what it takes
+    nearest, nearest_norm, nearest_damage   lowest D_F anywhere on the path (`reading`), and what it takes
     known                                   share of forget facts likelier there than held-out ones were
     late                                    D_F at config.STOP_DAMAGE, where the fuzzy path is left
     end_share, end_gap, end_damage          at its longest step; a gap above 0 is past the oracle
@@ -88,9 +89,10 @@ def endings(arm: Arm) -> pd.DataFrame:
     table, found = path_table(arm, methods=COMPARED), []
     table = table.dropna(subset="oracle_distance")  # a seed may lack its oracle
     late = matched_damage(arm, STOP_DAMAGE, methods=COMPARED).set_index(["seed", "method"])["oracle_distance"]
+    closest = reading(arm, "closest", layers="all", methods=COMPARED).set_index(["seed", "method"])
     for (seed, method), _ in table[table["method"] != "finetuned"].groupby(["seed", "method"], sort=False):
         path = along(table[table["seed"] == seed], method)
-        near, end = path.loc[path["oracle_distance"].idxmin()], path.iloc[-1]
+        near, end = closest.loc[(seed, method)], path.iloc[-1]
         row = {"seed": seed, "method": method, "late": late[seed, method], "nearest": near["oracle_distance"]}
         row |= {f"nearest_{c}": near[c] for c in ("norm", "damage")}
         found.append(row | {f"end_{c}": end[c] for c in ("share", "damage")} | {"end_gap": end["oracle_gap"]})

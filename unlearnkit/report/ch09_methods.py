@@ -214,10 +214,11 @@ def bar_sentence(arm: Arm) -> Markdown:
     if names:
         these = tables.count(len(found), "method")
         some = f"{len(names)} of " + (f"the {these} chosen in advance" if few.all() else these)
-        told = f"**Shown to cost less than a third of the former: {some}**, namely {', '.join(names)}."
+        told = f"**Shown to cost less than a third of the former: {some}**, namely {', '.join(names)}"
+        told += f" (Holm over {len(found)} tests)."
     if few.any() and not few.all():
-        told += f" Of the {few.sum()} chosen in advance, tested by themselves, {len(own)}: "
-        told += f"{', '.join(own) or 'none'}."
+        told += f" Of the {few.sum()} chosen in advance, tested by themselves (Holm over {few.sum()}), "
+        told += f"{len(own)}: {', '.join(own) or 'none'}."
     best = summary(arm).loc[found.index, "price"].idxmin() if len(found) else None
     if best and not found.loc[best, "cheaper"]:  # a few seeds may show less of what varies more
         price = summary(arm).loc[best, "price"]

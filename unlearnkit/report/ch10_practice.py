@@ -87,12 +87,17 @@ def advised(arm: Arm) -> tuple[str, str] | None:
 
 
 def with_all_records(arm: Arm) -> str:
-    """What chapter 09 advises whoever has everybody's records, in words; "–" where the arm did not look."""
+    """What chapter 09 advises whoever has everybody's records, in words.
+
+    "–" where the arm did not look, or what it advises reads the person's own alone.
+    """
     if not len(side_by_side.walks(arm)):
         return "–"
     chosen = ch09_advice.advice(arm).set_index("have").loc["the ledger", "use"]
     if not chosen:
         return "nothing"
+    if "others" not in METHODS[chosen].reads:
+        return "–"
     one = side_by_side.summary(arm).loc[chosen]
     return f"{one['title']}: {one['price']:.2f} ({tables.count(one['seeds'], 'seed')})"
 

@@ -33,7 +33,7 @@ ONE_SEED = (
     "**One training was looked at, and one request.** It cannot show how far the prices lie apart in another "
     "order of training, so that there is no interval, and a lead of any size may be luck; nor what somebody "
     f"else's facts would cost. Methods within {MARGIN:g} nats of the cheapest count as equals for that. With "
-    "`seeds = 3` the intervals are wide, yet a lead in all three is worth more than any here."
+    "`seeds = 3` the intervals are wide, yet a lead in all three tells more than this one can."
 )
 
 
@@ -237,7 +237,7 @@ def account(told: Mapping[str, Any]) -> pd.DataFrame:
     tests = told["tests"]
     forget, others = tests["forget"], tests["retain"]
     rows = {
-        "verdict": f"{told['verdict']}: on the mean as unlikely as {forget['level_is']}, none said in full?",
+        "verdict": f"{told['verdict']}: on the mean as unlikely as {forget['level_is']}, none said in full",
         "method": f"{told['method']['title']} (version {told['method']['version']})",
         "facts to forget, nats": f"{forget['nll_before']:.2f} before, {forget['nll_after']:.2f} after; "
         f"level {forget['level']:.2f}",
