@@ -67,10 +67,15 @@ def test_the_bar_shows_exactly_those_planted_below_it(arm):
 
 
 def test_chapter_10_names_beside_its_own_what_everybodys_records_buy(arm, monkeypatch):
-    use = ch09_advice.advice(arm).set_index("have").loc["the ledger", "use"]
-    found = side_by_side.summary(arm).loc[use]
-    told = ch10_practice.with_all_records(arm)
-    assert told == f"{found['title']}: {found['price']:.2f} ({found['seeds']} seeds)"
+    def told(use):
+        advised = pd.DataFrame({"have": ["the ledger"], "use": [use]})
+        monkeypatch.setattr(ch09_advice, "advice", lambda _: advised)
+        return ch10_practice.with_all_records(arm)
+
+    found = side_by_side.summary(arm).loc["kfac_replay"]
+    assert told("kfac_replay") == f"{found['title']}: {found['price']:.2f} ({found['seeds']} seeds)"
+    assert told("adam_replay") == "–"  # which reads the person's own records alone
+    assert told("") == "nothing"
     monkeypatch.setattr(ch10_practice.side_by_side, "walks", lambda _: pd.DataFrame())
     assert ch10_practice.with_all_records(arm) == "–"
 
