@@ -20,7 +20,11 @@ COLUMNS = ("if you have", "use", "others lose [95 %]", "single facts off by", "f
 
 def arms(run: Run) -> list[Arm]:
     """Those that the table is about: what chapter 09 reports, or the headline where it compares nothing."""
-    return ch09_methods.reported(side_by_side.of_run(run)) or run.arms[:1]
+    return _compared(run) or run.arms[:1]
+
+
+def _compared(run: Run) -> list[Arm]:
+    return ch09_methods.reported(side_by_side.of_run(run))
 
 
 def table(arm: Arm) -> pd.DataFrame:
@@ -67,10 +71,10 @@ def _cells(use, price, ci_low, ci_high, distance, reached, seeds, **_) -> tuple[
 
 
 def readme(run: Run) -> str:
-    """The answer for the README: the bar's sentence and the table of `arms`; "" without a comparison."""
+    """The answer for the README: the bar's sentence and `table` of each arm that compares; or ""."""
     parts = [
         f"\n{ch09_methods.bar_sentence(arm).data}\n\n{tables.markdown(table(arm))}\n"
-        for arm in ch09_methods.reported(side_by_side.of_run(run))
+        for arm in _compared(run)
     ]
     lead = "\n**Other methods**, tuned alike and read by the same rule (`notebooks/09_methods`):\n"
     return lead + "".join(parts) if parts else ""

@@ -8,10 +8,10 @@ import pandas as pd
 from unlearnkit.report import tables
 from unlearnkit.report.ch05_stopping import held_out
 from unlearnkit.report.claim_values import cost, one
-from unlearnkit.report.readings import along, between, distance_at, matched_damage, path_table, reading
+from unlearnkit.report.readings import along, between, matched_damage, path_table, reading
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study.config import STOP_DAMAGE
-from unlearnkit.study.readings import at, crossing, start
+from unlearnkit.study.readings import at, start
 
 ITERATIVE = ("iterative", "iterative_reversed")
 COMPARED = ("first_epoch", "fuzzy", "iterative", "wrong_person", "random_direction")  # walked in every seed
@@ -22,17 +22,14 @@ GROUPS = ("neighbours in the fuzzy request", "neighbours outside of it", "other 
 def by_damage(arm: Arm, one: str = "fuzzy", other: str = "iterative") -> pd.DataFrame:
     """D_F of one request minus the other's, by the damage at which both are read: seed, damage, difference.
 
-    Only where both paths get so far; D_F is interpolated fact by fact, as every reading's.
+    Only where both paths get so far.
     """
     found = []
-    for seed, here in path_table(arm, methods=(one, other)).groupby("seed"):
-        paths = [along(here, method).set_index("norm") for method in (one, other)]
-        for damage in np.geomspace(0.02, 1, 18):
-            places = [crossing(path["damage"], damage) for path in paths]
-            if all(crossed for _, crossed in places):
-                ends = zip((one, other), places, strict=True)
-                apart = [distance_at(arm, (seed, "all", method), norm) for method, (norm, _) in ends]
-                found.append((seed, damage, apart[0] - apart[1]))
+    for damage in np.geomspace(0.02, 1, 18):
+        there = matched_damage(arm, damage, methods=(one, other)).query("crossed")
+        wide = there.pivot_table(index="seed", columns="method", values="oracle_distance")
+        apart = wide.reindex(columns=[one, other]).dropna()
+        found += [(seed, damage, gap) for seed, gap in (apart[one] - apart[other]).items()]
     return tables.frame(found, "seed", "damage", "difference")
 
 
