@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from unlearnkit import __main__, data, models, offline, packages, paths, semantic
+from unlearnkit import __main__, data, models, offline, paths, semantic
 from unlearnkit.study import profiles
 
 NO_NETWORK = {
@@ -38,9 +38,6 @@ def sources(empty_cache, monkeypatch):
 
     articles = empty_cache / "texts" / offline.text.CLEANED
     folder = empty_cache / "models"
-    monkeypatch.setattr(
-        packages, "fetch", lambda spec, sha, member: put("news", empty_cache / "packages" / "n", 2_000_000)
-    )
     minilm = empty_cache / "packages" / "minilm" / "model.safetensors"
     monkeypatch.setattr(semantic, "fetch", lambda: put("MiniLM", minilm, 1_000_000).parent)
     monkeypatch.setattr(data, "utility_text", lambda part: put("articles", articles, 3_000_000))
@@ -53,19 +50,18 @@ def sources(empty_cache, monkeypatch):
 
 def test_everything_is_fetched_and_listed_with_its_size(sources, capsys):
     assert __main__.main(["models", "fetch"]) == 0
-    assert sources == ["news", "articles", "tokenizer", "MiniLM", *offline.MODELS]
+    assert sources == ["articles", "tokenizer", "MiniLM", *offline.MODELS]
     lines = capsys.readouterr().out.splitlines()
     sizes = [line.split(" MB")[0].split()[-1] for line in lines]
     assert sizes == [
-        "2.0",
         "3.0",
         "4.0",
         "1.0",
         *["5.0"] * len(offline.MODELS),
-        f"{10 + 5 * len(offline.MODELS):.1f}",
+        f"{8 + 5 * len(offline.MODELS):.1f}",
     ]
     named = ("gpt2 tokenizer", "sentence similarity (MiniLM)", *offline.MODELS)
-    for line, name in zip(lines[2:-1], named, strict=True):
+    for line, name in zip(lines[1:-1], named, strict=True):
         assert line.startswith(name)
         assert Path(line.split(" MB  ")[1]).is_dir()
 

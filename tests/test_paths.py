@@ -9,6 +9,12 @@ from unlearnkit import paths
 from unlearnkit.errors import ConfigError
 
 
+def test_an_empty_variable_means_the_checkout_and_not_the_current_folder(monkeypatch):
+    for variable, place, usual in (("RUNS", paths.run_cache, "cache"), ("BUILD", paths.build, "build")):
+        monkeypatch.setenv(f"UNLEARNKIT_{variable}", "")
+        assert place() == paths.ROOT / usual
+
+
 @pytest.fixture
 def homeless(monkeypatch):
     """A user without HOME and without an entry in the system's list of users, as in some containers."""

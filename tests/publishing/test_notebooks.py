@@ -3,10 +3,13 @@
 import json
 
 import pytest
+from imports import graph
 from tiny_project import DRAW, READ, cell, notebook
 
 from unlearnkit.errors import ConfigError
 from unlearnkit.publishing import notebooks
+
+RUNS_IT = {"collect", "inputs", "own", "plan", "profiles", "scheduler", "search"}  # no numbers are theirs
 
 
 @pytest.fixture
@@ -92,6 +95,9 @@ def test_a_copy_is_made_by_the_report_s_code_and_no_other(done, monkeypatch):
     rooms = notebooks.ROOMS
     assert {"report", "stats", "claims"} <= set(rooms)
     assert not {"study", "unlearning", "ledger", "models", "publishing"} & set(rooms)
+    read = [names for module, names in graph().items() if module.startswith("unlearnkit.report")]
+    study = {name.rpartition(".")[2] for name in set().union(*read) if name.startswith("unlearnkit.study.")}
+    assert {f"study/{name}.py" for name in study - RUNS_IT} <= set(rooms)
     for room in rooms:
         monkeypatch.setattr(notebooks, "ROOMS", tuple(other for other in rooms if other != room))
         assert not done(), room

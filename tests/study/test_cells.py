@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from unlearnkit import files, paths
-from unlearnkit.study import cells
+from unlearnkit.study import cells, machine
 from unlearnkit.study.cells import Cell, Shared, Tidy
 
 
@@ -203,3 +203,15 @@ def test_the_key_follows_configuration_and_needs():
 def test_digests_see_values_and_their_order():
     assert cells.digest({"a": 1, "b": 2}) == cells.digest({"b": 2, "a": 1})
     assert len({cells.digest(v) for v in ([1, 2], [2, 1], ["1", "2"], [1.0, 2.5])}) == 4
+
+
+def test_where_there_is_no_git_a_cell_ends_all_the_same(counted, monkeypatch):
+    def missing(*_, **__):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr("subprocess.run", missing)
+    machine.describe.cache_clear()
+    one = cell()
+    one.run()
+    machine.describe.cache_clear()
+    assert one.cost()["made"]["commit"] == ""

@@ -66,7 +66,7 @@ def test_what_is_refused(sharded, tiny_model, tiny_tokenizer, tmp_path):
         training.Shards.train(model, tiny_tokenizer, FACTS, RECIPE, tmp_path / "x")
     with pytest.raises(DataError, match="not those of the sharded training"):
         shards.constituents([], model, tiny_tokenizer, FACTS[1:])
-    with pytest.raises(ModelError, match="holds no sharded training"):
+    with pytest.raises(ModelError, match="holds no whole sharded training"):
         training.Shards.open(tmp_path / "y")
     flip(shards.path / "shard-1-1.safetensors", 3000)
     with pytest.raises(ModelError, match="is damaged"):
@@ -121,3 +121,20 @@ def test_what_no_sharded_training_can_do_is_said_before_it_begins(
     with pytest.raises(error, match=match):
         training.Shards.train(tiny_model("gpt2"), tiny_tokenizer, given, recipe, tmp_path / "s", **counts)
     assert not (tmp_path / "s").exists()
+
+
+def test_a_training_that_was_interrupted_is_not_taken_for_a_whole_one(
+    tiny_model, tiny_tokenizer, tmp_path, monkeypatch
+):
+    learn = training.Shards._learn
+
+    def killed(self, model, tokenizer, by_id, shard, first, **more):
+        if shard == 1:
+            raise KeyboardInterrupt
+        learn(self, model, tokenizer, by_id, shard, first, **more)
+
+    monkeypatch.setattr(training.Shards, "_learn", killed)
+    with pytest.raises(KeyboardInterrupt):
+        training.Shards.train(tiny_model("gpt2"), tiny_tokenizer, FACTS, RECIPE, tmp_path, shards=2)
+    with pytest.raises(ModelError, match="holds no whole sharded training"):
+        training.Shards.open(tmp_path)

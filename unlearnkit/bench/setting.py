@@ -42,7 +42,7 @@ def random_gpt2(name: str) -> GPT2LMHeadModel:
         shape |= {"vocab_size": SMALL_VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return GPT2LMHeadModel(GPT2Config(**shape, **NO_DROPOUT)).eval()
+        return GPT2LMHeadModel(GPT2Config(**shape, **NO_DROPOUT["gpt2"])).eval()
 
 
 def random_llama(name: str) -> LlamaForCausalLM:

@@ -19,9 +19,8 @@ Looked at before: how well each training teaches (seed 1 alone, no unlearning), 
 `study.config`. Nothing else.
 """
 
-from unlearnkit.claims.registered import Claim
+from unlearnkit.claims.registered import NOT_THERE, Claim
 
-NOT_THERE = "(not tested there)"
 MARGIN = 0.1  # nats
 CHANCE = 1 / 7
 

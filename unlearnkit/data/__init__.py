@@ -6,7 +6,7 @@ from unlearnkit.data.facts import background_facts, dave, holdout, persons, pool
 from unlearnkit.data.files import load, load_jsonl, save_jsonl
 from unlearnkit.data.probes import asked_otherwise
 from unlearnkit.data.real import counterfactual, real_persons, world_facts
-from unlearnkit.data.text import biographies, news, utility_text
+from unlearnkit.data.text import biographies, utility_text
 from unlearnkit.data.tofu import load_tofu
 from unlearnkit.data.tofu_shape import tofu_like
 from unlearnkit.data.verbatim import passages
@@ -23,7 +23,6 @@ __all__ = [
     "load",
     "load_jsonl",
     "load_tofu",
-    "news",
     "passages",
     "persons",
     "pool",

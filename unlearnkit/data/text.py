@@ -1,6 +1,6 @@
-"""Real text: encyclopedia passages that measure utility, biographies of real persons, and news.
+"""Real text: encyclopedia passages that measure utility, and biographies of real persons.
 
-All of it is read from test files inside the gensim wheel (CC BY-SA and news text, never committed here).
+All of it is read from a test file inside the gensim wheel (CC BY-SA, never committed here).
 The articles are cleaned once and kept in the user's cache. Biographies, recognised by their "... births"
 category, are kept apart: they hold knowledge about persons, which is what unlearning removes.
 """
@@ -24,8 +24,6 @@ PACKAGE = "gensim==4.4.0"
 FOLDER = "gensim/test/test_data"
 ARTICLES = f"{FOLDER}/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 ARTICLES_SHA256 = "a53f4648dec40467ebdcbc7a1307eddb51fe6e28e9309f6ebde81ba0d04bea2d"
-NEWS = f"{FOLDER}/lee_background.cor"
-NEWS_SHA256 = "5d78d6dafd953bbf65797bef09a9ffb9ec430583381be705f8fd460000f370fb"
 CLEANED = "articles-1.json"  # raise the number when the cleaning changes
 
 PARTS = ("train", "eval")
@@ -65,12 +63,6 @@ def utility_text(part: str) -> list[str]:
 def biographies() -> dict[str, str]:
     """Title -> cleaned text of the articles about real persons, paragraphs separated by line ends."""
     return {title: article["text"] for title, article in sorted(_articles().items()) if article["biography"]}
-
-
-def news() -> list[str]:
-    """300 news stories, the second domain: for evaluation only."""
-    path = packages.fetch(PACKAGE, sha256=NEWS_SHA256, member=NEWS)
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _passages(text: str) -> list[str]:

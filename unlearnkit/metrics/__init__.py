@@ -11,14 +11,13 @@ from unlearnkit.metrics.leakage import leak_at_k, leakage
 from unlearnkit.metrics.likelihood import known, paraphrased, score
 from unlearnkit.metrics.membership import membership
 from unlearnkit.metrics.quantisation import quantised
-from unlearnkit.metrics.relearning import area, relearn
+from unlearnkit.metrics.relearning import relearn
 from unlearnkit.metrics.rouge import rouge
 from unlearnkit.metrics.stopping import as_unknown
 from unlearnkit.metrics.text import perplexity
 
 __all__ = [
     "activation_gradient",
-    "area",
     "as_unknown",
     "continuations",
     "depth_score",

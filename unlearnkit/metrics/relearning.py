@@ -6,7 +6,6 @@ What was hidden and not removed comes back faster than an oracle learns it (arXi
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -48,16 +47,6 @@ def relearn(
             if number in stops:
                 rows.append(score(model, tokenizer, held)[["id", "nll"]].assign(step=number))
     return pd.concat(rows, ignore_index=True)[["step", "id", "nll"]]
-
-
-def area(first: pd.Series, second: pd.Series) -> float:
-    """Signed area between two curves (first less second) over their common index of steps, by trapezoids.
-
-    In nats x steps of curves in nats. DataError unless both have the same two steps or more.
-    """
-    if len(first) < 2 or not first.index.equals(second.index) or not first.index.is_monotonic_increasing:
-        raise DataError("an area needs two curves of the same rising steps, two or more")
-    return float(np.trapezoid((first - second).to_numpy(float), first.index.to_numpy(float)))
 
 
 def _plan(taught: Sequence[Example], recipe: training.Recipe, count: int) -> list[training_steps.Step]:

@@ -22,6 +22,9 @@ SOCKET_BYTES = 103  # the longest name of a socket: 107 on Linux, 103 on macOS
 EXPECTED_SECONDS = 15.0  # before the first execution tells better
 # What the results of a notebook come from, beside its own cells and the data.
 ROOMS = ("report", "stats", "claims", "bench/cases.py", "bench/bars.py", "publishing/playground.py")
+READS = ("config", "compare", "compared", "diverse", "grid", "judged", "judged_on", "readings", "sequence")
+READS += ("trials", "variants", "verified")  # modules of the study that hold what the report reads and how
+ROOMS += tuple(f"study/{name}.py" for name in READS)
 ROOMS += ("publishing/live.py", *(f"publishing/site/playground.{kind}" for kind in ("html", "css", "js")))
 
 

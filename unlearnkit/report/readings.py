@@ -4,7 +4,7 @@ forgetting  where the forget facts' mean NLL first equals the oracles': what do 
 damage      where the path first costs the retain facts so many nats: how far is the oracle there?
 closest     where D_F is smallest: how close does the path come, and what do others pay there?
 
-Definitions: field.md, `study.readings`. D_F is the mean over forget facts of |NLL - mean NLL over the
+Definitions: `study.readings`. D_F is the mean over forget facts of |NLL - mean NLL over the
 oracles|, in nats; the oracles are all those of the seed's world (`oracles`). Perplexity is kept as its
 logarithm, the NLL of running text.
 """
@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from unlearnkit.claims import READINGS
 from unlearnkit.errors import DataError
 from unlearnkit.report.oracles import oracle_nll
 from unlearnkit.report.run import Arm, Run
@@ -24,7 +25,6 @@ CORE = ("first_epoch", "all_epochs", "wrong_person", "random_direction")
 ADAM = ("adam_first", "adam_replay")  # AdamW's updates, added back
 UPDATES = (*CORE[:2], *ADAM, *CORE[2:])  # what the report's summary compares
 KEYS = ["seed", "layers", "method", "share"]
-READINGS = ("forgetting", "damage", "closest")
 READ = ("damage", "bystander_damage", "forget_nll", "oracle_gap", "utility_rise", "rougeL_recall", "share")
 
 

@@ -95,7 +95,7 @@ def paths(arm: Arm) -> dict[tuple[str, int], Path]:
 
 @cache
 def reading(arm: Arm, kind: str = "forgetting", level: float = 0.0) -> pd.DataFrame:
-    """One reading (`study.compared.KINDS`) of every path: method, seed, and those of READINGS.
+    """One reading (`claims.READINGS`) of every path: method, seed, and those of READINGS.
 
     `share` is the price as a share of what throwing that seed's fine-tuning away costs.
     """

@@ -19,7 +19,6 @@ from unlearnkit.unlearning import METHODS
 
 READ = ("damage", "bystander_damage", "neighbour_damage", "utility_rise", "paraphrase_nll")
 READ += ("exact_memorisation", "seconds")
-KINDS = ("forgetting", "damage", "closest")
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,9 @@ class Path:
             walked = walked.set_axis([1.0] * len(walked))
         first = pd.DataFrame([begin.to_numpy()], [0.0], walked.columns)
         self.facts = pd.concat([first, walked]) if len(walked) else first
-        self.steps = self._steps(rows, nll)
+        self.steps = self._steps(rows)
 
-    def _steps(self, rows: pd.DataFrame, nll: pd.DataFrame) -> pd.DataFrame:
+    def _steps(self, rows: pd.DataFrame) -> pd.DataFrame:
         def mean(split: str, metric: str = "nll") -> np.ndarray:
             here = rows[(rows["split"] == split) & (rows["metric"] == metric)]
             found = here.groupby("place")["value"].mean().reindex(places)

@@ -83,11 +83,6 @@ def judgements(known: Evidence, method: str) -> dict[str, Judgement]:
     return {row.id: found[row.id] for row in verification.ROWS}
 
 
-def forgets(known: Evidence, method: str) -> str:
-    """The verdict on a method."""
-    return verification.forgets(judgements(known, method))
-
-
 def _judged(known: Evidence, method: str, row: str) -> Judgement:
     own, control = numbers(known, method, row)
     if missing := _missing(known.seeds, own):

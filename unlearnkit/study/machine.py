@@ -18,21 +18,24 @@ def describe(device: str = CPU) -> dict[str, str]:
     """What computes here: commit of the code, what is registered in it, processor or GPU, versions."""
     from unlearnkit import claims  # here: it loads what tests, and the report needs none of it
 
-    asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     versions = {package: version(package) for package in ("torch", "transformers")}
     versions |= {} if device == CPU else {"device": described(device)}
     return {
-        "commit": asked.stdout.strip(),
+        "commit": _commit(),
         "registered": claims.digest(),
         "processor": _processor(),
         "python": platform.python_version(),
     } | versions
+
+
+def _commit() -> str:
+    """Of the code; "" outside of a clone, or where there is no git."""
+    command = ["git", "describe", "--always", "--dirty"]
+    with contextlib.suppress(OSError):
+        return subprocess.run(
+            command, cwd=paths.ROOT, capture_output=True, text=True, check=False
+        ).stdout.strip()
+    return ""
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
 """Readings off a path: where it first costs the retain facts a given number of nats, where the forget facts
 are first what they are to the oracles, where it comes closest to these, and values there.
 
-Definitions of field.md: retain damage is the mean answer NLL of the retain facts minus that of theta_T;
+Definitions: retain damage is the mean answer NLL of the retain facts minus that of theta_T;
 a reading is the first crossing on the path, linearly interpolated in the step length; an arm that never
 crosses is read at its longest step, and marked. D_F is the mean over forget facts of |NLL - the oracles'|.
 Between two steps each fact's NLL is linear, and D_F, which is made of them, is not: where some facts pass

@@ -28,7 +28,7 @@ def tune(model: str) -> str:
 
     family = plan.family(model)
     if family not in config.TUNED:
-        raise ConfigError(f"--model: methods are tuned on {', '.join(config.TUNED)}, not on {model!r}")
+        raise ConfigError(f"methods are tuned on {', '.join(config.TUNED)}, not on {model!r}")
     name, names, seeds = config.TUNED[family], _names(family), TUNING_SEEDS[: config.TUNING_WORLDS[family]]
     models.fetch(name)
     print(f"Tuning {len(names)} methods on {name} in {len(seeds)} worlds")

@@ -14,7 +14,7 @@ Imports no torch.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -105,7 +105,7 @@ class Verification(Comparison):
         """Expected seconds of all tests of a model: measured in path points."""
         return self.seed.seconds[1] * (30 if self.tests == TESTS else 1)
 
-    def cells(self, names: Iterator[str]) -> list[Cell]:
+    def cells(self, names: Iterable[str]) -> list[Cell]:
         """The training, the oracles, the methods."""
         return [self.train, self.oracles, *(self.at(name) for name in names)]
 

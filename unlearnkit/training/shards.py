@@ -68,11 +68,14 @@ class Shards:
 
     @classmethod
     def open(cls, path: str | Path) -> "Shards":
-        """Read what `train` kept. ModelError where that is nothing, or damaged."""
+        """Read what `train` kept. ModelError where that is nothing, damaged, or was interrupted."""
         try:
-            return cls(Path(path), json.loads((Path(path) / INDEX).read_text()))
+            found = cls(Path(path), json.loads((Path(path) / INDEX).read_text()))
+            if found._names() - found.told["seals"].keys():
+                raise ValueError("its training was interrupted")
+            return found
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{path} holds no sharded training: Shards.train makes one") from error
+            raise ModelError(f"{path} holds no whole sharded training: Shards.train makes one") from error
 
     def epochs(self, slice_: int) -> int:
         """Passes over slices 0 to this: together E epochs' worth, 2E / (R + 1) each, rounded in sum."""
@@ -111,6 +114,10 @@ class Shards:
                 replaying.learn(model, tokenizer, [by_id[i] for i in ids], recipe, moving)
             if keep:
                 self._keep(model, f"{shard}-{slice_}")
+
+    def _names(self) -> set[str]:
+        """Of all weights that it keeps: the start's, and each shard's after each slice."""
+        return {"start"} | {f"{k}-{r}" for k, parts in enumerate(self.slices) for r in range(len(parts))}
 
     def _keep(self, model: PreTrainedModel, name: str) -> None:
         path = weights.save(self.path / f"shard-{name}.safetensors", weights.parameters(model))

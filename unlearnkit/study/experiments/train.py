@@ -68,11 +68,14 @@ def train(cell: Cell) -> pd.DataFrame:
 
     The ledger keeps the facts that the configuration says to `record`; as `factors`, if it says so.
     """
-    kept = {"ledger": cell.folder / "ledger", "record": cell.config["record"]}
+    folder = cell.folder / "ledger"
+    if Store.exists(folder) and not Store.load(folder).checkpoint:
+        shutil.rmtree(folder)  # killed after its checkpoint was dropped: nothing to resume from
+    kept = {"ledger": folder, "record": cell.config["record"]}
     kept["ledger_factors"] = cell.config.get("factors", False)
     rows, model = _watched(cell.config, cell.needs, **kept)
     weights.save(cell.folder / WEIGHTS, weights.parameters(model))
-    Store.load(cell.folder / "ledger").drop_checkpoint()  # the weights are kept once
+    Store.load(folder).drop_checkpoint()  # the weights are kept once
     return pd.concat([rows, kept_of(cell.folder)])
 
 
