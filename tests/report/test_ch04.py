@@ -16,6 +16,7 @@ from unlearnkit.report import ch04_layers as parts
 from unlearnkit.report import ch04_map as layer_map
 from unlearnkit.report import figures
 from unlearnkit.report.claim_values import claim_values, thrown_away
+from unlearnkit.report.readings import along
 from unlearnkit.study.config import LAYER_CONTROLS
 
 MOVED = 10.0  # length of the fine-tuning's way: a step's norm is its share of that
@@ -60,6 +61,12 @@ def walked(monkeypatch):
         monkeypatch.setattr(parts, "path_table", lambda *_args, **_options: table)
         none = pd.DataFrame(columns=["seed", "layers", "method", "price", "forgets"])
         monkeypatch.setattr(parts, "paid", lambda _: none)
+
+        def distance_at(_arm, where: tuple, norm: float) -> float:  # of one fact, which no step brings past
+            path = along(table[table["seed"] == where[0]], where[2], where[1])
+            return float(np.interp(norm, path["norm"], path["oracle_distance"]))
+
+        monkeypatch.setattr(parts, "distance_at", distance_at)
         return Given(seeds=tuple(sorted(set(table["seed"]))))
 
     return give
@@ -87,6 +94,13 @@ def test_readings_at_equal_damage_and_at_equal_step(walked):
     assert embedding["damage"] == pytest.approx(0.01)
     assert last["rise"] == pytest.approx(0.01)
     assert table["reached"].all()
+
+
+def test_how_much_closer_a_path_comes_is_read_fact_by_fact(walked, monkeypatch):
+    """Between two steps D_F is lower than the line between its values where facts pass their oracles."""
+    arm = walked(path_table(1))
+    monkeypatch.setattr(parts, "distance_at", lambda _arm, where, norm: 4.0 - norm)
+    assert one(parts.readings(arm, ("first_epoch",)), "embedding")["gain"] == pytest.approx(5 - 3.5)
 
 
 def test_the_run_says_at_which_damage_paths_are_read(walked):

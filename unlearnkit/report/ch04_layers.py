@@ -15,7 +15,7 @@ from unlearnkit.report.ch00_overview import curves
 from unlearnkit.report.claim_values import FIRST, one, priced, rise
 from unlearnkit.report.contrasts import contrast, paired
 from unlearnkit.report.figures import INK
-from unlearnkit.report.readings import along, damage_crossing, is_path, path_table, reading
+from unlearnkit.report.readings import along, damage_crossing, distance_at, is_path, path_table, reading
 from unlearnkit.report.run import Arm
 from unlearnkit.report.tables import NAMES, frame
 from unlearnkit.study.config import LAYER_CONTROLS
@@ -106,15 +106,13 @@ def steps_of_all(table: pd.DataFrame, layers: str, method: str) -> pd.DataFrame:
 
 
 def changes(path: pd.DataFrame, norm: float) -> dict[str, float]:
-    """One seed's path at a step length, as changes from its start.
+    """One seed's path at a step length: rise (of the forget NLL) and damage from its start, in nats.
 
-    rise (forget NLL), damage (retain NLL) and gain (how much closer to the oracle, D_F), in nats; share (the
-    step itself), and `reached`: False where the path ends before, and is read at its end.
+    `reached` is False where the path ends before, and is read at its end.
     """
     path = path.set_index("norm").sort_index()
-    found = {column: at(path[column], norm) for column in ("rise", "damage", "share")}
-    gain = path["oracle_distance"].iloc[0] - at(path["oracle_distance"], norm)
-    return found | {"gain": gain, "reached": bool(norm <= path.index[-1] * (1 + 1e-9))}
+    found = {column: at(path[column], norm) for column in ("rise", "damage")}
+    return found | {"reached": bool(norm <= path.index[-1] * (1 + 1e-9))}
 
 
 @cache
@@ -133,10 +131,9 @@ def readings(arm: Arm, methods: tuple[str, ...] = METHODS) -> pd.DataFrame:
         for layers, method in walked.itertuples(index=False):
             path = along(here, method, layers)
             norm, crossed = damage_crossing(path, damage)
-            matched, there = changes(path, norm), changes(path, length)
-            row = {"seed": seed, "layers": layers, "method": method, "crossed": crossed}
-            row |= {k: matched[k] for k in ("gain", "share")}
-            row |= {k: there[k] for k in ("rise", "damage", "reached")}
+            gain = path["oracle_distance"].iloc[0] - distance_at(arm, (seed, layers, method), norm)
+            row = {"seed": seed, "layers": layers, "method": method, "crossed": crossed, "gain": gain}
+            row |= {"share": at(path.set_index("norm")["share"], norm)} | changes(path, length)
             price, forgets = prices.get((seed, layers, method), (np.nan, False))
             found.append(row | {"price": price, "forgets": forgets})
     columns = ("crossed", "gain", "share", "rise", "damage", "reached", "price", "forgets")
