@@ -132,9 +132,9 @@ def answers(arm: Arm) -> pd.DataFrame:
     return variants.answers(variants.judged(arm, contrasts(arm), registered.PLANTED))
 
 
-def by_place(arm: Arm, kind: str = "forgetting", level: float | None = None) -> pd.DataFrame:
+def by_place(arm: Arm, kind: str = "forgetting") -> pd.DataFrame:
     """A reading of every path with `place`, one of PLACES."""
-    table = variants.paid(arm) if kind == "forgetting" else reading(arm, kind, level)
+    table = variants.paid(arm) if kind == "forgetting" else reading(arm, kind)
     place = table["layers"].map({"all": ALL, "embedding": EMBEDDING}).fillna(WRONG)
     return table.assign(place=place.mask(table["layers"] == table["seed"].map(truth(arm)), RIGHT))
 

@@ -123,14 +123,14 @@ def epochs_alone(arm: Arm) -> pd.DataFrame:
     return table.sort_values(["epoch", "seed"], ignore_index=True)
 
 
-def fresh_minus_stored(arm: Arm, value: str = "rise") -> pd.DataFrame:
-    """Fresh minus stored first-epoch gradients after the same way, by application of the fresh ones.
+def fresh_minus_stored(arm: Arm) -> pd.DataFrame:
+    """Rise by fresh minus that by stored first-epoch gradients after the same way.
 
-    Columns of `contrasts.contrast`, with the application's number in `against`; Holm over the applications.
+    By application of the fresh ones. Columns of `contrasts.contrast`, with the application's number in `against`; Holm over the applications.
     """
     table, found = path_table(arm, methods=("first_epoch", "recomputed")), []
     for seed, here in table.groupby("seed"):
-        stored, fresh = (along(here, m).set_index("norm")[value] for m in ("first_epoch", "recomputed"))
+        stored, fresh = (along(here, m).set_index("norm")["rise"] for m in ("first_epoch", "recomputed"))
         found += [(seed, k, v, at(stored, n)) for k, (n, v) in enumerate(fresh.iloc[1:].items(), start=1)]
     wide = tables.frame(found, "seed", "k", "fresh", "stored").pivot_table(index="seed", columns="k")
     return contrasts.family({k: (wide["fresh", k], wide["stored", k]) for k in wide.columns.levels[1]})

@@ -107,13 +107,13 @@ def disagreement(arm: Arm) -> pd.DataFrame:
     return frame(rows, "contrast", "seeds", "positive", "negative", "missed")
 
 
-def analyses(arm: Arm, contrast: str = MAIN_CONTRAST) -> pd.DataFrame:
-    """One contrast per fact by a mixed model, over seeds, over all facts with errors clustered by the person
+def analyses(arm: Arm) -> pd.DataFrame:
+    """MAIN_CONTRAST per fact by a mixed model, over seeds, over all facts with errors clustered by the person
     who is forgotten, and over all facts as if there were no seeds.
 
     Columns: analysis, n, mean, ci_low, ci_high, p; no line of an analysis that needs two seeds or persons.
     """
-    facts, rows = fact_contrasts(arm).query("contrast == @contrast"), []
+    facts, rows = fact_contrasts(arm).query("contrast == @MAIN_CONTRAST"), []
     long = facts.melt(["seed", "example"], ["less", "more"], "update", "distance")
     try:
         fitted = asdict(stats.mixed_model(long, "distance", "update", "example", "seed"))

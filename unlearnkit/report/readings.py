@@ -229,9 +229,9 @@ def matched_damage(
     return reading(arm, "damage", damage, layers, methods).rename(columns={"reached": "crossed"})
 
 
-def by_setting(arm: Arm, value: str = "oracle_distance", damage: float | None = None) -> pd.DataFrame:
+def by_setting(arm: Arm, value: str = "oracle_distance") -> pd.DataFrame:
     """A reading at matched damage: seeds x (layers, method)."""
-    table = matched_damage(arm, damage, layers=None, methods=None)
+    table = matched_damage(arm, layers=None, methods=None)
     return table.pivot_table(index="seed", columns=["layers", "method"], values=value, dropna=False)
 
 

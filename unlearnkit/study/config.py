@@ -4,7 +4,8 @@ Every choice that could be made after looking is made here: recipes, seeds, step
 reading point. `plan` and `grid` turn it into arms and cells. Imports nothing.
 """
 
-TINY, NEOX, LLAMA = (f"{name}-pretrained" for name in ("gpt2-tiny", "neox-tiny", "llama-tiny"))
+TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine
+TINY, NEOX, LLAMA = (f"{name}-pretrained" for name in TINY_FAMILIES)
 
 # -- profiles: sizes of the same study --------------------------------------------------------------------
 # `model`, `data`, `forget` and what is in OWN_RECIPE may be a user's own; "" and None mean built in. Then the
@@ -240,7 +241,6 @@ DIVERSE_RECIPES: dict[str, dict] = {"long passages": {"epochs": 24}}
 DEFAULT_METHOD = "adam_replay"
 
 # -- how work is shared out -------------------------------------------------------------------------------
-TINY_FAMILIES = ("gpt2-tiny", "neox-tiny", "llama-tiny")  # a core for each of their seeds, on any machine
 SMALL_MODELS = ("smollm2-135m", "gpt2")  # small enough for two seeds of them to run at once
 FEW_CORES = 4  # up to here a core a seed is quicker than all cores for one at a time: 1.25 times on two
 SEED_BYTES = 6e9  # peak memory of a seed of such a model; measured

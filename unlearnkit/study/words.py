@@ -22,8 +22,7 @@ STEPS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
 FEW_STEPS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 FRESH_STEPS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12)
 TRAINED_STEPS = (1, 2, 4, 8, 16, 24, 32, 48)
-READINGS = {"damage": [], "most": 1, "of_damage": 0.1, "nats": 0.05}
-STOP = 1.0  # nats of retain damage: beyond, they are left once they have met their readings
+READINGS = config.REFINED | {"damage": [], "most": 1}
 EPOCHS = (2,)  # epochs that are replayed alone, and the last
 METHODS = (
     *("first_epoch", "all_epochs", "single_epoch", "adam_replay", "kfac_replay", "gradient_ascent", "npo"),
@@ -95,7 +94,7 @@ class Words:
         back = STEPS if layers == "all" else FEW_STEPS
         steps = trials.path_steps(method, back, FRESH_STEPS, TRAINED_STEPS)
         return [
-            path(method, method, steps, options=chosen | more, stop=STOP)
+            path(method, method, steps, options=chosen | more, stop=config.COMPARED_STOP)
             for more in choices.get(method, [{}])
         ]
 
