@@ -126,7 +126,8 @@ def epochs_alone(arm: Arm) -> pd.DataFrame:
 def fresh_minus_stored(arm: Arm) -> pd.DataFrame:
     """Rise by fresh minus that by stored first-epoch gradients after the same way.
 
-    By application of the fresh ones. Columns of `contrasts.contrast`, with the application's number in `against`; Holm over the applications.
+    Columns of `contrasts.contrast`, with the number of the fresh ones' application in `against`; Holm over
+    the applications.
     """
     table, found = path_table(arm, methods=("first_epoch", "recomputed")), []
     for seed, here in table.groupby("seed"):
