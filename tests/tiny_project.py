@@ -110,11 +110,10 @@ STUBS = {
     "bench/cases": "def load():\n    return 4\n",
     "report/ch08_ledger": 'def readme(results):\n    return f"It costs {results}.\\n"\n',
     "report/ch00_advice": "def readme(run):\n    return ''\n",
-    "report/ch11_verification": "def readme(run):\n    return ''\n",
+    "report/ch11_verification": "def readme(run):\n    return ''\n\n\ndef interim(run):\n    return ''\n",
     "report/ch13_your_own": "def command(run, profile):\n    return ['--who', 'Ada Example']\n",
     "report/__init__": REPORT,
     "report/plots": PLOTS,
-    "report/side_by_side": "def warnings(run):\n    return None\n",
     "report/verdicts": 'def summary(run):\n    return f"The value is {run.value}."\n',
 }
 CALL = "    _sphinx(sources, site, pages[0].stem)\n"

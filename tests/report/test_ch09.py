@@ -180,7 +180,7 @@ def test_the_sentence_names_those_below_the_bar_or_says_that_there_is_none(arm, 
     assert "AdamW's updates" in told
     assert "gradient ascent" not in told
     chosen = [m for m in chapter.bar(arm).index if m in PRINCIPAL]
-    assert f"Of the {len(chosen)} chosen in advance, tested by themselves" in told  # beside the other model's
+    assert f"Of the {len(chosen)} principal methods, tested by themselves" in told  # beside the other model's
     none = chapter.bar(arm).assign(cheaper=False)
     monkeypatch.setattr(chapter, "bar", lambda _: none)
     told = chapter.bar_sentence(arm).data
@@ -193,7 +193,7 @@ def test_where_only_those_chosen_in_advance_were_walked_the_sentence_says_so(arm
     found = found[found.index.isin(PRINCIPAL)]
     monkeypatch.setattr(chapter, "bar", lambda _: found)
     told = chapter.bar_sentence(arm).data
-    assert f"{found['cheaper'].sum()} of the {len(found)} methods chosen in advance" in told
+    assert f"{found['cheaper'].sum()} of the {len(found)} principal methods" in told
     assert "by themselves" not in told
 
 

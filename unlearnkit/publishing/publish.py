@@ -18,7 +18,7 @@ from unlearnkit import files, paths
 from unlearnkit.bench import cases
 from unlearnkit.errors import UnlearnkitError
 from unlearnkit.publishing import notebooks
-from unlearnkit.report import Run, ch00_advice, ch08_ledger, ch11_verification, side_by_side, verdicts
+from unlearnkit.report import Run, ch00_advice, ch08_ledger, ch11_verification, verdicts
 from unlearnkit.study import collect, scheduler
 from unlearnkit.study.config import PUBLISHED
 
@@ -169,9 +169,9 @@ def readme(text: str) -> str:
     if not RESULTS.search(text):
         raise PublishError("README.md has no <!-- results:start --> and <!-- results:end --> lines to fill")
     run = Run(PUBLISHED)
-    notice = side_by_side.warnings(run)
+    notice = ch11_verification.interim(run)
     beside = ch00_advice.readme(run) + ch11_verification.readme(run)
-    parts = [verdicts.summary(run).strip(), *([f"\n{notice.data}"] if notice and beside else ()), beside]
+    parts = [verdicts.summary(run).strip(), *([f"\n{notice}"] if notice and beside else ()), beside]
     summary = stable_text("\n".join(parts), {})
     costs = ch08_ledger.readme(cases.load())
     text = RESULTS.sub(lambda match: match[1] + summary + match[2], text)

@@ -162,5 +162,5 @@ def other_methods(run: Run) -> str:
     """
     told = [ch09_methods.bar_sentence(arm).data for arm in side_by_side.of_run(run)]
     told += ch11_verification.sentences(run)
-    notice = side_by_side.warnings(run) if told else None
-    return "\n".join([*([f"{notice.data}\n"] if notice else ()), *(f"* {one}" for one in told)])
+    notice = ch11_verification.interim(run) if told else ""
+    return "\n".join([*([f"{notice}\n"] if notice else ()), *(f"* {one}" for one in told)])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import cycle
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
@@ -28,7 +29,9 @@ def shares(arms: Sequence[Arm]) -> pd.DataFrame:
 def note(arms: Sequence[Arm]) -> str:
     """What stands below `table`."""
     of = ", ".join(f"{seeds(arm)} of {model(arm)}" for arm in arms)
-    return f"Price as a share of all that fine-tuning taught the retain facts; means over {of}."
+    ranks = shares(arms).iloc[:, 1:].corr("spearman").to_numpy()[np.triu_indices(len(arms) - 1, 1)]
+    among = f" Among the others ranks correlate by {min(ranks):.2f} or more." if len(ranks) else ""
+    return f"Price as a share of all that fine-tuning taught the retain facts; means over {of}.{among}"
 
 
 def table(arms: Sequence[Arm]) -> pd.DataFrame:
@@ -37,7 +40,7 @@ def table(arms: Sequence[Arm]) -> pd.DataFrame:
     told = found.map(lambda share: tables.number(share, ".0%"))
     told.insert(0, "method", [METHODS[m].title for m in found.index])
     ranks = found.corr("spearman").iloc[0].map("{:.2f}".format)
-    last = {"method": "rank correlation with the first", **ranks}
+    last = {"method": f"rank correlation with {found.columns[0]}", **ranks}
     return pd.concat([told, pd.DataFrame([last])], ignore_index=True)
 
 

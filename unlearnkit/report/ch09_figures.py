@@ -93,7 +93,7 @@ def pareto(arm: Arm) -> plt.Figure:
     figures.note(ax, thrown, (taught, 1), ("data", "axes fraction"), (-4, -20), ha="right")
     ax.set_xlabel("what others have lost, nats a token (square-root scale)")
     ax.set_ylabel("distance to the oracle, nats a token")
-    family_legend(drawn, set(points["family"]), "never forgets: closest")
+    family_legend(drawn, set(points["family"]), "forgets in few seeds: closest")
     sizes = [_mark(f"{s} s", figures.MUTED, figures.MUTED, area(s)) for s in SECONDS]
     ax.legend(handles=sizes, loc="upper center", ncols=len(sizes), frameon=False, fontsize=8)
     _names(ax, points, start, others)

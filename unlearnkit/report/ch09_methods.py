@@ -174,7 +174,7 @@ def bar(arm: Arm) -> pd.DataFrame:
 
 
 def principal_bar(arm: Arm) -> pd.DataFrame:
-    """`bar` of the methods chosen in advance, tested by themselves: like beside like, on every arm."""
+    """`bar` of the principal methods, tested by themselves: like beside like, on every arm."""
     found = bar(arm)
     own = contrasts.with_holm(found[found.index.isin(PRINCIPAL)])
     return own.assign(cheaper=contrasts.shown_below(own))
@@ -213,11 +213,11 @@ def bar_sentence(arm: Arm) -> Markdown:
     told = "**No other method is shown to cost less than a third of the former.**"
     if names:
         these = tables.count(len(found), "method")
-        some = f"{len(names)} of " + (f"the {these} chosen in advance" if few.all() else these)
+        some = f"{len(names)} of " + (f"the {len(found)} principal methods" if few.all() else these)
         told = f"**Shown to cost less than a third of the former: {some}**, namely {', '.join(names)}"
         told += f" (Holm over {len(found)} tests)."
     if few.any() and not few.all():
-        told += f" Of the {few.sum()} chosen in advance, tested by themselves (Holm over {few.sum()}), "
+        told += f" Of the {few.sum()} principal methods, tested by themselves (Holm over {few.sum()}), "
         told += f"{len(own)}: {', '.join(own) or 'none'}."
     best = summary(arm).loc[found.index, "price"].idxmin() if len(found) else None
     if best and not found.loc[best, "cheaper"]:  # a few seeds may show less of what varies more

@@ -109,6 +109,7 @@ def figure(arm: Arm, method: str, row: str) -> plt.Figure:
             ax.scatter(values, places, s=16, alpha=0.6, lw=0, **told)
     ax.set_yticks(range(len(names)), [WORDS.get(name, name) for name in names])
     ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    ax.set_title(f"{title(method)}: {TITLES[row]} ({tables.short(arm.name)})", fontsize=9, loc="left")
     return drawn
 
 

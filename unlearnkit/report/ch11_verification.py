@@ -14,7 +14,7 @@ from matplotlib.colors import ListedColormap
 
 from unlearnkit.claims import verification
 from unlearnkit.claims.judging import FAIL, FEWEST, NO_POWER, PASS, Judgement
-from unlearnkit.report import contrasts, figures, tables
+from unlearnkit.report import contrasts, figures, side_by_side, tables
 from unlearnkit.report.run import Arm, Run
 from unlearnkit.study import judged
 from unlearnkit.study.judged import Evidence, Observed
@@ -63,9 +63,9 @@ def further(arms: Sequence[Arm]) -> list[Arm]:
 
 
 WANTED = {
-    "worlds of gpt2-tiny": "seeds_verified",
-    "worlds of each other small model": "seeds_verified_beside",
-    "worlds of the run's own model": "seeds_verified_main",
+    "all tests on gpt2-tiny": "seeds_verified",
+    "all tests on the other small models": "seeds_verified_beside",
+    "all tests on the run's own model": "seeds_verified_main",
     "worlds of further models": "seeds_further",
     "worlds of coins": "seeds_audit",
     "worlds of many models": "seeds_klom",
@@ -80,6 +80,11 @@ def warnings(run: Run, wanted: dict[str, str] = WANTED) -> Markdown | None:
         "> ⚠ **This run verified no method**, and shows nothing here. Runs of the profile `full` verify the "
         'principal methods, and others of the built-in study with `P="seeds_verified=8"`.'
     )
+
+
+def interim(run: Run) -> str:
+    """What stands above a summary of the comparison and of the tests where worlds are still lacking."""
+    return contrasts.interim(run, side_by_side.WANTED | WANTED)
 
 
 @cache
@@ -139,6 +144,7 @@ def grid(arm: Arm) -> plt.Figure:
     names = [TITLES.get(name, name) + ("" if name in (*decides, VERDICT) else "*") for name in table]
     ax.set_xticks(range(wide), names, rotation=35, ha="left")
     ax.xaxis.tick_top()
+    ax.set_xlabel(f"{tables.short(arm.name)}, {tables.count(len(evidence(arm).seeds), 'world')}")
     ax.set_yticks(range(tall), [title(name) + " (a setting)" * (name == ADVISED) for name in table.index])
     ax.tick_params(length=0)
     ax.set_xticks(np.arange(wide - 1) + 0.5, minor=True)
@@ -168,8 +174,11 @@ def nearest(arm: Arm) -> str | None:
 
 
 def sentence(arm: Arm) -> Markdown:
-    """Which methods pass, what nothing can be said of, what all pass or fail, and which comes nearest."""
-    found = tested(arm)
+    """Which methods pass, what nothing can be said of, what all pass or fail, and which comes nearest.
+
+    Of what all pass or fail, tests that decide nothing have a star.
+    """
+    found, decides = tested(arm), {row.id for row in verification.ROWS if row.decides}
     names = [title(name) for name in found.index[found[VERDICT] == PASS]]
     open_ = int((found[VERDICT] == NO_POWER).sum())
     seeds = tables.count(len(evidence(arm).seeds), "seed")
@@ -177,12 +186,20 @@ def sentence(arm: Arm) -> Markdown:
     told += f"that decides**{': ' + ', '.join(names) if names else ''}."
     told += f" Of {open_} of them nothing can be said at this number of seeds." if open_ else ""
     for verb, verdict in ("passes", PASS), ("fails", FAIL):
-        if every := [TITLES[row] for row in found.columns.drop(VERDICT) if (found[row] == verdict).all()]:
-            told += f" Each of them {verb}: {', '.join(every)}."
+        every = [row for row in found.columns.drop(VERDICT) if (found[row] == verdict).all()]
+        names = [TITLES[row] + r"\*" * (row not in decides) for row in every]
+        told += f" Each of them {verb}: {', '.join(names)}." if names else ""
+    told += r" (\* decides nothing.)" if r"\*" in told else ""
+    if not evidence(arm).populations:
+        told += " *Many models*, which decides, was not asked here: a method could fail, and not pass."
     if best := nearest(arm):
         one = _apart(arm, best)
         told += f" Of those at matched forgetting {title(best)} comes nearest: {one['distance']:.2f} nats"
-        told += f" a fact (D_F), where another oracle lies {one['oracle']:.2f} away."
+        told += f" a fact (D_F), where another oracle lies {one['oracle']:.2f} away"
+        apart = {name: _apart(arm, name)["distance"] for name in found.index}
+        if (nearer := min(apart, key=apart.get)) != best:
+            told += f"; {title(nearer)}, which does not end there, lies nearer still ({apart[nearer]:.2f})"
+        told += "."
     return Markdown(told)
 
 
