@@ -104,11 +104,16 @@ def collect(profile: Profile, cells: list[Cell]) -> Path:
         stages.setdefault(cell.stage, []).append(rows(cell))
         if len(said := _said(cell)):
             stages.setdefault("continuations", []).append(said)
-    tables = {stage: pd.concat(parts, ignore_index=True) for stage, parts in stages.items()}
+    tables = {stage: _joined(parts) for stage, parts in stages.items()}
     folder = profile.folder / "data"
     described = [_described(cell) for cell in cells]
     write(folder, profile, plan.arms(profile), described, tables, variants.arms(profile))
     return folder
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of several cells. Those of a cell that has none have no types, and would take away the others'."""
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
 def write(
