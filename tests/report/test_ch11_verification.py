@@ -92,9 +92,24 @@ def test_the_figure_can_be_read_without_colour(arm):
     drawn = chapter.grid(arm)
     texts = [text.get_text() for text in drawn.axes[0].texts]
     table = chapter.verdicts(arm)
-    assert texts == [chapter.MARKS[v] for v in table.to_numpy().ravel()]
+    told = [chapter.MARKS[v] for v in table.to_numpy().ravel()]
+    assert [mark.replace("–", "?") for mark in texts] == told
     assert len(set(chapter.MARKS.values())) == 3
     plt.close(drawn)
+
+
+def test_a_test_that_was_not_asked_has_a_dash_and_one_that_cannot_tell_a_question_mark():
+    observed = study(good=GOOD)
+    few = observed.methods["seed"] < 2
+    alone = PlantedArm(Observed(observed.methods[few], observed.oracles[observed.oracles["seed"] < 2]))
+    assert set(chapter.marks(alone).loc[GOOD, ["klom", "audit"]]) == {"–"}
+    assert chapter.marks(alone).loc[GOOD, "relearning"] == "?"
+    assert chapter.marks(alone).loc[GOOD, chapter.VERDICT] == "?"
+    told = ch11_numbers.deciding(alone).set_index("method").loc[chapter.title(GOOD)]
+    assert told["many models"] == "–"
+    assert float(told["relearning"]) == pytest.approx(
+        chapter.judgements(alone)[GOOD]["relearning"].estimate, abs=0.006
+    )
 
 
 def test_every_cell_can_be_traced_to_its_seeds(arm):

@@ -33,6 +33,15 @@ def rows(arm: Arm, method: str) -> pd.DataFrame:
     )
 
 
+def deciding(arm: Arm) -> pd.DataFrame:
+    """The number that each verdict rests on, a row a method, a column a test; a dash where there is none."""
+    found = {
+        title(name): {TITLES[row]: tables.number(one.estimate, ".2f") for row, one in rows.items()}
+        for name, rows in judgements(arm).items()
+    }
+    return pd.DataFrame.from_dict(found, orient="index").rename_axis("method").reset_index()
+
+
 def numbers(arm: Arm, method: str, row: str) -> pd.DataFrame:
     """What one cell of the grid is judged on, a row a number: column, of, value, oracle (the control's).
 

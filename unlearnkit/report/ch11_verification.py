@@ -129,7 +129,7 @@ def verdicts(arm: Arm) -> pd.DataFrame:
 
 
 def grid(arm: Arm) -> plt.Figure:
-    """Methods x tests: ✓ pass, ✗ fail, ? no power; the last column is the verdict.
+    """Methods x tests: ✓ pass, ✗ fail, ? no power, – not asked; the last column is the verdict.
 
     Lines part what must pass or fail from the methods, and these from the setting that notebook 10 advises.
     """
@@ -137,8 +137,8 @@ def grid(arm: Arm) -> plt.Figure:
     codes = table.map(list(MARKS).index).to_numpy()
     drawn, ax = figures.figure(1.2 + 0.27 * len(table))
     ax.imshow(codes, cmap=ListedColormap([SHADES[v] for v in MARKS]), vmin=0, vmax=2, aspect="auto")
-    for (y, x), verdict in np.ndenumerate(table.to_numpy()):
-        ax.text(x, y, MARKS[verdict], ha="center", va="center", color=figures.INK, fontsize=10)
+    for (y, x), mark in np.ndenumerate(marks(arm).to_numpy()):
+        ax.text(x, y, mark, ha="center", va="center", color=figures.INK, fontsize=10)
     wide, tall = table.shape[1], len(table)
     decides = [row.id for row in verification.ROWS if row.decides]
     names = [TITLES.get(name, name) + ("" if name in (*decides, VERDICT) else "*") for name in table]
@@ -157,6 +157,14 @@ def grid(arm: Arm) -> plt.Figure:
     if ADVISED in table.index:  # the last row, which is a setting and no method of its own
         ax.axhline(tall - 1.5, color=figures.INK, lw=1)
     return drawn
+
+
+def marks(arm: Arm) -> pd.DataFrame:
+    """`verdicts` as marks; a test without a number that had no power to tell was not asked."""
+    told = {name: {row: one.estimate for row, one in rows.items()} for name, rows in judgements(arm).items()}
+    found, table = verdicts(arm), pd.DataFrame.from_dict(told, orient="index")
+    unasked = (found[table.columns] == NO_POWER) & table.isna()
+    return found.map(MARKS.get).mask(unasked.reindex(columns=found.columns, fill_value=False), "–")
 
 
 def tested(arm: Arm) -> pd.DataFrame:
