@@ -212,8 +212,8 @@ def bar_sentence(arm: Arm) -> Markdown:
     own = _titles(nine, nine["cheaper"])
     told = "**No other method is shown to cost less than a third of the former.**"
     if names:
-        these = tables.count(len(found), "method")
-        some = f"{len(names)} of " + (f"the {len(found)} principal methods" if few.all() else these)
+        of = f"the {len(found)} principal methods" if few.all() else tables.count(len(found), "method")
+        some = f"{len(names)} of {of}"
         told = f"**Shown to cost less than a third of the former: {some}**, namely {', '.join(names)}"
         told += f" (Holm over {len(found)} tests)."
     if few.any() and not few.all():

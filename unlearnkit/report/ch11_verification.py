@@ -35,6 +35,7 @@ TITLES = {
     "depth": "inside",
 }
 VERDICT = "forgets"
+DECIDES = {row.id for row in verification.ROWS if row.decides}
 TERMS = {
     "TOST": "two one-sided tests: the interval must lie within the margin",
     "KLoM": "the divergence between what two populations of models answer, fact by fact",
@@ -140,8 +141,7 @@ def grid(arm: Arm) -> plt.Figure:
     for (y, x), mark in np.ndenumerate(marks(arm).to_numpy()):
         ax.text(x, y, mark, ha="center", va="center", color=figures.INK, fontsize=10)
     wide, tall = table.shape[1], len(table)
-    decides = [row.id for row in verification.ROWS if row.decides]
-    names = [TITLES.get(name, name) + ("" if name in (*decides, VERDICT) else "*") for name in table]
+    names = [TITLES.get(name, name) + "*" * (name not in DECIDES | {VERDICT}) for name in table]
     ax.set_xticks(range(wide), names, rotation=35, ha="left")
     ax.xaxis.tick_top()
     ax.set_xlabel(f"{tables.short(arm.name)}, {tables.count(len(evidence(arm).seeds), 'world')}")
@@ -177,16 +177,18 @@ def nearest(arm: Arm) -> str | None:
     """Of the methods that got to matched forgetting in most seeds, the one with the least mean D_F."""
     walked = arm.observations("verified").groupby(["method", "seed"])["reached"].first()
     often = walked.eq(True).groupby("method").mean()
-    apart = {name: _apart(arm, name)["distance"] for name in tested(arm).index if often[name] > 0.5}
-    return min(apart, key=apart.get, default=None)
+    apart = distances(arm)
+    return min((name for name in apart if often[name] > 0.5), key=apart.get, default=None)
+
+
+def distances(arm: Arm) -> dict[str, float]:
+    """D_F of each method of `tested`, mean over seeds."""
+    return {name: _apart(arm, name)[0] for name in tested(arm).index}
 
 
 def sentence(arm: Arm) -> Markdown:
-    """Which methods pass, what nothing can be said of, what all pass or fail, and which comes nearest.
-
-    Of what all pass or fail, tests that decide nothing have a star.
-    """
-    found, decides = tested(arm), {row.id for row in verification.ROWS if row.decides}
+    """Which methods pass, how many are open, what all pass or fail (*: decides nothing), the nearest one."""
+    found = tested(arm)
     names = [title(name) for name in found.index[found[VERDICT] == PASS]]
     open_ = int((found[VERDICT] == NO_POWER).sum())
     seeds = tables.count(len(evidence(arm).seeds), "seed")
@@ -195,16 +197,15 @@ def sentence(arm: Arm) -> Markdown:
     told += f" Of {open_} of them nothing can be said at this number of seeds." if open_ else ""
     for verb, verdict in ("passes", PASS), ("fails", FAIL):
         every = [row for row in found.columns.drop(VERDICT) if (found[row] == verdict).all()]
-        names = [TITLES[row] + r"\*" * (row not in decides) for row in every]
+        names = [TITLES[row] + r"\*" * (row not in DECIDES) for row in every]
         told += f" Each of them {verb}: {', '.join(names)}." if names else ""
     told += r" (\* decides nothing.)" if r"\*" in told else ""
     if not evidence(arm).populations:
         told += " *Many models*, which decides, was not asked here: a method could fail, and not pass."
     if best := nearest(arm):
-        one = _apart(arm, best)
-        told += f" Of those at matched forgetting {title(best)} comes nearest: {one['distance']:.2f} nats"
-        told += f" a fact (D_F), where another oracle lies {one['oracle']:.2f} away"
-        apart = {name: _apart(arm, name)["distance"] for name in found.index}
+        apart, oracle = distances(arm), _apart(arm, best)[1]
+        told += f" Of those at matched forgetting {title(best)} comes nearest: {apart[best]:.2f} nats"
+        told += f" a fact (D_F), where another oracle lies {oracle:.2f} away"
         if (nearer := min(apart, key=apart.get)) != best:
             told += f"; {title(nearer)}, which does not end there, lies nearer still ({apart[nearer]:.2f})"
         told += "."
@@ -222,10 +223,9 @@ def readme(run: Run) -> str:
     return "".join(f"\n{lead} {one}\n" for one in sentences(run))
 
 
-def _apart(arm: Arm, method: str) -> pd.Series:
+def _apart(arm: Arm, method: str) -> tuple[float, float]:
     """The distance (D_F) of a method, and of another oracle; means over seeds."""
-    own, control = (t["distance"].mean() for t in judged.numbers(evidence(arm), method, "equivalence"))
-    return pd.Series({"distance": own, "oracle": control})
+    return tuple(t["distance"].mean() for t in judged.numbers(evidence(arm), method, "equivalence"))
 
 
 def controls_behave(arm: Arm) -> bool:
